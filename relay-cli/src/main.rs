@@ -1,0 +1,3 @@
+//! The `relay` command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a chat adapter adds on top of the link.

@@ -1,0 +1,1 @@
+//! Where to dial (DIAL-1).

@@ -1,0 +1,1 @@
+//! Upgrade tokens (TOKEN-1, TOKEN-2, TOKEN-3).

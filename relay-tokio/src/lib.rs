@@ -1,0 +1,1 @@
+//! The Hermes relay protocol on tokio.
