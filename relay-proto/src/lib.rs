@@ -1,10 +1,15 @@
 //! The Hermes relay protocol as a pure state machine.
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 extern crate alloc;
 
 pub mod chat;
+pub mod connector;
 pub mod end;
+pub mod frame;
+pub mod gateway;
+mod json;
+pub mod ndjson;
 pub mod target;
 pub mod time;
 pub mod token;

@@ -1,0 +1,421 @@
+//! Message events (EVENT-1, EVENT-2, EVENT-3).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde_json::value::RawValue;
+
+use super::span::{Span, Texts};
+use crate::json;
+
+/// The platforms that the reference gateway knows by name. Any other name is normalised to `relay`.
+const PLATFORMS: [&str; 32] = [
+    "api_server",
+    "bluebubbles",
+    "dingtalk",
+    "discord",
+    "email",
+    "feishu",
+    "google_chat",
+    "homeassistant",
+    "irc",
+    "line",
+    "local",
+    "matrix",
+    "mattermost",
+    "msgraph_webhook",
+    "ntfy",
+    "photon",
+    "qqbot",
+    "raft",
+    "relay",
+    "signal",
+    "simplex",
+    "slack",
+    "sms",
+    "teams",
+    "telegram",
+    "webhook",
+    "wecom",
+    "wecom_callback",
+    "weixin",
+    "whatsapp",
+    "whatsapp_cloud",
+    "yuanbao",
+];
+
+/// The normalised name of a platform: a known name in lower case, or `relay` (EVENT-1).
+pub fn platform(name: &str) -> &'static str {
+    let name = name.trim();
+    PLATFORMS.iter().find(|known| known.eq_ignore_ascii_case(name)).copied().unwrap_or("relay")
+}
+
+/// What kind of message it is. Unknown kinds are [`MessageType::Text`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs)] // The names say it.
+pub enum MessageType {
+    #[default]
+    Text,
+    Location,
+    Photo,
+    Video,
+    Audio,
+    Voice,
+    Document,
+    Sticker,
+    Command,
+}
+
+impl MessageType {
+    const ALL: [(Self, &'static str); 9] = [
+        (Self::Text, "text"),
+        (Self::Location, "location"),
+        (Self::Photo, "photo"),
+        (Self::Video, "video"),
+        (Self::Audio, "audio"),
+        (Self::Voice, "voice"),
+        (Self::Document, "document"),
+        (Self::Sticker, "sticker"),
+        (Self::Command, "command"),
+    ];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("text", |(_, name)| name)
+    }
+
+    fn from_name(name: &str) -> Self {
+        Self::ALL.iter().find(|(_, known)| *known == name).map_or(Self::Text, |(kind, _)| *kind)
+    }
+}
+
+/// A message on a chat platform, normalised (EVENT-1).
+///
+/// Accessors return borrowed text; the raw JSON of the event, with fields this version does not know, is
+/// [`raw`](Self::raw). An absent field is `None`, or its default where the contract has one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MessageEvent {
+    texts: Texts,
+    fields: [Span; FIELDS.len()],
+    source: [Span; SOURCE.len()],
+    message_type: MessageType,
+    platform: &'static str,
+    media_urls: Vec<Span>,
+    context: Vec<ContextSpans>,
+    upstream: bool,
+}
+
+const FIELDS: [&str; 7] =
+    ["text", "message_id", "reply_to_message_id", "message_type", "source", "media_urls", "context"];
+const SOURCE: [&str; 15] = [
+    "platform",
+    "chat_id",
+    "chat_type",
+    "chat_name",
+    "user_id",
+    "user_name",
+    "thread_id",
+    "chat_topic",
+    "user_id_alt",
+    "chat_id_alt",
+    "scope_id",
+    "guild_id",
+    "parent_chat_id",
+    "message_id",
+    "profile",
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ContextSpans {
+    text: Span,
+    user_name: Span,
+    user_id: Span,
+}
+
+/// One message of the read-only context that came with an event: something said nearby, not addressed to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContextMessage<'a> {
+    /// The text, never empty.
+    pub text: &'a str,
+    /// The author's name.
+    pub user_name: Option<&'a str>,
+    /// The author's id.
+    pub user_id: Option<&'a str>,
+}
+
+impl MessageEvent {
+    /// Reads an event from its JSON text. `None` when it is not an object.
+    pub fn parse(json: &str) -> Option<Self> {
+        Self::read(serde_json::from_str::<&RawValue>(json).ok()?)
+    }
+
+    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
+        let base = raw.get();
+        let values = json::members(base, &FIELDS).ok()?;
+        let [_, _, _, message_type, source, media_urls, context] = values;
+        let mut texts = Texts::new(base);
+        let fields = values.map(|value| texts.read(base, value));
+        let source = match source.map(|source| json::members(source.get(), &SOURCE)) {
+            Some(Ok(values)) => values.map(|value| texts.read(base, value)),
+            _ => [Span::NONE; SOURCE.len()],
+        };
+        let media_urls = media_urls.and_then(json::elements).unwrap_or_default();
+        let media_urls =
+            media_urls.into_iter().map(|url| texts.read(base, Some(url))).filter(|s| !s.is_none()).collect();
+        let context = context.and_then(json::elements).unwrap_or_default();
+        let context = context.into_iter().filter_map(|item| ContextSpans::read(&mut texts, base, item)).collect();
+        let message_type = message_type
+            .and_then(|kind| json::string(kind.get()))
+            .map_or(MessageType::Text, |k| MessageType::from_name(&k));
+        let mut event =
+            Self { texts, fields, source, message_type, platform: "relay", media_urls, context, upstream: false };
+        event.platform = event.platform_name().map_or("relay", platform);
+        Some(event)
+    }
+
+    /// Marks that the event came over an authenticated link (EVENT-3).
+    pub(crate) fn stamp_upstream(&mut self) {
+        self.upstream = true;
+    }
+
+    fn field(&self, index: usize) -> Option<&str> {
+        self.fields.get(index).and_then(|span| self.texts.get(*span))
+    }
+
+    fn source_field(&self, index: usize) -> Option<&str> {
+        self.source.get(index).and_then(|span| self.texts.get(*span))
+    }
+
+    /// The text; empty when there is none.
+    pub fn text(&self) -> &str {
+        self.field(0).unwrap_or("")
+    }
+
+    /// The message's id on its platform.
+    pub fn message_id(&self) -> Option<&str> {
+        self.field(1)
+    }
+
+    /// The id of the message that this one answers.
+    pub fn reply_to_message_id(&self) -> Option<&str> {
+        self.field(2)
+    }
+
+    /// What kind of message it is.
+    pub fn message_type(&self) -> MessageType {
+        self.message_type
+    }
+
+    /// The platform, normalised: a known name, or `relay`.
+    pub fn platform(&self) -> &'static str {
+        self.platform
+    }
+
+    /// The platform's name as the connector wrote it.
+    pub fn platform_name(&self) -> Option<&str> {
+        self.source_field(0)
+    }
+
+    /// The chat to answer into; empty when the event names none.
+    pub fn chat_id(&self) -> &str {
+        self.source_field(1).unwrap_or("")
+    }
+
+    /// `dm`, `group`, `channel`, `thread`, …; `dm` when absent.
+    pub fn chat_type(&self) -> &str {
+        self.source_field(2).unwrap_or("dm")
+    }
+
+    /// The chat's display name.
+    pub fn chat_name(&self) -> Option<&str> {
+        self.source_field(3)
+    }
+
+    /// The author's id.
+    pub fn user_id(&self) -> Option<&str> {
+        self.source_field(4)
+    }
+
+    /// The author's display name.
+    pub fn user_name(&self) -> Option<&str> {
+        self.source_field(5)
+    }
+
+    /// The thread within the chat.
+    pub fn thread_id(&self) -> Option<&str> {
+        self.source_field(6)
+    }
+
+    /// The chat's topic.
+    pub fn chat_topic(&self) -> Option<&str> {
+        self.source_field(7)
+    }
+
+    /// A second, more stable id of the author, on platforms that have one.
+    pub fn user_id_alt(&self) -> Option<&str> {
+        self.source_field(8)
+    }
+
+    /// A second id of the chat, on platforms that have one.
+    pub fn chat_id_alt(&self) -> Option<&str> {
+        self.source_field(9)
+    }
+
+    /// The server, guild or workspace. `guild_id` is its older name; `scope_id` wins.
+    pub fn scope_id(&self) -> Option<&str> {
+        self.source_field(10).or_else(|| self.source_field(11))
+    }
+
+    /// The chat that a thread belongs to.
+    pub fn parent_chat_id(&self) -> Option<&str> {
+        self.source_field(12)
+    }
+
+    /// The message id that the source carries, next to the event's own.
+    pub fn source_message_id(&self) -> Option<&str> {
+        self.source_field(13)
+    }
+
+    /// The agent's profile that the event is routed to.
+    pub fn profile(&self) -> Option<&str> {
+        self.source_field(14)
+    }
+
+    /// Where attached media can be fetched, in order.
+    pub fn media_urls(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.media_urls.iter().map(|span| self.texts.get(*span).unwrap_or(""))
+    }
+
+    /// The read-only context around the message, oldest first.
+    pub fn context(&self) -> impl ExactSizeIterator<Item = ContextMessage<'_>> {
+        self.context.iter().map(|item| ContextMessage {
+            text: self.texts.get(item.text).unwrap_or(""),
+            user_name: self.texts.get(item.user_name),
+            user_id: self.texts.get(item.user_id),
+        })
+    }
+
+    /// The context as one text: a heading, then a line a message. `None` without context.
+    pub fn channel_context(&self) -> Option<String> {
+        if self.context.is_empty() {
+            return None;
+        }
+        let mut out = String::from("[Recent channel messages]");
+        for item in self.context() {
+            out.push('\n');
+            let author = item.user_name.filter(|name| !name.is_empty()).or(item.user_id).unwrap_or("");
+            if !author.is_empty() {
+                out.push_str(author);
+                out.push_str(": ");
+            }
+            out.push_str(item.text);
+        }
+        Some(out)
+    }
+
+    /// Whether the event came over an authenticated link, so that its author is who the connector says. Stamped by the
+    /// gateway, never read from the wire (EVENT-3).
+    pub fn is_upstream_trusted(&self) -> bool {
+        self.upstream
+    }
+
+    /// The event's JSON, byte for byte as the connector sent it (FRAME-6).
+    pub fn raw(&self) -> &str {
+        self.texts.raw()
+    }
+}
+
+impl ContextSpans {
+    fn read(texts: &mut Texts, base: &str, item: &RawValue) -> Option<Self> {
+        let [text, source] = json::members(item.get(), &["text", "source"]).ok()?;
+        if text.and_then(json::text).is_none_or(|text| text.is_empty()) {
+            return None;
+        }
+        let author = source.and_then(|source| json::members(source.get(), &["user_name", "user_id"]).ok());
+        let [user_name, user_id] = author.unwrap_or([None, None]);
+        Some(Self {
+            text: texts.read(base, text),
+            user_name: texts.read(base, user_name),
+            user_id: texts.read(base, user_id),
+        })
+    }
+}
+
+impl fmt::Debug for MessageEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageEvent")
+            .field("platform", &self.platform)
+            .field("chat_id", &self.chat_id())
+            .field("text", &self.text())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(json: &str) -> MessageEvent {
+        MessageEvent::parse(json).unwrap()
+    }
+
+    // proves: EVENT-1
+    #[test]
+    fn an_empty_object_is_an_event_with_defaults() {
+        let event = event("{}");
+        assert_eq!((event.text(), event.chat_id(), event.chat_type(), event.platform()), ("", "", "dm", "relay"));
+        assert_eq!(event.message_type(), MessageType::Text);
+        assert_eq!((event.platform_name(), event.scope_id(), event.channel_context()), (None, None, None));
+    }
+
+    // proves: EVENT-1
+    #[test]
+    fn an_unknown_platform_is_relay_and_keeps_its_name() {
+        let event = event(r#"{"source":{"platform":"Pager"},"message_type":"hologram"}"#);
+        assert_eq!((event.platform(), event.platform_name()), ("relay", Some("Pager")));
+        assert_eq!(event.message_type(), MessageType::Text);
+        assert_eq!(platform(" Discord "), "discord");
+    }
+
+    // proves: EVENT-1
+    #[test]
+    fn scope_id_wins_over_its_older_name() {
+        assert_eq!(event(r#"{"source":{"guild_id":"old"}}"#).scope_id(), Some("old"));
+        assert_eq!(event(r#"{"source":{"guild_id":"old","scope_id":"new"}}"#).scope_id(), Some("new"));
+        assert_eq!(event(r#"{"source":{"guild_id":7,"scope_id":null}}"#).scope_id(), Some("7"));
+    }
+
+    // proves: EVENT-2
+    #[test]
+    fn wrong_types_cost_the_field_and_nothing_else() {
+        let event = event(
+            r#"{"text":5,"message_id":[1],"reply_to_message_id":{},"source":{"chat_id":-12,"chat_type":null,"user_id":true,
+                "user_name":1.50},"media_urls":["a",3,null,{}],"context":{"text":"no list"}}"#,
+        );
+        assert_eq!((event.text(), event.chat_id(), event.chat_type()), ("5", "-12", "dm"));
+        assert_eq!((event.message_id(), event.reply_to_message_id(), event.user_id()), (None, None, None));
+        assert_eq!(event.user_name(), Some("1.50"));
+        assert_eq!(event.media_urls().collect::<Vec<_>>(), ["a", "3"]);
+        assert_eq!(event.channel_context(), None);
+        assert_eq!(super::super::MessageEvent::parse(r#"{"source":[1],"text":"x"}"#).unwrap().text(), "x");
+        assert!(MessageEvent::parse("[1]").is_none());
+    }
+
+    // proves: EVENT-3
+    #[test]
+    fn trust_is_never_read_from_the_wire() {
+        let json =
+            r#"{"delivered_via_upstream_relay":true,"upstream":true,"source":{"delivered_via_upstream_relay":true}}"#;
+        assert!(!event(json).is_upstream_trusted());
+    }
+
+    // proves: FRAME-6
+    #[test]
+    fn unknown_fields_stay_readable() {
+        let json = r#"{"future":{"x":[1]},  "text":"a\u00e9\ud800"}"#;
+        assert_eq!(event(json).raw(), json);
+        assert_eq!(event(json).text(), "aé\u{FFFD}");
+    }
+}

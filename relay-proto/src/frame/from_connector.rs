@@ -1,0 +1,219 @@
+//! What a gateway receives.
+
+use alloc::string::String;
+
+use super::{
+    ActionResult, BufferId, CONNECTOR_TYPES, Descriptor, GATEWAY_TYPES, MessageEvent, PassthroughForward, Skipped,
+    frame_type, not_ours,
+};
+use crate::json::{self, RawJson};
+
+/// A frame from a connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FromConnector {
+    /// The answer to a hello.
+    Descriptor(Descriptor),
+    /// A message.
+    Message {
+        /// The message.
+        event: MessageEvent,
+        /// Set when the delivery wants an acknowledgement.
+        buffer_id: Option<BufferId>,
+    },
+    /// A forwarded HTTP request.
+    Passthrough {
+        /// The request.
+        forward: PassthroughForward,
+        /// Set when the delivery wants an acknowledgement.
+        buffer_id: Option<BufferId>,
+    },
+    /// A delivery whose content cannot be decoded at all (ACK-5).
+    Undecodable {
+        /// The content.
+        content: Undecodable,
+        /// Set when the delivery wants an acknowledgement.
+        buffer_id: Option<BufferId>,
+    },
+    /// The end of a request.
+    OutboundResult {
+        /// The request.
+        request_id: String,
+        /// What became of it.
+        result: ActionResult,
+    },
+    /// A user stopped a session.
+    Interrupt(Interrupt),
+    /// The connector has stopped delivering on this link.
+    GoingIdleAck,
+}
+
+/// A user asked to stop what a session is doing (STOP-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Interrupt {
+    /// The session.
+    pub session_key: String,
+    /// The chat that the stop came from.
+    pub chat_id: Option<String>,
+}
+
+/// The content of a delivery that cannot be decoded (ACK-5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undecodable {
+    /// The frame's type: `inbound` or `passthrough_forward`.
+    pub frame_type: &'static str,
+    /// What is wrong with it.
+    pub reason: &'static str,
+    /// The content as it came; `None` when the frame has none. In a line that was not UTF-8 the bad bytes are U+FFFD.
+    pub raw: Option<RawJson>,
+}
+
+const FIELDS: [&str; 9] =
+    ["type", "event", "bufferId", "descriptor", "requestId", "result", "session_key", "chat_id", "forward"];
+
+/// Reads one line as a frame from a connector.
+///
+/// # Errors
+/// [`Skipped`] says why the line is none; the link lives on (FRAME-4, FRAME-5).
+pub fn from_connector(line: &[u8]) -> Result<FromConnector, Skipped> {
+    let Ok(text) = core::str::from_utf8(line) else { return not_utf8(line) };
+    let [kind, event, buffer_id, descriptor, request_id, result, session_key, chat_id, forward] =
+        json::members(text, &FIELDS)?;
+    match &*frame_type(kind)? {
+        "inbound" => {
+            let buffer_id = BufferId::read(buffer_id);
+            Ok(match event.and_then(MessageEvent::read) {
+                Some(event) => FromConnector::Message { event, buffer_id },
+                None => undecodable("inbound", "the event is not an object", event, buffer_id),
+            })
+        }
+        "passthrough_forward" => {
+            let buffer_id = BufferId::read(buffer_id);
+            Ok(match forward.and_then(PassthroughForward::read) {
+                Some(forward) => FromConnector::Passthrough { forward, buffer_id },
+                None => undecodable("passthrough_forward", "the forward is not an object", forward, buffer_id),
+            })
+        }
+        "descriptor" => {
+            descriptor.and_then(Descriptor::read).map(FromConnector::Descriptor).ok_or(Skipped::MalformedDescriptor)
+        }
+        "outbound_result" => Ok(FromConnector::OutboundResult {
+            request_id: request_id.and_then(json::text).ok_or(Skipped::MissingField("requestId"))?.into_owned(),
+            result: ActionResult::read(result),
+        }),
+        "interrupt_inbound" => Ok(FromConnector::Interrupt(Interrupt {
+            session_key: session_key
+                .and_then(json::text)
+                .filter(|key| !key.is_empty())
+                .ok_or(Skipped::MissingField("session_key"))?
+                .into_owned(),
+            chat_id: chat_id.and_then(json::text).map(|chat| chat.into_owned()),
+        })),
+        "going_idle_ack" => Ok(FromConnector::GoingIdleAck),
+        other => Err(not_ours(other, &GATEWAY_TYPES)),
+    }
+}
+
+fn undecodable(
+    frame_type: &'static str,
+    reason: &'static str,
+    raw: Option<&serde_json::value::RawValue>,
+    buffer_id: Option<BufferId>,
+) -> FromConnector {
+    FromConnector::Undecodable {
+        content: Undecodable { frame_type, reason, raw: raw.map(RawJson::from_raw) },
+        buffer_id,
+    }
+}
+
+/// A line that is not UTF-8 is not JSON and is skipped, except for a buffered delivery: skipping that one would let it
+/// block its buffer for ever, so it is handed over as undecodable (ACK-5).
+fn not_utf8(line: &[u8]) -> Result<FromConnector, Skipped> {
+    let text = String::from_utf8_lossy(line);
+    let [kind, event, buffer_id, forward] =
+        json::members(&text, &["type", "event", "bufferId", "forward"]).map_err(|_| Skipped::NotJson)?;
+    let buffer_id = BufferId::read(buffer_id).ok_or(Skipped::NotJson)?;
+    let (name, raw) = match &*frame_type(kind).map_err(|_| Skipped::NotJson)? {
+        "inbound" => ("inbound", event),
+        "passthrough_forward" => ("passthrough_forward", forward),
+        _ => return Err(Skipped::NotJson),
+    };
+    debug_assert!(CONNECTOR_TYPES.contains(&name));
+    Ok(undecodable(name, "the line is not UTF-8", raw, Some(buffer_id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    fn skip(line: &str) -> Skipped {
+        from_connector(line.as_bytes()).unwrap_err()
+    }
+
+    // proves: FRAME-4
+    #[test]
+    fn what_is_no_frame_is_skipped_with_its_reason() {
+        assert_eq!(skip("{\"type\":\"inbound\""), Skipped::NotJson);
+        assert_eq!(skip("nonsense"), Skipped::NotJson);
+        for value in ["[]", "5", "null", "\"inbound\"", "true"] {
+            assert_eq!(skip(value), Skipped::NotAnObject, "{value}");
+        }
+        assert_eq!(skip("{}"), Skipped::NoType);
+        assert_eq!(skip(r#"{"type":["inbound"]}"#), Skipped::TypeNotAString);
+        assert_eq!(skip(r#"{"type":null}"#), Skipped::TypeNotAString);
+        assert_eq!(skip(r#"{"type":"telepathy"}"#), Skipped::UnknownType("telepathy".into()));
+        assert_eq!(skip(r#"{"type":"descriptor","descriptor":[]}"#), Skipped::MalformedDescriptor);
+        assert_eq!(skip(r#"{"type":"outbound_result","requestId":[1]}"#), Skipped::MissingField("requestId"));
+        assert_eq!(skip(r#"{"type":"interrupt_inbound","session_key":""}"#), Skipped::MissingField("session_key"));
+    }
+
+    // proves: FRAME-5
+    #[test]
+    fn frames_of_the_gateway_and_ping_and_error_are_ignored() {
+        for name in GATEWAY_TYPES {
+            assert_eq!(skip(&format!("{{\"type\":\"{name}\"}}")), Skipped::WrongDirection(name.into()));
+        }
+        for name in ["ping", "error"] {
+            assert_eq!(skip(&format!("{{\"type\":\"{name}\"}}")), Skipped::Ignored(name.into()));
+        }
+    }
+
+    // proves: ACK-5
+    #[test]
+    fn a_delivery_without_content_is_handed_over_as_undecodable() {
+        for (event, raw) in [("", None), (",\"event\":null", Some("null")), (",\"event\":[1]", Some("[1]"))] {
+            let line = format!("{{\"type\":\"inbound\",\"bufferId\":\"b\"{event}}}");
+            let Ok(FromConnector::Undecodable { content, buffer_id }) = from_connector(line.as_bytes()) else {
+                panic!("{line}")
+            };
+            assert_eq!(content.raw.as_ref().map(RawJson::as_str), raw);
+            assert_eq!(buffer_id, Some("b".into()));
+        }
+    }
+
+    // proves: ACK-5
+    #[test]
+    fn a_buffered_delivery_that_is_not_utf8_cannot_block_its_buffer() {
+        let line = b"{\"type\":\"inbound\",\"bufferId\":\"b\",\"event\":{\"text\":\"\xff\"}}";
+        let Ok(FromConnector::Undecodable { content, .. }) = from_connector(line) else { panic!() };
+        assert_eq!(content.raw.unwrap().as_str(), "{\"text\":\"\u{FFFD}\"}");
+        let live = b"{\"type\":\"inbound\",\"event\":{\"text\":\"\xff\"}}";
+        assert_eq!(from_connector(live), Err(Skipped::NotJson));
+        assert_eq!(from_connector(b"\xff\xfe"), Err(Skipped::NotJson));
+    }
+
+    // proves: FRAME-6
+    #[test]
+    fn unknown_fields_do_not_matter() {
+        let line = format!(
+            "{{\"v\":9,\"type\":\"inbound\",\"x\":{}{},\"event\":{{\"text\":\"hi\",\"y\":{{}}}}}}",
+            "[".repeat(5000),
+            "]".repeat(5000)
+        );
+        let Ok(FromConnector::Message { event, buffer_id: None }) = from_connector(line.as_bytes()) else { panic!() };
+        assert_eq!((event.text(), event.raw()), ("hi", "{\"text\":\"hi\",\"y\":{}}"));
+    }
+}

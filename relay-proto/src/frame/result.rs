@@ -1,0 +1,155 @@
+//! Results of requests (REQ-3, REQ-6).
+
+use alloc::string::String;
+
+use serde_json::value::RawValue;
+
+use crate::json::{self, RawJson};
+
+/// What a connector made of a request (REQ-6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It was carried out.
+    Delivered,
+    /// The connector's policy does not allow it. Trying again does not help.
+    Declined,
+    /// It failed.
+    Rejected,
+    /// The connector does not know whether it was carried out.
+    Ambiguous,
+}
+
+/// The result of a request, as the connector sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ActionResult {
+    /// What the connector made of the request.
+    pub verdict: Verdict,
+    /// The id of the message that was made or changed.
+    pub message_id: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// A machine-readable reason.
+    pub code: Option<String>,
+    /// The result's JSON as it came, also when it is no object. `null` when there was none.
+    pub raw: RawJson,
+}
+
+impl ActionResult {
+    /// Reads a result from its JSON text. What is not JSON reads as `null`.
+    pub fn parse(json: &str) -> Self {
+        Self::read(serde_json::from_str::<&RawValue>(json).ok())
+    }
+
+    pub(crate) fn read(raw: Option<&RawValue>) -> Self {
+        let json = raw.map_or_else(|| RawJson::trusted("null"), RawJson::from_raw);
+        let names = ["success", "message_id", "error", "code", "reason", "message", "detail", "ambiguous", "delivery"];
+        let Some(Ok(values)) = raw.map(|raw| json::members(raw.get(), &names)) else {
+            return Self { verdict: Verdict::Rejected, message_id: None, error: None, code: None, raw: json };
+        };
+        let [success, message_id, error, code, reason, message, detail, ambiguous, delivery] = values;
+        let verdict = if success.is_some_and(is_true) {
+            Verdict::Delivered
+        } else if code.and_then(json::text).is_some_and(|code| code == "egress_declined")
+            || [error, reason, message, detail].into_iter().flatten().any(says_declined)
+        {
+            Verdict::Declined
+        } else if ambiguous.is_some_and(is_true)
+            || [code, delivery].into_iter().flatten().any(|raw| json::text(raw).is_some_and(|t| t == "ambiguous"))
+        {
+            Verdict::Ambiguous
+        } else {
+            Verdict::Rejected
+        };
+        let text = |raw: Option<&RawValue>| raw.and_then(json::text).map(|text| text.into_owned());
+        Self { verdict, message_id: text(message_id), error: text(error), code: text(code), raw: json }
+    }
+
+    /// The chat that a `get_chat_info` asked for (REQ-5): its name, by default the chat's id, and its type, by default
+    /// `dm`.
+    pub fn chat_info(&self, chat_id: &str) -> ChatInfo {
+        let inner = json::members(self.raw.as_str(), &["chat_info"]).ok().and_then(|[info]| info);
+        let info = inner.filter(|info| json::is_object(info)).map_or(self.raw.as_str(), RawValue::get);
+        let [name, kind] = json::members(info, &["name", "type"]).unwrap_or([None, None]);
+        let text = |raw: Option<&RawValue>, default: &str| {
+            raw.and_then(json::text).map_or_else(|| default.into(), |text| text.into_owned())
+        };
+        ChatInfo { name: text(name, chat_id), kind: text(kind, "dm") }
+    }
+}
+
+/// What a connector knows about a chat (REQ-5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChatInfo {
+    /// The chat's display name.
+    pub name: String,
+    /// `dm`, `group`, `channel`, …
+    pub kind: String,
+}
+
+/// `true`, or a number other than zero.
+fn is_true(raw: &RawValue) -> bool {
+    match raw.get() {
+        "true" => true,
+        text => text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !json::is_zero(text),
+    }
+}
+
+fn says_declined(raw: &RawValue) -> bool {
+    json::text(raw).is_some_and(|text| text.to_lowercase().contains("egress declined"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(json: &str) -> Verdict {
+        ActionResult::parse(json).verdict
+    }
+
+    // proves: REQ-6
+    #[test]
+    fn results_are_classified() {
+        assert_eq!(verdict(r#"{"success":true,"message_id":7}"#), Verdict::Delivered);
+        assert_eq!(verdict(r#"{"success":false,"code":"egress_declined"}"#), Verdict::Declined);
+        assert_eq!(verdict(r#"{"success":false,"error":"Egress DECLINED: no route"}"#), Verdict::Declined);
+        assert_eq!(verdict(r#"{"success":false,"ambiguous":true}"#), Verdict::Ambiguous);
+        assert_eq!(verdict(r#"{"success":false,"code":"ambiguous"}"#), Verdict::Ambiguous);
+        assert_eq!(verdict(r#"{"success":false,"error":"no such chat"}"#), Verdict::Rejected);
+        assert_eq!(verdict(r#"{"success":"true"}"#), Verdict::Rejected, "a text is no success");
+        assert_eq!(verdict("{}"), Verdict::Rejected);
+    }
+
+    // proves: REQ-3
+    #[test]
+    fn a_result_that_is_no_object_is_unsuccessful_and_kept() {
+        for raw in ["null", "[1,2]", "\"ok\"", "true"] {
+            let result = ActionResult::parse(raw);
+            assert_eq!((result.verdict, result.raw.as_str()), (Verdict::Rejected, raw));
+        }
+    }
+
+    // proves: REQ-6
+    #[test]
+    fn unknown_fields_stay_readable() {
+        let result = ActionResult::parse(r#"{"success":true,"message_id":7,"extra":[1]}"#);
+        assert_eq!(result.message_id.as_deref(), Some("7"));
+        assert_eq!(result.raw.as_str(), r#"{"success":true,"message_id":7,"extra":[1]}"#);
+    }
+
+    // proves: REQ-5
+    #[test]
+    fn chat_info_is_in_the_result_or_is_the_result() {
+        let info = |json: &str| {
+            let info = ActionResult::parse(json).chat_info("c1");
+            (info.name, info.kind)
+        };
+        let pair = |name: &str, kind: &str| (String::from(name), String::from(kind));
+        assert_eq!(info(r#"{"success":true,"chat_info":{"name":"ops","type":"channel"}}"#), pair("ops", "channel"));
+        assert_eq!(info(r#"{"success":true,"name":"ops"}"#), pair("ops", "dm"));
+        assert_eq!(info(r#"{"chat_info":null,"type":"group"}"#), pair("c1", "group"));
+        assert_eq!(info("null"), pair("c1", "dm"));
+    }
+}

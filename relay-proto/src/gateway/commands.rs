@@ -1,0 +1,281 @@
+//! What the application asks of the machine.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use super::config::Settings;
+use super::ending::{Cause, Ended};
+use super::link::{Closing, Link, Phase, Queued};
+use super::machine::{Life, Machine};
+use super::output::{DeliveryId, IdleId, IdleOutcome, NotSent, Output, RequestId, State};
+use crate::frame::{RawJson, encode};
+use crate::time::Now;
+
+/// How to send a request.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RequestOptions {
+    /// The platform to act on, with its bot id when that identity is fronted (REQ-4). Default: none, and the connector
+    /// takes the link's default identity.
+    pub platform: Option<String>,
+    /// The request's deadline. Default: [`Timing::request`](super::Timing::request).
+    pub timeout: Option<Duration>,
+    /// Whether to wait for a ready link, within the deadline. Default: without one the request fails at once (REQ-2).
+    pub wait_for_link: bool,
+}
+
+/// A call of [`Machine::go_idle`] or [`Machine::go_dormant`] that has not ended.
+#[derive(Debug)]
+pub(super) struct IdleCall {
+    pub(super) id: IdleId,
+    pub(super) until: Duration,
+    pub(super) dormant: bool,
+}
+
+/// How far shutting down has come (CLOSE-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    /// Waits for `going_idle_ack`.
+    Idling { until: Duration },
+    /// Waits for requests under way.
+    Finishing { until: Duration },
+    /// Has closed the link and waits for its end.
+    Closing,
+}
+
+impl Machine {
+    // ── requests ─────────────────────────────────────────────────────────
+
+    /// Sends a request: an action object with an `op` (REQ-1). Its end is an [`Output::RequestEnded`].
+    ///
+    /// # Errors
+    /// [`NotSent`] when it cannot even be queued. It has ended then: no output follows.
+    pub fn request(&mut self, action: &RawJson, options: &RequestOptions, now: Now) -> Result<RequestId, NotSent> {
+        self.tick(now);
+        let ready = self.accepts_requests(options.wait_for_link)?;
+        let id = RequestId(self.next_request);
+        let platform = options.platform.as_deref();
+        let bot_id = platform.and_then(|platform| self.settings.bot_id_for(platform));
+        let frame = encode::outbound(&alloc::format!("{id}"), action.as_str(), platform, bot_id);
+        check_size(&frame, &self.settings)?;
+        self.next_request += 1;
+        let deadline = self.now + options.timeout.unwrap_or(self.settings.timing.request);
+        self.requests.insert(id, frame, deadline, options.wait_for_link, ready);
+        if let Life::Linked(link) = &mut self.life
+            && ready
+        {
+            link.transmit.push_back(Queued::Request(id));
+        }
+        Ok(id)
+    }
+
+    /// Whether there is a ready link for a new request; an error when it has to end at once.
+    fn accepts_requests(&self, wait: bool) -> Result<bool, NotSent> {
+        match &self.life {
+            Life::Over(State::Revoked) => Err(NotSent::Revoked),
+            Life::Over(_) => Err(NotSent::ShutDown),
+            _ if self.shutdown.is_some() => Err(NotSent::ShutDown),
+            Life::Linked(link) if link.is_ready() => Ok(true),
+            _ if wait => Ok(false),
+            _ => Err(NotSent::NoLink),
+        }
+    }
+
+    /// The caller of a request no longer waits. Nothing of it remains; a late result is ignored (REQ-3).
+    pub fn cancel(&mut self, request: RequestId, now: Now) {
+        self.tick(now);
+        self.requests.remove(request);
+        self.advance_shutdown();
+    }
+
+    /// Tells the connector that the agent stopped a session.
+    ///
+    /// # Errors
+    /// [`NotSent`] when there is no ready link, or the frame is over the limit.
+    pub fn interrupt(&mut self, session_key: &str, reason: Option<&str>, now: Now) -> Result<(), NotSent> {
+        self.tick(now);
+        self.accepts_requests(false)?;
+        let frame = encode::interrupt(session_key, reason);
+        check_size(&frame, &self.settings)?;
+        if let Life::Linked(link) = &mut self.life {
+            link.queue_frame(frame);
+        }
+        Ok(())
+    }
+
+    // ── deliveries ───────────────────────────────────────────────────────
+
+    /// The application has taken a delivery (ACK-1). Whether it held it: of several calls only the first counts.
+    pub fn ack(&mut self, delivery: DeliveryId, now: Now) -> bool {
+        self.tick(now);
+        let taken = self.deliveries.take(delivery);
+        self.flush_acks();
+        taken
+    }
+
+    /// The application gives a delivery back: it will be replayed on the next link (ACK-6). Whether it held it.
+    pub fn give_back(&mut self, delivery: DeliveryId, now: Now) -> bool {
+        self.tick(now);
+        let held = self.deliveries.give_back(delivery);
+        self.stats.given_back += u64::from(held);
+        held
+    }
+
+    /// The application dropped a delivery without a word: the same as giving it back, and counted (ACK-6).
+    pub fn drop_delivery(&mut self, delivery: DeliveryId, now: Now) {
+        self.tick(now);
+        self.stats.dropped += u64::from(self.deliveries.give_back(delivery));
+    }
+
+    // ── sleeping and waking ──────────────────────────────────────────────
+
+    /// Asks the connector to stop delivering on this link (IDLE-1). The end is an [`Output::IdleEnded`].
+    pub fn go_idle(&mut self, now: Now) -> IdleId {
+        self.tick(now);
+        self.start_idle(false)
+    }
+
+    /// Goes to sleep: idle, and on the acknowledgement the link is closed, with the right to dial kept (IDLE-2). Without
+    /// it the link stays up. The end is an [`Output::IdleEnded`].
+    pub fn go_dormant(&mut self, now: Now) -> IdleId {
+        self.tick(now);
+        self.start_idle(true)
+    }
+
+    fn start_idle(&mut self, dormant: bool) -> IdleId {
+        let id = IdleId(self.next_idle);
+        self.next_idle += 1;
+        match &mut self.life {
+            Life::Linked(link) if link.is_ready() && self.shutdown.is_none() => {
+                send_going_idle(link);
+                self.idle_calls.push(IdleCall { id, until: self.now + self.settings.timing.idle, dormant });
+            }
+            _ => self.outputs.push_back(Output::IdleEnded { idle: id, outcome: IdleOutcome::NoLink }),
+        }
+        id
+    }
+
+    pub(super) fn end_idle_calls(&mut self, which: impl Fn(&IdleCall) -> bool, outcome: IdleOutcome) {
+        let outputs = &mut self.outputs;
+        self.idle_calls.retain(|call| {
+            let ends = which(call);
+            if ends {
+                outputs.push_back(Output::IdleEnded { idle: call.id, outcome });
+            }
+            !ends
+        });
+    }
+
+    /// Parks the next dial from when it is due, until [`release_redial`](Self::release_redial),
+    /// [`wake`](Self::wake) or [`reconnect`](Self::reconnect), or 60 s have passed (IDLE-2).
+    pub fn hold_redial(&mut self, now: Now) {
+        self.tick(now);
+        self.hold = true;
+    }
+
+    /// Ends a hold. A dial that was due by now goes out at once.
+    pub fn release_redial(&mut self, now: Now) {
+        self.tick(now);
+        self.hold = false;
+        self.dial_if_due();
+    }
+
+    /// Dials now, if there is no link and none on its way (IDLE-2).
+    pub fn wake(&mut self, now: Now) {
+        self.tick(now);
+        self.hold = false;
+        if matches!(self.life, Life::Waiting { .. }) && self.shutdown.is_none() {
+            self.dial();
+        }
+    }
+
+    /// Makes a new link at once: ends the one there is, if there is one, and dials (LINK-1). The ladder of waits is left
+    /// as it is.
+    pub fn reconnect(&mut self, now: Now) {
+        self.tick(now);
+        if self.shutdown.is_some() {
+            return;
+        }
+        self.hold = false;
+        match &self.life {
+            Life::Waiting { .. } => self.dial(),
+            // The dial under way is what is asked for.
+            Life::Linked(link) if matches!(link.phase, Phase::Dialing { .. }) => {}
+            Life::Linked(_) => {
+                let ended = Ended::local(Cause::Requested, "a new link was asked for");
+                self.close_link(1000, "reconnect", Closing::End(ended));
+            }
+            Life::Over(_) => {}
+        }
+    }
+
+    // ── the end ──────────────────────────────────────────────────────────
+
+    /// Shuts down in order: goes idle, lets requests under way finish, closes with 1000, ends what is left, and reports
+    /// [`Event::Closed`](super::Event::Closed) (CLOSE-1). Every step is bounded. A second call is the same as the first.
+    pub fn close(&mut self, now: Now) {
+        self.tick(now);
+        if self.shutdown.is_some() || matches!(self.life, Life::Over(_)) {
+            return;
+        }
+        let until = self.now + self.settings.timing.shutdown_idle;
+        self.end_idle_calls(|_| true, IdleOutcome::NoLink);
+        match &mut self.life {
+            Life::Linked(link) if link.is_ready() && !link.idle => {
+                send_going_idle(link);
+                self.shutdown = Some(Shutdown::Idling { until });
+            }
+            Life::Linked(link) if link.is_ready() => {
+                self.shutdown = Some(Shutdown::Finishing { until: self.now + self.settings.timing.shutdown_requests });
+            }
+            Life::Linked(link) => {
+                self.shutdown = Some(Shutdown::Closing);
+                if let Phase::Closing { why, .. } = &mut link.phase {
+                    *why = Closing::Shutdown;
+                } else {
+                    self.close_link(1000, "", Closing::Shutdown);
+                }
+            }
+            Life::Waiting { .. } => {
+                self.shutdown = Some(Shutdown::Closing);
+                self.finish(State::Closed);
+            }
+            Life::Over(_) => {}
+        }
+        let outputs = &mut self.outputs;
+        self.requests.end_waiting(&NotSent::ShutDown, |request, outcome| {
+            outputs.push_back(Output::RequestEnded { request, outcome });
+        });
+        self.advance_shutdown();
+    }
+
+    /// Takes the steps of shutting down that are due.
+    pub(super) fn advance_shutdown(&mut self) {
+        let Some(shutdown) = self.shutdown else { return };
+        let Life::Linked(link) = &mut self.life else { return };
+        if let Shutdown::Idling { until } = shutdown
+            && (link.idle || until <= self.now)
+        {
+            let until = self.now + self.settings.timing.shutdown_requests;
+            self.shutdown = Some(Shutdown::Finishing { until });
+        }
+        if let Some(Shutdown::Finishing { until }) = self.shutdown
+            && (self.requests.is_empty() || until <= self.now)
+        {
+            self.shutdown = Some(Shutdown::Closing);
+            self.close_link(1000, "", Closing::Shutdown);
+        }
+    }
+}
+
+/// One `going_idle` serves every caller that waits for its ack.
+fn send_going_idle(link: &mut Link) {
+    if !core::mem::replace(&mut link.idling, true) {
+        link.queue_frame(encode::going_idle());
+    }
+}
+
+fn check_size(frame: &str, settings: &Settings) -> Result<(), NotSent> {
+    let (size, limit) = (frame.len() - 1, settings.limits.frame);
+    if size > limit { Err(NotSent::TooLarge { size, limit }) } else { Ok(()) }
+}

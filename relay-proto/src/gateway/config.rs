@@ -1,0 +1,426 @@
+//! What a gateway is told before it starts, checked as a whole.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::frame::encode;
+use crate::json::RawJson;
+use crate::target::{Target, TargetError};
+use crate::token::Secret;
+
+/// One bot on one platform that the gateway fronts (HELLO-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The platform: `discord`, `telegram`, …
+    pub platform: String,
+    /// The bot's id there. May be empty.
+    pub bot_id: String,
+    /// The commands that the platform should offer its users: JSON that is sent as it is.
+    pub command_manifest: Option<RawJson>,
+}
+
+/// How long things may take. Every default is the contract's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timing {
+    /// From the request to dial to the accepted upgrade (DIAL-5). Default 10 s.
+    pub dial: Duration,
+    /// From the accepted upgrade to the first descriptor (DIAL-5). Default 30 s.
+    pub handshake: Duration,
+    /// A request's own deadline, when its caller names none (REQ-1). Default 30 s.
+    pub request: Duration,
+    /// How long to wait for `going_idle_ack` (IDLE-1). Default 10 s.
+    pub idle: Duration,
+    /// The first wait before dialling again (LINK-1). Default 1 s.
+    pub backoff_initial: Duration,
+    /// The longest (LINK-1). Default 30 s.
+    pub backoff_max: Duration,
+    /// How long a link has to be ready before the waits start over (LINK-1). Default 60 s.
+    pub stable: Duration,
+    /// Silence from the peer after which a ping goes out (LINK-3). Default 30 s.
+    pub ping_after: Duration,
+    /// Silence from the peer after which the link is lost (LINK-3). Default 90 s.
+    pub lost_after: Duration,
+    /// The wait before dialling again after going dormant (IDLE-2). Default 1 s.
+    pub dormant_redial: Duration,
+    /// How long a hold parks a dial that is due (IDLE-2). Default 60 s.
+    pub hold_max: Duration,
+    /// Shutting down: how long going idle may take (CLOSE-1). Default 2 s.
+    pub shutdown_idle: Duration,
+    /// Shutting down: how long requests under way may take (CLOSE-1). Default 5 s.
+    pub shutdown_requests: Duration,
+    /// How long the peer may take to answer our close frame before the connection is dropped. Default 2 s.
+    pub close: Duration,
+    /// The life of a token, in whole seconds; zero for one that never expires (DIAL-3). Default 300 s.
+    pub token_ttl: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Self {
+            dial: s(10),
+            handshake: s(30),
+            request: s(30),
+            idle: s(10),
+            backoff_initial: s(1),
+            backoff_max: s(30),
+            stable: s(60),
+            ping_after: s(30),
+            lost_after: s(90),
+            dormant_redial: s(1),
+            hold_max: s(60),
+            shutdown_idle: s(2),
+            shutdown_requests: s(5),
+            close: s(2),
+            token_ttl: s(300),
+        }
+    }
+}
+
+/// How much may be held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest frame that is sent, in bytes without its newline (FRAME-1). Default 1 MiB.
+    pub frame: usize,
+    /// The longest line that is received, in bytes (FRAME-3). Default 1 MiB; at most 1 GiB.
+    pub line: usize,
+    /// The largest WebSocket message that is received, in bytes. Default 2 MiB.
+    pub message: usize,
+    /// Bytes of unread events from which on the link is no longer read, unless requests wait for results (REQ-7).
+    /// Default 1 MiB.
+    pub queue: usize,
+    /// Bytes of unread events at which the link is closed; what had a `bufferId` comes again. Default 8 MiB.
+    pub queue_hard: usize,
+    /// How many ended deliveries are remembered to recognise replays (ACK-4). Default 4096.
+    pub replay_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame: 1 << 20,
+            line: 1 << 20,
+            message: 2 << 20,
+            queue: 1 << 20,
+            queue_hard: 8 << 20,
+            replay_memory: 4096,
+        }
+    }
+}
+
+/// A gateway's configuration: a builder, checked as a whole when the gateway is made.
+///
+/// ```
+/// use relay_proto::gateway::Config;
+///
+/// let settings = Config::new("https://connector.example")
+///     .identity("discord", "1234")
+///     .credentials("my-gateway", "s3cret")
+///     .build()?;
+/// assert_eq!(settings.target().url(), "wss://connector.example/relay");
+/// # Ok::<(), relay_proto::gateway::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    url: String,
+    identities: Vec<Identity>,
+    gateway_id: Option<String>,
+    secret: Option<Secret>,
+    allow_plaintext_credentials: bool,
+    reconnect: bool,
+    confirm_refusals: bool,
+    timing: Timing,
+    limits: Limits,
+}
+
+impl Config {
+    /// A configuration that dials this connector: its base URL (DIAL-1).
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            identities: Vec::new(),
+            gateway_id: None,
+            secret: None,
+            allow_plaintext_credentials: false,
+            reconnect: true,
+            confirm_refusals: false,
+            timing: Timing::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Fronts a bot on a platform. Call it once for each; the first is the default (HELLO-1).
+    #[must_use]
+    pub fn identity(self, platform: impl Into<String>, bot_id: impl Into<String>) -> Self {
+        self.full_identity(Identity { platform: platform.into(), bot_id: bot_id.into(), command_manifest: None })
+    }
+
+    /// The same, with everything an identity can have.
+    #[must_use]
+    pub fn full_identity(mut self, identity: Identity) -> Self {
+        self.identities.push(identity);
+        self
+    }
+
+    /// Authenticates as `gateway_id` with its secret (DIAL-2). A blank id or secret counts as missing, and is one of
+    /// the [`Settings::warnings`].
+    #[must_use]
+    pub fn credentials(mut self, gateway_id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        self.gateway_id = Some(gateway_id.into());
+        self.secret = Some(secret.into());
+        self
+    }
+
+    /// Sets the gateway's id alone.
+    #[must_use]
+    pub fn gateway_id(mut self, gateway_id: impl Into<String>) -> Self {
+        self.gateway_id = Some(gateway_id.into());
+        self
+    }
+
+    /// Allows credentials over plaintext `ws` to an address that is not loopback (DIAL-4). Default false: whoever can
+    /// see the connection can take the token.
+    #[must_use]
+    pub fn allow_plaintext_credentials(mut self, allow: bool) -> Self {
+        self.allow_plaintext_credentials = allow;
+        self
+    }
+
+    /// Whether to dial again when a link or a dial ends (LINK-4). Default true. When off, the first end is the last.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// Whether every refusal of once good credentials is confirmed by one more dial before it revokes (AUTH-3).
+    /// Default false: only a refusal whose token had expired is.
+    #[must_use]
+    pub fn confirm_refusals(mut self, confirm: bool) -> Self {
+        self.confirm_refusals = confirm;
+        self
+    }
+
+    /// Replaces the time limits.
+    #[must_use]
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Replaces the size limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Checks the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names what is wrong and what to do.
+    pub fn build(self) -> Result<Settings, ConfigError> {
+        let target = Target::parse(&self.url)?;
+        if self.identities.is_empty() {
+            return Err(ConfigError::NoIdentity);
+        }
+        for identity in &self.identities {
+            if identity.platform.trim().is_empty() {
+                return Err(ConfigError::BlankPlatform);
+            }
+            let hello = encode::hello(&identity.platform, &identity.bot_id, identity.command_manifest.as_ref());
+            if hello.len() - 1 > self.limits.frame {
+                let platform = identity.platform.clone();
+                return Err(ConfigError::HelloTooLarge { platform, size: hello.len() - 1, limit: self.limits.frame });
+            }
+        }
+        self.check_limits()?;
+        let mut warnings = Vec::new();
+        let credentials = match (self.gateway_id, self.secret) {
+            (Some(id), Some(secret)) if !id.trim().is_empty() && !secret.is_blank() => Some(Credentials { id, secret }),
+            (id, secret) => {
+                if secret.as_ref().is_some_and(Secret::is_blank) {
+                    warnings.push(ConfigWarning::BlankSecret);
+                } else if secret.is_some() {
+                    warnings.push(ConfigWarning::SecretWithoutId);
+                } else if id.is_some_and(|id| !id.trim().is_empty()) {
+                    warnings.push(ConfigWarning::IdWithoutSecret);
+                }
+                None
+            }
+        };
+        if credentials.is_some() && !target.is_tls() && !target.is_loopback() && !self.allow_plaintext_credentials {
+            return Err(ConfigError::PlaintextCredentials { host: target.host().into() });
+        }
+        Ok(Settings {
+            target,
+            identities: self.identities,
+            credentials,
+            reconnect: self.reconnect,
+            confirm_refusals: self.confirm_refusals,
+            timing: self.timing,
+            limits: self.limits,
+            warnings,
+        })
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        let Timing { dial, handshake, request, idle, backoff_initial, ping_after, close, .. } = self.timing;
+        for (name, value) in [
+            ("dial", dial),
+            ("handshake", handshake),
+            ("request", request),
+            ("idle", idle),
+            ("backoff_initial", backoff_initial),
+            ("ping_after", ping_after),
+            ("close", close),
+        ] {
+            if value.is_zero() {
+                return Err(ConfigError::ZeroTiming(name));
+            }
+        }
+        let order = |what: &'static str, low: Duration, high: Duration| {
+            if low > high { Err(ConfigError::Order(what)) } else { Ok(()) }
+        };
+        order("timing.backoff_initial must not be above timing.backoff_max", backoff_initial, self.timing.backoff_max)?;
+        order("timing.ping_after must not be above timing.lost_after", ping_after, self.timing.lost_after)?;
+        let limits = &self.limits;
+        if limits.frame < MIN_SIZE || limits.line < MIN_SIZE || limits.message < MIN_SIZE || limits.queue < MIN_SIZE {
+            return Err(ConfigError::Order("limits.frame, .line, .message and .queue must be at least 1024 bytes"));
+        }
+        if limits.line > MAX_LINE {
+            return Err(ConfigError::Order("limits.line must not be above 1 GiB"));
+        }
+        if limits.queue_hard <= limits.queue {
+            return Err(ConfigError::Order("limits.queue_hard must be above limits.queue"));
+        }
+        if limits.replay_memory == 0 {
+            return Err(ConfigError::Order("limits.replay_memory must be at least 1"));
+        }
+        Ok(())
+    }
+}
+
+const MIN_SIZE: usize = 1024;
+const MAX_LINE: usize = 1 << 30;
+
+/// A configuration that has been checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) target: Target,
+    pub(crate) identities: Vec<Identity>,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) reconnect: bool,
+    pub(crate) confirm_refusals: bool,
+    pub(crate) timing: Timing,
+    pub(crate) limits: Limits,
+    warnings: Vec<ConfigWarning>,
+}
+
+impl Settings {
+    /// Where it dials.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The identities it fronts, the default first.
+    pub fn identities(&self) -> &[Identity] {
+        &self.identities
+    }
+
+    /// Whether upgrades carry a token.
+    pub fn is_authenticated(&self) -> bool {
+        self.credentials.is_some()
+    }
+
+    /// The size limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What is allowed and probably not meant.
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        &self.warnings
+    }
+
+    /// The bot id that goes with a platform: only of a fronted identity, only when not empty (REQ-4).
+    pub(crate) fn bot_id_for(&self, platform: &str) -> Option<&str> {
+        let identity = self.identities.iter().find(|identity| identity.platform == platform)?;
+        Some(identity.bot_id.as_str()).filter(|bot_id| !bot_id.is_empty())
+    }
+}
+
+/// Who the gateway is, and how it proves it.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials {
+    pub(crate) id: String,
+    pub(crate) secret: Secret,
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The URL cannot be dialled.
+    #[error("the connector's URL: {0}")]
+    Url(#[from] TargetError),
+    /// There is nothing to front.
+    #[error("no identity: name at least one platform and bot id")]
+    NoIdentity,
+    /// An identity without a platform.
+    #[error("an identity has a blank platform: name one, for example `discord`")]
+    BlankPlatform,
+    /// An identity's hello could never be sent.
+    #[error(
+        "the hello of `{platform}` has {size} bytes, over the frame limit of {limit}: shorten its command manifest"
+    )]
+    HelloTooLarge {
+        /// The identity's platform.
+        platform: String,
+        /// The hello's size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Credentials would cross the network readable (DIAL-4).
+    #[error(
+        "refusing to send credentials to `{host}` over plaintext ws: use https or wss, \
+         or allow it with `allow_plaintext_credentials`"
+    )]
+    PlaintextCredentials {
+        /// The host that would be dialled.
+        host: String,
+    },
+    /// A time limit that must not be zero is.
+    #[error("timing.{0} must be above zero")]
+    ZeroTiming(&'static str),
+    /// Limits that contradict each other.
+    #[error("{0}")]
+    Order(&'static str),
+    /// An environment variable that cannot be used.
+    #[error("{name}: {problem}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+/// What is allowed and probably not meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigWarning {
+    /// The secret is empty or white space, so upgrades are not authenticated (DIAL-2).
+    #[error("the secret is blank: dialling without credentials")]
+    BlankSecret,
+    /// There is a secret and no gateway id.
+    #[error("there is a secret but no gateway id: dialling without credentials")]
+    SecretWithoutId,
+    /// There is a gateway id and no secret.
+    #[error("there is a gateway id but no secret: dialling without credentials")]
+    IdWithoutSecret,
+}

@@ -1,0 +1,397 @@
+//! Deliveries, their acknowledgement, and the memory that recognises replays (ACK-1 to ACK-6).
+
+use alloc::collections::VecDeque;
+use core::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::output::DeliveryId;
+use crate::frame::BufferId;
+
+/// Recognises a delivery: by its id in the connector's buffer, or by the message's own ids, and always together with
+/// its payload. Equal ids with another payload are another message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    ids: u64,
+    payload: u64,
+}
+
+/// What the application did with a delivery (ACK-6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It holds it, or it waits in the queue.
+    Held,
+    /// It took it.
+    Taken,
+    /// It gave it back, or dropped it.
+    GivenBack,
+}
+
+#[derive(Debug)]
+struct Record {
+    fate: Fate,
+    by_buffer: Option<Key>,
+    by_message: Option<Key>,
+    /// The number of its slot. Stale when below [`Deliveries::first_slot`]: then it has none on this link.
+    slot: Option<u64>,
+    /// Whether this link carried it under several buffer ids, so that it has further slots.
+    more_slots: bool,
+}
+
+/// An acknowledgement that this link owes, in arrival order.
+#[derive(Debug)]
+struct Slot {
+    buffer_id: BufferId,
+    delivery: DeliveryId,
+    taken: bool,
+}
+
+/// Whether to show a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Show(DeliveryId),
+    Suppress,
+}
+
+#[derive(Debug)]
+pub(crate) struct Deliveries {
+    hasher: FixedState,
+    /// How many ended records are kept.
+    memory: usize,
+    next: u64,
+    records: HashMap<DeliveryId, Record, FixedState>,
+    known: HashMap<Key, DeliveryId, FixedState>,
+    /// Ended records, oldest first.
+    ended: VecDeque<DeliveryId>,
+    order: VecDeque<Slot>,
+    /// The number of the slot at the front of `order`. Grows for ever, also over links.
+    first_slot: u64,
+}
+
+impl Deliveries {
+    pub(crate) fn new(seed: u64, memory: usize) -> Self {
+        let hasher = FixedState::with_seed(seed);
+        Self {
+            hasher: hasher.clone(),
+            memory,
+            next: 0,
+            records: HashMap::with_hasher(hasher.clone()),
+            known: HashMap::with_hasher(hasher),
+            ended: VecDeque::new(),
+            order: VecDeque::new(),
+            first_slot: 0,
+        }
+    }
+
+    /// Keyed, so that nobody outside can look for two messages that collide.
+    fn hash(&self, parts: &[&str]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        for part in parts {
+            hasher.write_usize(part.len());
+            hasher.write(part.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// A delivery arrived. `message`: its platform, chat and message id, when it has all that names a message.
+    pub(crate) fn admit(
+        &mut self,
+        buffer_id: Option<&BufferId>,
+        payload: &str,
+        message: Option<[&str; 3]>,
+    ) -> Admission {
+        let payload = self.hash(&[payload]);
+        let key = |ids: u64| Key { ids, payload };
+        let by_buffer = buffer_id.map(|id| key(self.hash(&["buffer", id.as_str()])));
+        let by_message = message.map(|[platform, chat, id]| key(self.hash(&["message", platform, chat, id])));
+        let mut slot = None;
+        if let Some(buffer_id) = buffer_id {
+            // Live deliveries are never suppressed, so only buffered ones are looked up.
+            let seen = [by_buffer, by_message].into_iter().flatten().find_map(|key| self.known.get(&key).copied());
+            if let Some(seen) = seen {
+                match self.records.get(&seen).map(|record| record.fate) {
+                    Some(Fate::Held) => {
+                        self.owe(seen, buffer_id, by_buffer, false);
+                        return Admission::Suppress;
+                    }
+                    Some(Fate::Taken) => {
+                        self.owe(seen, buffer_id, by_buffer, true);
+                        return Admission::Suppress;
+                    }
+                    Some(Fate::GivenBack) | None => slot = self.forget(seen),
+                }
+            }
+        }
+        let delivery = DeliveryId(self.next);
+        self.next += 1;
+        let record = Record { fate: Fate::Held, by_buffer, by_message, slot: None, more_slots: false };
+        self.records.insert(delivery, record);
+        for key in [by_buffer, by_message].into_iter().flatten() {
+            self.known.insert(key, delivery);
+        }
+        if let Some(buffer_id) = buffer_id {
+            match slot.filter(|slot| self.slot_mut(*slot).is_some_and(|slot| slot.buffer_id == *buffer_id)) {
+                // Given back and replayed on one link: it keeps its place in the order.
+                Some(number) => {
+                    if let Some(slot) = self.slot_mut(number) {
+                        slot.delivery = delivery;
+                    }
+                    if let Some(record) = self.records.get_mut(&delivery) {
+                        record.slot = Some(number);
+                    }
+                }
+                None => self.owe(delivery, buffer_id, by_buffer, false),
+            }
+        }
+        Admission::Show(delivery)
+    }
+
+    fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
+        self.order.get_mut(usize::try_from(number.checked_sub(self.first_slot)?).ok()?)
+    }
+
+    /// This link owes an acknowledgement of `buffer_id`. One that it owes already is not owed twice.
+    fn owe(&mut self, delivery: DeliveryId, buffer_id: &BufferId, by_buffer: Option<Key>, taken: bool) {
+        let next_slot = self.first_slot + self.order.len() as u64;
+        let Some(record) = self.records.get_mut(&delivery) else { return };
+        if record.by_buffer.is_none() {
+            // Seen live first: from now on its buffer id recognises it too.
+            record.by_buffer = by_buffer;
+            if let Some(key) = by_buffer {
+                self.known.insert(key, delivery);
+            }
+        }
+        if record.slot.is_some_and(|slot| slot >= self.first_slot) {
+            if self.order.iter().any(|slot| slot.delivery == delivery && slot.buffer_id == *buffer_id) {
+                return;
+            }
+            record.more_slots = true;
+        } else {
+            record.slot = Some(next_slot);
+            record.more_slots = false;
+        }
+        self.order.push_back(Slot { buffer_id: buffer_id.clone(), delivery, taken });
+    }
+
+    /// The application took it. Whether it was held.
+    pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
+        let Some(record) = self.records.get(&delivery).filter(|record| record.fate == Fate::Held) else { return false };
+        let (slot, more) = (record.slot, record.more_slots);
+        if let Some(slot) = slot.and_then(|number| self.slot_mut(number)) {
+            slot.taken = true;
+        }
+        if more {
+            for slot in self.order.iter_mut().filter(|slot| slot.delivery == delivery) {
+                slot.taken = true;
+            }
+        }
+        self.end(delivery, Fate::Taken)
+    }
+
+    /// The application gave it back, or dropped it. Whether it was held.
+    pub(crate) fn give_back(&mut self, delivery: DeliveryId) -> bool {
+        self.end(delivery, Fate::GivenBack)
+    }
+
+    fn end(&mut self, delivery: DeliveryId, fate: Fate) -> bool {
+        let Some(record) = self.records.get_mut(&delivery).filter(|record| record.fate == Fate::Held) else {
+            return false;
+        };
+        record.fate = fate;
+        if record.by_buffer.is_none() && record.by_message.is_none() {
+            // Nothing could ever recognise it.
+            self.records.remove(&delivery);
+            return true;
+        }
+        self.ended.push_back(delivery);
+        while self.ended.len() > self.memory {
+            if let Some(oldest) = self.ended.pop_front() {
+                self.forget(oldest);
+            }
+        }
+        true
+    }
+
+    /// Forgets a delivery, and tells which slot it had.
+    fn forget(&mut self, delivery: DeliveryId) -> Option<u64> {
+        let record = self.records.remove(&delivery)?;
+        for key in [record.by_buffer, record.by_message].into_iter().flatten() {
+            if self.known.get(&key) == Some(&delivery) {
+                self.known.remove(&key);
+            }
+        }
+        record.slot
+    }
+
+    /// The next acknowledgement that may leave: that of the oldest delivery on this link, once it was taken (ACK-2).
+    pub(crate) fn pop_ack(&mut self) -> Option<BufferId> {
+        if !self.order.front()?.taken {
+            return None;
+        }
+        self.first_slot += 1;
+        self.order.pop_front().map(|slot| slot.buffer_id)
+    }
+
+    /// The link is gone, and with it what it owed (ACK-3).
+    pub(crate) fn end_link(&mut self) {
+        self.first_slot += self.order.len() as u64;
+        self.order = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    fn table() -> Deliveries {
+        Deliveries::new(1, 4)
+    }
+
+    fn buffered(table: &mut Deliveries, id: &str, payload: &str) -> Option<DeliveryId> {
+        shown(table.admit(Some(&id.into()), payload, None))
+    }
+
+    fn shown(admission: Admission) -> Option<DeliveryId> {
+        match admission {
+            Admission::Show(id) => Some(id),
+            Admission::Suppress => None,
+        }
+    }
+
+    fn acks(table: &mut Deliveries) -> Vec<String> {
+        core::iter::from_fn(|| table.pop_ack()).map(|id| id.as_str().into()).collect()
+    }
+
+    // proves: ACK-1, ACK-2
+    #[test]
+    fn acks_leave_when_taken_and_in_arrival_order() {
+        let mut table = table();
+        let ids: Vec<_> = ["a", "b", "c"].map(|id| buffered(&mut table, id, id).unwrap()).into();
+        assert!(acks(&mut table).is_empty(), "nothing before the application took something");
+        assert!(table.take(ids[1]) && table.take(ids[2]));
+        assert!(acks(&mut table).is_empty(), "b and c wait for a");
+        assert!(table.take(ids[0]));
+        assert_eq!(acks(&mut table), ["a", "b", "c"]);
+        assert!(!table.take(ids[0]), "a second time is nothing");
+        assert!(acks(&mut table).is_empty());
+    }
+
+    // proves: ACK-2, ACK-4
+    #[test]
+    fn a_delivery_given_back_holds_back_what_is_behind_it_until_the_next_link() {
+        let mut table = table();
+        let a = buffered(&mut table, "a", "A").unwrap();
+        let b = buffered(&mut table, "b", "B").unwrap();
+        assert!(table.give_back(a) && table.take(b));
+        assert!(acks(&mut table).is_empty());
+        table.end_link();
+        let again = buffered(&mut table, "a", "A").expect("given back: shown again");
+        assert_eq!(buffered(&mut table, "b", "B"), None, "taken: not shown again");
+        assert!(acks(&mut table).is_empty(), "in order: a first");
+        table.take(again);
+        assert_eq!(acks(&mut table), ["a", "b"]);
+    }
+
+    // proves: ACK-3
+    #[test]
+    fn what_is_taken_after_its_link_died_is_acknowledged_on_the_link_that_replays_it() {
+        let mut table = table();
+        let a = buffered(&mut table, "a", "A").unwrap();
+        table.end_link();
+        table.take(a);
+        assert!(acks(&mut table).is_empty(), "not on a link that did not carry it");
+        assert_eq!(buffered(&mut table, "a", "A"), None);
+        assert_eq!(acks(&mut table), ["a"]);
+    }
+
+    // proves: ACK-4
+    #[test]
+    fn a_replay_of_what_is_still_held_waits_for_the_application() {
+        let mut table = table();
+        let a = buffered(&mut table, "a", "A").unwrap();
+        table.end_link();
+        assert_eq!(buffered(&mut table, "a", "A"), None);
+        assert!(acks(&mut table).is_empty());
+        table.take(a);
+        assert_eq!(acks(&mut table), ["a"], "one ack on the new link");
+    }
+
+    // proves: ACK-4
+    #[test]
+    fn equal_ids_with_another_payload_are_another_message() {
+        let mut table = table();
+        let a = buffered(&mut table, "1", "A").unwrap();
+        table.take(a);
+        assert_eq!(acks(&mut table), ["1"]);
+        let b = buffered(&mut table, "1", "B").expect("a reused buffer id");
+        table.take(b);
+        assert_eq!(acks(&mut table), ["1"]);
+        let message = Some(["discord", "c", "m"]);
+        shown(table.admit(None, "A", message)).unwrap();
+        assert!(shown(table.admit(Some(&"2".into()), "B", message)).is_some());
+    }
+
+    // proves: ACK-4
+    #[test]
+    fn a_buffered_copy_of_a_live_message_is_a_replay_and_live_ones_are_never_suppressed() {
+        let mut table = table();
+        let message = Some(["discord", "c", "m"]);
+        let live = shown(table.admit(None, "A", message)).unwrap();
+        assert_eq!(shown(table.admit(Some(&"1".into()), "A", message)), None);
+        assert!(acks(&mut table).is_empty(), "still held");
+        table.take(live);
+        assert_eq!(acks(&mut table), ["1"]);
+        assert!(shown(table.admit(None, "A", message)).is_some(), "live: shown, whatever was before");
+        assert_eq!(buffered(&mut table, "1", "A"), None, "the buffer id recognises it from now on");
+    }
+
+    // proves: ACK-4
+    #[test]
+    fn a_connector_that_repeats_itself_on_one_link_gets_one_ack_until_it_was_sent() {
+        let mut table = table();
+        let a = buffered(&mut table, "a", "A").unwrap();
+        assert_eq!(buffered(&mut table, "a", "A"), None);
+        table.take(a);
+        assert_eq!(acks(&mut table), ["a"]);
+        assert_eq!(buffered(&mut table, "a", "A"), None);
+        assert_eq!(acks(&mut table), ["a"], "it missed the first ack: it gets another");
+        let b = buffered(&mut table, "b", "B").unwrap();
+        table.give_back(b);
+        let b = buffered(&mut table, "b", "B").unwrap();
+        table.take(b);
+        assert_eq!(acks(&mut table), ["b"], "given back and repeated: it keeps its place");
+    }
+
+    // proves: ACK-4
+    #[test]
+    fn one_message_under_two_buffer_ids_is_shown_once_and_acknowledged_twice() {
+        let mut table = table();
+        let message = Some(["discord", "c", "m"]);
+        let a = shown(table.admit(Some(&"1".into()), "A", message)).unwrap();
+        assert_eq!(shown(table.admit(Some(&"2".into()), "A", message)), None);
+        table.take(a);
+        assert_eq!(acks(&mut table), ["1", "2"]);
+    }
+
+    // proves: ACK-4
+    #[test]
+    fn the_memory_is_bounded_and_forgets_the_oldest_first() {
+        let mut table = table();
+        for i in 0..100 {
+            let id = buffered(&mut table, &format!("{i}"), "x").unwrap();
+            table.take(id);
+        }
+        assert_eq!((table.records.len(), table.known.len(), table.ended.len()), (4, 4, 4));
+        assert_eq!(buffered(&mut table, "96", "x"), None);
+        assert!(buffered(&mut table, "95", "x").is_some(), "forgotten, so shown again: at least once");
+        for i in 0..100 {
+            let id = shown(table.admit(None, &format!("{i}"), None)).unwrap();
+            table.take(id);
+        }
+        assert_eq!(table.records.len(), 5, "live deliveries without ids leave nothing");
+    }
+}

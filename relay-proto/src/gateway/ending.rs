@@ -1,0 +1,215 @@
+//! What the end of a link means (LINK-2).
+
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::backoff::Pace;
+use crate::end::LinkEnd;
+
+/// The class of a link's end, or of a failed dial's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Closed in order, or with a code that no other class claims.
+    Normal,
+    /// Another link took this one's place.
+    Replaced,
+    /// The connector restarts, or is overloaded.
+    GoingAway,
+    /// One side broke the protocol, or says so of the other.
+    Protocol,
+    /// A message or line was over a limit.
+    TooLarge,
+    /// The connector does not accept the credentials.
+    Unauthorized,
+    /// The connector knows the gateway and does not let it in.
+    Forbidden,
+    /// The connection is gone without a close frame, or has been silent for too long.
+    Lost,
+    /// The upgrade was refused with an HTTP status.
+    HttpStatus,
+    /// No connection came about.
+    Unreachable,
+    /// TLS failed.
+    Tls,
+    /// A dial or a handshake took too long.
+    TimedOut,
+    /// The application left too many events unread.
+    QueueFull,
+    /// The gateway went to sleep.
+    Dormant,
+    /// The application asked for another link.
+    Requested,
+}
+
+impl Cause {
+    /// The class as a word, as the command line prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Replaced => "replaced",
+            Self::GoingAway => "going_away",
+            Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Lost => "lost",
+            Self::HttpStatus => "http_status",
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::TimedOut => "timed_out",
+            Self::QueueFull => "queue_full",
+            Self::Dormant => "dormant",
+            Self::Requested => "requested",
+        }
+    }
+}
+
+/// How a link, or a dial, ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// The class.
+    pub cause: Cause,
+    /// The close code, or the HTTP status.
+    pub code: Option<u16>,
+    /// What the peer, or the transport, said; possibly empty.
+    pub reason: String,
+}
+
+impl core::fmt::Display for Ended {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.cause.as_str())?;
+        if let Some(code) = self.code {
+            write!(f, " ({code})")?;
+        }
+        if !self.reason.is_empty() {
+            write!(f, ": {}", self.reason)?;
+        }
+        Ok(())
+    }
+}
+
+impl Ended {
+    pub(crate) fn local(cause: Cause, reason: impl Into<String>) -> Self {
+        Self { cause, code: None, reason: reason.into() }
+    }
+
+    pub(crate) fn silent_for(time: Duration) -> Self {
+        Self::local(Cause::Lost, format!("nothing from the peer for {} s", time.as_secs()))
+    }
+
+    /// Whether the connector refused the credentials (AUTH-1 to AUTH-3).
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.cause == Cause::Unauthorized || (self.cause == Cause::HttpStatus && self.code == Some(401))
+    }
+
+    /// Whether the connector says that the token had expired, which never revokes (AUTH-2).
+    pub(crate) fn says_expired(&self) -> bool {
+        self.reason.trim().eq_ignore_ascii_case("expired")
+    }
+
+    /// How soon to dial again, as far as the end alone decides it.
+    pub(crate) fn pace(&self) -> Pace {
+        match (self.cause, self.code) {
+            (Cause::Replaced | Cause::Protocol | Cause::Forbidden, _) | (Cause::HttpStatus, Some(403)) => Pace::Slow,
+            (Cause::Dormant, _) => Pace::Dormant,
+            (Cause::Requested, _) => Pace::Now,
+            _ => Pace::Ladder,
+        }
+    }
+}
+
+impl From<LinkEnd> for Ended {
+    fn from(end: LinkEnd) -> Self {
+        match end {
+            LinkEnd::Closed { code, reason } => Self { cause: classify(code, &reason), code, reason },
+            LinkEnd::Refused { status, reason } => Self { cause: Cause::HttpStatus, code: Some(status), reason },
+            LinkEnd::Unreachable { detail } => Self::local(Cause::Unreachable, detail),
+            LinkEnd::Tls { detail } => Self::local(Cause::Tls, detail),
+            LinkEnd::Lost { detail } => Self::local(Cause::Lost, detail),
+            LinkEnd::Protocol { detail } => Self::local(Cause::Protocol, detail),
+            LinkEnd::MessageTooLarge { limit } => {
+                Self::local(Cause::TooLarge, format!("a message is over the limit of {limit} bytes"))
+            }
+        }
+    }
+}
+
+fn classify(code: Option<u16>, reason: &str) -> Cause {
+    match code {
+        None | Some(1000) if reason == "replaced" => Cause::Replaced,
+        None | Some(1000 | 1005) => Cause::Normal,
+        Some(1008) if reason == "duplicate session" => Cause::Replaced,
+        Some(4000 | 4409) => Cause::Replaced,
+        Some(1001 | 1012 | 1013) => Cause::GoingAway,
+        Some(1002 | 1003 | 1007 | 1008) => Cause::Protocol,
+        Some(1009) => Cause::TooLarge,
+        Some(4401) => Cause::Unauthorized,
+        Some(4403) => Cause::Forbidden,
+        Some(1006) => Cause::Lost,
+        Some(_) => Cause::Normal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(code: u16, reason: &str) -> Ended {
+        LinkEnd::Closed { code: Some(code), reason: reason.into() }.into()
+    }
+
+    // proves: LINK-2
+    #[test]
+    fn every_end_has_its_class() {
+        for (code, reason, cause) in [
+            (1000, "", Cause::Normal),
+            (1000, "replaced", Cause::Replaced),
+            (1008, "duplicate session", Cause::Replaced),
+            (4000, "", Cause::Replaced),
+            (4409, "", Cause::Replaced),
+            (1001, "", Cause::GoingAway),
+            (1012, "", Cause::GoingAway),
+            (1013, "", Cause::GoingAway),
+            (1002, "", Cause::Protocol),
+            (1003, "", Cause::Protocol),
+            (1007, "", Cause::Protocol),
+            (1008, "", Cause::Protocol),
+            (1009, "", Cause::TooLarge),
+            (4401, "", Cause::Unauthorized),
+            (4403, "", Cause::Forbidden),
+            (1011, "", Cause::Normal),
+            (4999, "", Cause::Normal),
+        ] {
+            let ended = closed(code, reason);
+            assert_eq!((ended.cause, ended.code), (cause, Some(code)), "{code} {reason}");
+        }
+        assert_eq!(Ended::from(LinkEnd::Closed { code: None, reason: String::new() }).cause, Cause::Normal);
+        assert_eq!(Ended::from(LinkEnd::Lost { detail: "eof".into() }).cause, Cause::Lost);
+        let refused = Ended::from(LinkEnd::Refused { status: 503, reason: "busy".into() });
+        assert_eq!((refused.cause, refused.code), (Cause::HttpStatus, Some(503)));
+    }
+
+    // proves: LINK-2, AUTH-3
+    #[test]
+    fn replaced_protocol_and_forbidden_ends_are_slow() {
+        for slow in [closed(1000, "replaced"), closed(1002, ""), closed(1008, ""), closed(4403, ""), closed(4409, "")] {
+            assert_eq!(slow.pace(), Pace::Slow, "{slow}");
+        }
+        assert_eq!(Ended::from(LinkEnd::Refused { status: 403, reason: String::new() }).pace(), Pace::Slow);
+        for other in [closed(1000, ""), closed(1001, ""), closed(1009, ""), closed(4401, ""), closed(1011, "")] {
+            assert_eq!(other.pace(), Pace::Ladder, "{other}");
+        }
+    }
+
+    // proves: AUTH-3
+    #[test]
+    fn http_401_is_a_refusal_like_4401() {
+        assert!(closed(4401, "unauthorized").is_refusal());
+        assert!(Ended::from(LinkEnd::Refused { status: 401, reason: String::new() }).is_refusal());
+        assert!(!Ended::from(LinkEnd::Refused { status: 403, reason: String::new() }).is_refusal());
+        assert!(!closed(4403, "").is_refusal());
+    }
+}

@@ -1,0 +1,185 @@
+//! What comes in on a link.
+
+use alloc::sync::Arc;
+
+use super::deliveries::Admission;
+use super::ending::{Cause, Ended};
+use super::link::{Closing, Phase};
+use super::machine::{Life, Machine, current};
+use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
+use crate::frame::{self, BufferId, FromConnector, MessageEvent, encode};
+use crate::ndjson::LineTooLong;
+use crate::time::Now;
+
+impl Machine {
+    /// The payload of one WebSocket message, text or binary (FRAME-2).
+    pub fn handle_message(&mut self, link: LinkId, payload: &[u8], now: Now) {
+        self.handle_traffic(link, now);
+        let limit = self.settings.limits.line;
+        let Some(open) = current(&mut self.life, link) else { return };
+        if matches!(open.phase, Phase::Dialing { .. }) {
+            return;
+        }
+        // The line buffer is set aside while its lines are handled, since each of them may end the link.
+        let mut lines = core::mem::take(&mut open.lines);
+        let fed = lines.feed(payload, limit, |line| self.handle_line(link, line));
+        if let Some(open) = current(&mut self.life, link) {
+            open.lines = lines;
+        }
+        if let Err(LineTooLong { limit }) = fed {
+            let reason = alloc::format!("a line is over the limit of {limit} bytes");
+            let ended = Ended { cause: Cause::TooLarge, code: Some(1009), reason };
+            self.close_link(1009, "line too long", Closing::End(ended));
+        }
+        self.flush_acks();
+        self.advance_shutdown();
+    }
+
+    /// One line. Whether to go on with the next.
+    fn handle_line(&mut self, link: LinkId, line: &[u8]) -> bool {
+        self.stats.lines_received += 1;
+        let frame = match frame::from_connector(line) {
+            Ok(frame) => frame,
+            Err(skipped) => {
+                if let Some(count) = self.stats.skipped.get_mut(skipped.kind()) {
+                    *count += 1;
+                }
+                self.notice(Notice::Skipped(skipped));
+                return true;
+            }
+        };
+        let Some(current) = current(&mut self.life, link) else { return false };
+        if !current.is_open() {
+            // This side has closed: nothing can be acknowledged any more, and what is buffered comes again. A result
+            // still tells the truth about its request.
+            if let FromConnector::OutboundResult { request_id, result } = frame {
+                self.handle_result(&request_id, Outcome::Result(result));
+            }
+            return true;
+        }
+        match frame {
+            FromConnector::Message { mut event, buffer_id } => {
+                event.stamp_upstream();
+                let admission = self.deliveries.admit(buffer_id.as_ref(), event.raw(), message_ids(&event));
+                self.show(admission, buffer_id, |id, buffer_id| {
+                    Event::Message(Delivered { id, buffer_id, payload: event })
+                });
+            }
+            FromConnector::Passthrough { forward, buffer_id } => {
+                let admission = self.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
+                self.show(admission, buffer_id, |id, buffer_id| {
+                    Event::Passthrough(Delivered { id, buffer_id, payload: forward })
+                });
+            }
+            FromConnector::Undecodable { content, buffer_id } => {
+                let payload = content.raw.as_ref().map_or("", |raw| raw.as_str());
+                let admission = self.deliveries.admit(buffer_id.as_ref(), payload, None);
+                self.show(admission, buffer_id, |id, buffer_id| {
+                    Event::Undecodable(Delivered { id, buffer_id, payload: content })
+                });
+            }
+            FromConnector::Descriptor(descriptor) => self.handle_descriptor(Arc::new(descriptor)),
+            FromConnector::OutboundResult { request_id, result } => {
+                self.handle_result(&request_id, Outcome::Result(result));
+            }
+            FromConnector::Interrupt(interrupt) => self.queue.push_interrupt(interrupt),
+            FromConnector::GoingIdleAck => self.handle_idle_ack(),
+        }
+        if self.queue.bytes() > self.settings.limits.queue_hard {
+            let limit = self.settings.limits.queue_hard;
+            let reason = alloc::format!("the application left more than {limit} bytes of events unread");
+            self.close_link(1013, "too many unread events", Closing::End(Ended::local(Cause::QueueFull, reason)));
+            return false;
+        }
+        true
+    }
+
+    fn show(
+        &mut self,
+        admission: Admission,
+        buffer_id: Option<BufferId>,
+        event: impl FnOnce(DeliveryId, Option<BufferId>) -> Event,
+    ) {
+        match (admission, buffer_id) {
+            (Admission::Show(id), buffer_id) => {
+                self.stats.deliveries += 1;
+                self.push_event(event(id, buffer_id));
+            }
+            (Admission::Suppress, Some(buffer_id)) => {
+                self.stats.replays_suppressed += 1;
+                self.notice(Notice::ReplaySuppressed(buffer_id));
+            }
+            (Admission::Suppress, None) => {}
+        }
+    }
+
+    fn handle_descriptor(&mut self, descriptor: Arc<frame::Descriptor>) {
+        let now = self.now;
+        let Life::Linked(link) = &mut self.life else { return };
+        link.keep_descriptor(descriptor.clone());
+        if !matches!(link.phase, Phase::Handshaking { .. }) {
+            return;
+        }
+        link.phase = Phase::Ready { since: now };
+        for id in self.requests.queue_waiting() {
+            link.transmit.push_back(super::link::Queued::Request(id));
+        }
+        self.revocation.on_ready();
+        self.stats.links += 1;
+        self.push_event(Event::Ready { descriptor });
+    }
+
+    fn handle_result(&mut self, request_id: &str, outcome: Outcome) {
+        // The wire form is exactly what `RequestId` displays: anything else is none of ours.
+        let id = Some(request_id)
+            .filter(|id| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+            .and_then(|id| u128::from_str_radix(id, 16).ok())
+            .map(RequestId);
+        match id.filter(|id| self.requests.remove_written(*id)) {
+            Some(request) => self.outputs.push_back(Output::RequestEnded { request, outcome }),
+            None => {
+                self.stats.unmatched_results += 1;
+                self.notice(Notice::UnmatchedResult);
+            }
+        }
+    }
+
+    fn handle_idle_ack(&mut self) {
+        let Life::Linked(link) = &mut self.life else { return };
+        if !core::mem::take(&mut link.idling) {
+            self.stats.unasked_idle_acks += 1;
+            self.notice(Notice::UnaskedIdleAck);
+            return;
+        }
+        link.idle = true;
+        let dormant = self.idle_calls.iter().any(|call| call.dormant);
+        self.end_idle_calls(|_| true, IdleOutcome::Acknowledged);
+        self.push_event(Event::Idle);
+        if dormant && self.shutdown.is_none() {
+            self.flush_acks();
+            self.close_link(1000, "dormant", Closing::End(Ended::local(Cause::Dormant, "")));
+        }
+    }
+
+    /// Queues every acknowledgement that may leave (ACK-2).
+    pub(super) fn flush_acks(&mut self) {
+        let Life::Linked(link) = &mut self.life else { return };
+        if !link.is_open() {
+            return;
+        }
+        while let Some(buffer_id) = self.deliveries.pop_ack() {
+            link.queue_frame(encode::inbound_ack(buffer_id.as_str()));
+            self.stats.acks_sent += 1;
+        }
+    }
+}
+
+/// What names a message on its platform, if it has all three (ACK-4).
+fn message_ids(event: &MessageEvent) -> Option<[&str; 3]> {
+    let id = event.message_id().or(event.source_message_id())?;
+    let chat = event.chat_id();
+    if id.is_empty() || chat.is_empty() {
+        return None;
+    }
+    Some([event.platform_name().unwrap_or(""), chat, id])
+}

@@ -1,0 +1,127 @@
+//! What belongs to one link and dies with it.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::ending::Ended;
+use super::output::{LinkId, RequestId};
+use crate::frame::Descriptor;
+use crate::ndjson::LineBuffer;
+
+/// How many platforms a peer can describe on one link before the rest is ignored.
+const MAX_DESCRIPTORS: usize = 64;
+
+/// How far a link has come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The upgrade is not accepted yet.
+    Dialing { until: Duration },
+    /// The upgrade is accepted; no descriptor yet.
+    Handshaking { until: Duration },
+    /// The first descriptor is here.
+    Ready { since: Duration },
+    /// This side sent a close frame and waits for the peer's.
+    Closing { until: Duration, code: u16, why: Closing, ready_for: Option<Duration> },
+}
+
+/// Why this side closes a link.
+#[derive(Debug)]
+pub(crate) enum Closing {
+    /// To report this end.
+    End(Ended),
+    /// Because the gateway shuts down.
+    Shutdown,
+}
+
+/// Something that waits to be written.
+#[derive(Debug)]
+pub(crate) enum Queued {
+    Frame(String),
+    Request(RequestId),
+    Ping,
+    Close { code: u16, reason: &'static str },
+}
+
+/// One link. Its timers, its line buffer, its descriptors and its unwritten frames are in here, so none of them can
+/// outlive it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) phase: Phase,
+    /// When the token of its dial expires, in unix seconds; `None`: never, or no token.
+    pub(crate) token_expires: Option<u64>,
+    pub(crate) lines: LineBuffer,
+    pub(crate) transmit: VecDeque<Queued>,
+    /// Bytes of the frames in `transmit`, requests left out: those are their callers' affair.
+    pub(crate) transmit_bytes: usize,
+    /// When the peer was last heard.
+    pub(crate) heard: Duration,
+    /// When to ping next, unless the peer is heard before.
+    pub(crate) ping_at: Duration,
+    /// Descriptors by platform, the first of the link in front.
+    pub(crate) descriptors: Vec<Arc<Descriptor>>,
+    /// Whether a `going_idle` waits for its ack.
+    pub(crate) idling: bool,
+    /// Whether the connector has acknowledged that this link is idle.
+    pub(crate) idle: bool,
+}
+
+impl Link {
+    pub(crate) fn new(id: LinkId, until: Duration, token_expires: Option<u64>) -> Self {
+        Self {
+            id,
+            phase: Phase::Dialing { until },
+            token_expires,
+            lines: LineBuffer::new(),
+            transmit: VecDeque::new(),
+            transmit_bytes: 0,
+            heard: Duration::ZERO,
+            ping_at: Duration::ZERO,
+            descriptors: Vec::new(),
+            idling: false,
+            idle: false,
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
+    /// Whether deliveries of this link are taken, and may still be acknowledged on it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Handshaking { .. } | Phase::Ready { .. })
+    }
+
+    /// How long the link was ready; `None` when it never was.
+    pub(crate) fn ready_for(&self, now: Duration) -> Option<Duration> {
+        match self.phase {
+            Phase::Ready { since } => Some(now.saturating_sub(since)),
+            Phase::Closing { ready_for, .. } => ready_for,
+            Phase::Dialing { .. } | Phase::Handshaking { .. } => None,
+        }
+    }
+
+    pub(crate) fn queue_frame(&mut self, frame: String) {
+        self.transmit_bytes += frame.len();
+        self.transmit.push_back(Queued::Frame(frame));
+    }
+
+    /// Keeps a descriptor. The first is the default and stays it; a later one of a platform replaces that platform's
+    /// earlier one (HELLO-2).
+    pub(crate) fn keep_descriptor(&mut self, descriptor: Arc<Descriptor>) {
+        let room = self.descriptors.len() < MAX_DESCRIPTORS;
+        let later = self.descriptors.iter_mut().skip(1).find(|known| known.platform == descriptor.platform);
+        match later {
+            Some(known) => *known = descriptor,
+            None if room => self.descriptors.push(descriptor),
+            None => {}
+        }
+    }
+
+    pub(crate) fn descriptor_for(&self, platform: &str) -> Option<&Arc<Descriptor>> {
+        self.descriptors.iter().rev().find(|known| known.platform == platform)
+    }
+}

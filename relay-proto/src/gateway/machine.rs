@@ -1,0 +1,426 @@
+//! The machine itself: the life of links.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use fastrand::Rng;
+
+use super::backoff::{Backoff, Pace};
+use super::commands::{IdleCall, Shutdown};
+use super::config::Settings;
+use super::deliveries::Deliveries;
+use super::ending::Ended;
+use super::link::{Closing, Link, Phase, Queued};
+use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats, Transmit};
+use super::queue::Queue;
+use super::requests::Requests;
+use super::revocation::{Judgement, Revocation};
+use crate::end::LinkEnd;
+use crate::frame::{Descriptor, encode};
+use crate::time::Now;
+use crate::token;
+
+/// Notices beyond this many unread ones are counted and not told: one message can hold a million bad lines.
+const MAX_NOTICES: usize = 16;
+/// Bytes of unwritten frames of our own (acks, mostly) from which on the link is not read: a peer that does not read
+/// must not make us hold its answers.
+const MAX_TRANSMIT: usize = 256 << 10;
+
+/// One gateway. See the [module](super) for how to drive it.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) settings: Settings,
+    pub(super) rng: Rng,
+    /// The latest monotonic time seen. Never goes back (CLOCK-1).
+    pub(super) now: Duration,
+    pub(super) unix: u64,
+    pub(super) life: Life,
+    pub(super) next_link: u64,
+    pub(super) next_idle: u64,
+    /// The upper half is random, the lower half counts (REQ-1).
+    pub(super) next_request: u128,
+    /// The next dial is parked (IDLE-2).
+    pub(super) hold: bool,
+    pub(super) shutdown: Option<Shutdown>,
+    pub(super) backoff: Backoff,
+    pub(super) revocation: Revocation,
+    pub(super) requests: Requests,
+    pub(super) deliveries: Deliveries,
+    pub(super) idle_calls: Vec<IdleCall>,
+    pub(super) queue: Queue,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) notices: usize,
+    pub(super) stats: Stats,
+}
+
+/// There is no link, or there is one, or there will never be one again.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// No link. `due`: when to dial; `None`: on a command only.
+    Waiting { due: Option<Duration>, dormant: bool },
+    /// One link, in whatever phase.
+    Linked(Box<Link>),
+    /// Terminal.
+    Over(State),
+}
+
+impl Machine {
+    /// A gateway that wants to dial at once. `seed` decides jitter and request ids: take it from the operating system's
+    /// randomness, and never twice (REQ-1); a simulation takes it from its own.
+    pub fn new(settings: Settings, seed: u64, now: Now) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let next_request = u128::from(rng.u64(..)) << 64;
+        let deliveries = Deliveries::new(rng.u64(..), settings.limits.replay_memory);
+        Self {
+            settings,
+            rng,
+            now: now.monotonic,
+            unix: now.unix,
+            life: Life::Waiting { due: Some(now.monotonic), dormant: false },
+            next_link: 0,
+            next_idle: 0,
+            next_request,
+            hold: false,
+            shutdown: None,
+            backoff: Backoff::default(),
+            revocation: Revocation::default(),
+            requests: Requests::default(),
+            deliveries,
+            idle_calls: Vec::new(),
+            queue: Queue::default(),
+            outputs: VecDeque::new(),
+            notices: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    // ── outputs ──────────────────────────────────────────────────────────
+
+    /// The next thing for the host to do. Drain this after every input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            self.outputs = VecDeque::new();
+            self.notices = 0;
+        }
+        output
+    }
+
+    /// The next thing to write to this link. Take these while the connection has room for them, in this order; a
+    /// request counts as written once it was taken from here.
+    pub fn poll_transmit(&mut self, link: LinkId) -> Option<Transmit> {
+        let Life::Linked(current) = &mut self.life else { return None };
+        if current.id != link {
+            return None;
+        }
+        loop {
+            let Some(queued) = current.transmit.pop_front() else {
+                current.transmit = VecDeque::new();
+                return None;
+            };
+            let transmit = match queued {
+                Queued::Frame(frame) => {
+                    current.transmit_bytes -= frame.len();
+                    Transmit::Text(frame)
+                }
+                Queued::Request(id) => match self.requests.write(id) {
+                    Some(frame) => Transmit::Text(frame),
+                    // It was cancelled, or its deadline passed.
+                    None => continue,
+                },
+                Queued::Ping => Transmit::Ping,
+                Queued::Close { code, reason } => Transmit::Close { code, reason },
+            };
+            self.stats.frames_sent += u64::from(matches!(transmit, Transmit::Text(_)));
+            return Some(transmit);
+        }
+    }
+
+    /// The next event for the application. Take one when the application wants one: what is not taken is what holds the
+    /// link back (REQ-7).
+    pub fn next_event(&mut self) -> Option<Event> {
+        let full = self.is_queue_full();
+        let event = self.queue.pop();
+        if full && !self.is_queue_full() {
+            // Silence while we did not read says nothing about the peer.
+            let now = self.now;
+            if let Life::Linked(link) = &mut self.life {
+                link.hear(now, self.settings.timing.ping_after);
+            }
+        }
+        event
+    }
+
+    /// Whether the host should read from the link. When false, it should leave the bytes where they are: the peer's
+    /// sending stops by itself.
+    pub fn wants_read(&self) -> bool {
+        match &self.life {
+            Life::Linked(link) => {
+                link.transmit_bytes < MAX_TRANSMIT
+                    && (!link.is_ready() || !self.is_queue_full() || !self.requests.is_empty())
+            }
+            Life::Waiting { .. } | Life::Over(_) => false,
+        }
+    }
+
+    pub(super) fn is_queue_full(&self) -> bool {
+        self.queue.bytes() >= self.settings.limits.queue
+    }
+
+    // ── views ────────────────────────────────────────────────────────────
+
+    /// Where the gateway is in its life.
+    pub fn state(&self) -> State {
+        match &self.life {
+            Life::Waiting { dormant: true, .. } => State::Dormant,
+            Life::Waiting { .. } => State::Disconnected,
+            Life::Linked(link) => match link.phase {
+                Phase::Dialing { .. } => State::Dialing,
+                Phase::Handshaking { .. } => State::Handshaking,
+                Phase::Ready { .. } => State::Ready,
+                Phase::Closing { .. } => State::Closing,
+            },
+            Life::Over(state) => *state,
+        }
+    }
+
+    /// The link's default descriptor: its first. `None` until the link is ready (HELLO-2).
+    pub fn descriptor(&self) -> Option<&Arc<Descriptor>> {
+        self.link()?.descriptors.first()
+    }
+
+    /// The descriptor of one platform on this link.
+    pub fn descriptor_for(&self, platform: &str) -> Option<&Arc<Descriptor>> {
+        self.link()?.descriptor_for(platform)
+    }
+
+    /// What has been counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the application has read every event.
+    pub fn is_drained(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn link(&self) -> Option<&Link> {
+        match &self.life {
+            Life::Linked(link) => Some(link),
+            Life::Waiting { .. } | Life::Over(_) => None,
+        }
+    }
+
+    // ── inputs about links ───────────────────────────────────────────────
+
+    /// The upgrade of this link was accepted.
+    pub fn handle_opened(&mut self, link: LinkId, now: Now) {
+        self.tick(now);
+        let (at, timing) = (self.now, &self.settings.timing);
+        let Some(link) = current(&mut self.life, link) else { return };
+        if !matches!(link.phase, Phase::Dialing { .. }) {
+            return;
+        }
+        link.phase = Phase::Handshaking { until: at + timing.handshake };
+        link.hear(at, timing.ping_after);
+        for identity in &self.settings.identities {
+            link.queue_frame(encode::hello(&identity.platform, &identity.bot_id, identity.command_manifest.as_ref()));
+        }
+    }
+
+    /// Bytes came from the peer, of whatever kind: it is alive (LINK-3). Messages say so by themselves.
+    pub fn handle_traffic(&mut self, link: LinkId, now: Now) {
+        self.tick(now);
+        let at = self.now;
+        if let Some(link) = current(&mut self.life, link) {
+            link.hear(at, self.settings.timing.ping_after);
+        }
+    }
+
+    /// The link, or the dial, ended. Not called after [`Output::Drop`].
+    pub fn handle_ended(&mut self, link: LinkId, end: LinkEnd, now: Now) {
+        self.tick(now);
+        let Some(link) = current(&mut self.life, link) else { return };
+        let end = match (&link.phase, end) {
+            // The peer's answer to our own close says nothing new. Another code does, and counts.
+            (Phase::Closing { code: ours, .. }, LinkEnd::Closed { code, .. })
+                if code.is_none_or(|code| code == *ours) =>
+            {
+                None
+            }
+            (Phase::Closing { .. }, LinkEnd::Closed { code, reason }) => Some(LinkEnd::Closed { code, reason }),
+            (Phase::Closing { .. }, _) => None,
+            (_, end) => Some(end),
+        };
+        self.end_link(end.map(Ended::from));
+    }
+
+    // ── the life of links ────────────────────────────────────────────────
+
+    /// Takes the time. It never goes back (CLOCK-1).
+    pub(super) fn tick(&mut self, now: Now) {
+        self.now = self.now.max(now.monotonic);
+        self.unix = now.unix;
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        if self.notices < MAX_NOTICES {
+            self.notices += 1;
+            self.outputs.push_back(Output::Notice(notice));
+        }
+    }
+
+    pub(super) fn push_event(&mut self, event: Event) {
+        self.stats.reports_dropped += u64::from(self.queue.push(event));
+    }
+
+    /// Dials. Only from [`Life::Waiting`], so that there is never a second link.
+    pub(super) fn dial(&mut self) {
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let token = self
+            .settings
+            .credentials
+            .as_ref()
+            .map(|own| token::mint(&own.id, &own.secret, self.settings.timing.token_ttl.as_secs(), self.unix));
+        let expires = token.as_ref().and_then(token::Token::expires_at);
+        self.life = Life::Linked(Box::new(Link::new(id, self.now + self.settings.timing.dial, expires)));
+        self.hold = false;
+        self.stats.dials += 1;
+        self.outputs.push_back(Output::Dial(Dial { link: id, token }));
+    }
+
+    /// Closes the link in order: a close frame, then up to [`Timing::close`](super::Timing::close) for the peer's.
+    pub(super) fn close_link(&mut self, code: u16, reason: &'static str, why: Closing) {
+        let now = self.now;
+        let Life::Linked(link) = &mut self.life else { return };
+        match link.phase {
+            Phase::Closing { .. } => {}
+            // There is nothing to close yet.
+            Phase::Dialing { .. } => self.drop_link(why),
+            Phase::Handshaking { .. } | Phase::Ready { .. } => {
+                let ready_for = link.ready_for(now);
+                link.phase = Phase::Closing { until: now + self.settings.timing.close, code, why, ready_for };
+                link.transmit.push_back(Queued::Close { code, reason });
+            }
+        }
+    }
+
+    /// Drops the connection at once.
+    pub(super) fn drop_link(&mut self, why: Closing) {
+        let Life::Linked(link) = &mut self.life else { return };
+        self.outputs.push_back(Output::Drop(link.id));
+        let ended = match why {
+            Closing::End(ended) => Some(ended),
+            Closing::Shutdown => None,
+        };
+        self.end_link(ended);
+    }
+
+    /// The link is gone. `ended`: how; `None`: as this side's close meant it.
+    pub(super) fn end_link(&mut self, ended: Option<Ended>) {
+        let life = core::mem::replace(&mut self.life, Life::Waiting { due: None, dormant: false });
+        let Life::Linked(link) = life else {
+            self.life = life;
+            return;
+        };
+        let ready_for = link.ready_for(self.now);
+        let ended = ended.or(match link.phase {
+            Phase::Closing { why: Closing::End(ended), .. } => Some(ended),
+            _ => None,
+        });
+        self.deliveries.end_link();
+        let outputs = &mut self.outputs;
+        if self.shutdown.is_none() {
+            self.requests.end_link(|request, outcome| outputs.push_back(Output::RequestEnded { request, outcome }));
+        }
+        self.end_idle_calls(|_| true, IdleOutcome::NoLink);
+
+        let Some(ended) = ended else { return self.finish(State::Closed) };
+        let mut pace = ended.pace();
+        if ended.is_refusal() {
+            let token_expired = ready_for.is_none() && link.token_expires.is_some_and(|at| self.unix > at);
+            match self.revocation.judge(&ended, token_expired, self.settings.confirm_refusals) {
+                Judgement::Retry(retry) => pace = retry,
+                Judgement::Confirm => {
+                    pace = Pace::Now;
+                    self.notice(Notice::RefusalProvisional);
+                }
+                Judgement::Revoke => {
+                    self.push_event(Event::Disconnected { ended: ended.clone(), retry_in: None });
+                    self.push_event(Event::Revoked { ended });
+                    return self.finish(State::Revoked);
+                }
+            }
+        }
+        if self.shutdown.is_some() {
+            return self.finish(State::Closed);
+        }
+        let dormant = pace == Pace::Dormant;
+        let commanded = matches!(pace, Pace::Dormant) || ended.cause == super::Cause::Requested;
+        if !self.settings.reconnect && !commanded {
+            self.push_event(Event::Disconnected { ended, retry_in: None });
+            return self.finish(State::Closed);
+        }
+        let wait = self.backoff.wait(pace, ready_for, &self.settings.timing, &mut self.rng);
+        self.life = Life::Waiting { due: Some(self.now + wait), dormant };
+        self.push_event(Event::Disconnected { ended, retry_in: Some(wait) });
+        self.dial_if_due();
+    }
+
+    /// The end of the machine: nothing dials again, every request ends.
+    pub(super) fn finish(&mut self, state: State) {
+        let (not_sent, ambiguous) = match (state, &self.shutdown) {
+            (State::Revoked, None) => (NotSent::Revoked, Ambiguous::LinkLost),
+            (_, None) => (NotSent::NoLink, Ambiguous::LinkLost),
+            (_, Some(_)) => (NotSent::ShutDown, Ambiguous::ShutDown),
+        };
+        self.life = Life::Over(state);
+        let outputs = &mut self.outputs;
+        self.requests.end_all(&not_sent, ambiguous, |request, outcome| {
+            outputs.push_back(Output::RequestEnded { request, outcome })
+        });
+        if state == State::Closed {
+            self.push_event(Event::Closed);
+        }
+    }
+
+    /// When the next dial is due, a hold included.
+    pub(super) fn redial_at(&self) -> Option<Duration> {
+        match self.life {
+            Life::Waiting { due: Some(due), .. } => {
+                Some(if self.hold { due + self.settings.timing.hold_max } else { due })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn dial_if_due(&mut self) {
+        if self.redial_at().is_some_and(|at| at <= self.now) {
+            self.dial();
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn hear(&mut self, now: Duration, ping_after: Duration) {
+        self.heard = now;
+        self.ping_at = now + ping_after;
+    }
+}
+
+/// The link of this id, if it is the one there is. Inputs for any other are of the dead, and ignored.
+pub(super) fn current(life: &mut Life, id: LinkId) -> Option<&mut Link> {
+    match life {
+        Life::Linked(link) if link.id == id => Some(link),
+        _ => None,
+    }
+}

@@ -1,0 +1,332 @@
+//! What the machine tells its host and its application.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+
+use super::ending::Ended;
+use crate::frame::{
+    ActionResult, BufferId, Descriptor, Interrupt, MessageEvent, PassthroughForward, Skipped, Undecodable,
+};
+use crate::token::Token;
+
+/// One link, or the dial that may become it. Never used twice by one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub(crate) u64);
+
+/// One request, unique for the life of the process and across restarts (REQ-1). Displays as its id on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub(crate) u128);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One delivery to the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryId(pub(crate) u64);
+
+/// One call of [`go_idle`](super::Machine::go_idle) or [`go_dormant`](super::Machine::go_dormant).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdleId(pub(crate) u64);
+
+/// What the host has to do. After every input, take these until there are none.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Dial. Answer with [`handle_opened`](super::Machine::handle_opened) or
+    /// [`handle_ended`](super::Machine::handle_ended). There is never another dial or link at the same time (DIAL-5).
+    Dial(Dial),
+    /// Drop this link's connection now, without waiting for anything. No answer is expected.
+    Drop(LinkId),
+    /// A request ended. Every request that was accepted ends exactly once (REQ-1).
+    RequestEnded {
+        /// The request.
+        request: RequestId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A call to go idle or dormant ended.
+    IdleEnded {
+        /// The call.
+        idle: IdleId,
+        /// How it ended.
+        outcome: IdleOutcome,
+    },
+    /// Something worth a line in a log.
+    Notice(Notice),
+}
+
+/// One dial.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Dial {
+    /// The link that it may become.
+    pub link: LinkId,
+    /// The bearer token of the upgrade, minted for this dial alone (DIAL-3). `None`: no `Authorization` header.
+    pub token: Option<Token>,
+}
+
+/// Something to write to the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transmit {
+    /// A WebSocket text message: one whole frame (FRAME-1).
+    Text(String),
+    /// A WebSocket ping (LINK-3).
+    Ping,
+    /// A WebSocket close frame. Nothing follows it.
+    Close {
+        /// The code.
+        code: u16,
+        /// The reason.
+        reason: &'static str,
+    },
+}
+
+/// How a request ended (REQ-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The connector answered.
+    Result(ActionResult),
+    /// It was never written to a link. Sending it again cannot do it twice.
+    NotSent(NotSent),
+    /// It was written, and what became of it is not known.
+    Ambiguous(Ambiguous),
+}
+
+/// Why a request was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// There is no ready link.
+    #[error("not sent: there is no ready link")]
+    NoLink,
+    /// Its deadline passed before a link could take it.
+    #[error("not sent: no link took it in time")]
+    TimedOut,
+    /// Its frame is over the limit (FRAME-1).
+    #[error("not sent: the frame has {size} bytes, over the limit of {limit}")]
+    TooLarge {
+        /// The frame's size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The gateway is shut down, or shutting down.
+    #[error("not sent: the gateway is shut down")]
+    ShutDown,
+    /// The gateway's secret was revoked.
+    #[error("not sent: the gateway's credentials are revoked")]
+    Revoked,
+}
+
+/// Why it is not known what became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ambiguous {
+    /// No result came in time.
+    #[error("ambiguous: no result in time")]
+    TimedOut,
+    /// Its link ended first.
+    #[error("ambiguous: the link ended before the result came")]
+    LinkLost,
+    /// The gateway was shut down first.
+    #[error("ambiguous: the gateway was shut down before the result came")]
+    ShutDown,
+}
+
+/// How going idle ended (IDLE-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdleOutcome {
+    /// The connector has stopped delivering on this link.
+    Acknowledged,
+    /// No acknowledgement in time. The link stays as it is.
+    TimedOut,
+    /// There is no ready link, or it ended first.
+    NoLink,
+}
+
+/// What the application is told, in order, except that interrupts overtake what waits before them (STOP-1).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A link is ready (HELLO-2).
+    Ready {
+        /// The link's first, and therefore default, descriptor.
+        descriptor: Arc<Descriptor>,
+    },
+    /// A message.
+    Message(Delivered<MessageEvent>),
+    /// A forwarded HTTP request.
+    Passthrough(Delivered<PassthroughForward>),
+    /// A delivery that cannot be decoded (ACK-5).
+    Undecodable(Delivered<Undecodable>),
+    /// A user stopped a session.
+    Interrupt(Interrupt),
+    /// A link or a dial ended.
+    Disconnected {
+        /// How.
+        ended: Ended,
+        /// When the next dial comes; `None` when none will come by itself.
+        retry_in: Option<Duration>,
+    },
+    /// The connector acknowledged that this gateway went idle.
+    Idle,
+    /// The credentials are revoked. Terminal: no dial will follow (AUTH-2).
+    Revoked {
+        /// How the connector said so.
+        ended: Ended,
+    },
+    /// The gateway is shut down. Terminal.
+    Closed,
+}
+
+/// A delivery: its content, and what is needed to acknowledge it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Delivered<T> {
+    /// Names the delivery in [`ack`](super::Machine::ack) and [`give_back`](super::Machine::give_back).
+    pub id: DeliveryId,
+    /// The id in the connector's buffer. `None`: the connector expects no acknowledgement.
+    pub buffer_id: Option<BufferId>,
+    /// The content.
+    pub payload: T,
+}
+
+/// Something worth a line in a log. None carries message content or secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A line was skipped (FRAME-4).
+    Skipped(Skipped),
+    /// A result came for a request that is not waiting: unknown, late or repeated (REQ-3).
+    UnmatchedResult,
+    /// A `going_idle_ack` came that nobody asked for (IDLE-1).
+    UnaskedIdleAck,
+    /// A replay was recognised and not shown again (ACK-4).
+    ReplaySuppressed(BufferId),
+    /// A refusal may be due to a token that expired on its way; one more dial decides (AUTH-3).
+    RefusalProvisional,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped(why) => write!(f, "skipped a line: {why}"),
+            Self::UnmatchedResult => f.write_str("a result for no waiting request"),
+            Self::UnaskedIdleAck => f.write_str("a going_idle_ack that nobody asked for"),
+            Self::ReplaySuppressed(id) => write!(f, "a replay of {id} was not shown again"),
+            Self::RefusalProvisional => f.write_str("the credentials were refused; one more dial decides"),
+        }
+    }
+}
+
+/// Where a gateway is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// No link. A dial may follow.
+    Disconnected,
+    /// Asleep on purpose, with the right to dial (IDLE-2).
+    Dormant,
+    /// A dial is under way.
+    Dialing,
+    /// The upgrade was accepted; no descriptor yet.
+    Handshaking,
+    /// There is a ready link.
+    Ready,
+    /// The link is being closed by this side.
+    Closing,
+    /// Terminal: the credentials are revoked.
+    Revoked,
+    /// Terminal: shut down.
+    Closed,
+}
+
+impl State {
+    /// Whether no link will ever follow.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Revoked | Self::Closed)
+    }
+}
+
+/// The next point in time at which the machine wants [`handle_timeout`](super::Machine::handle_timeout).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// On the scale of [`Now::monotonic`](crate::time::Now::monotonic).
+    pub at: Duration,
+    /// What it is for.
+    pub reason: Reason,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The next dial is due.
+    Redial,
+    /// The dial takes too long.
+    Dial,
+    /// The handshake takes too long.
+    Handshake,
+    /// The peer has been silent; ping it, or give the link up.
+    Keepalive,
+    /// A request's own deadline.
+    Request,
+    /// Going idle takes too long.
+    Idle,
+    /// The peer does not answer a close frame.
+    Close,
+    /// A step of shutting down takes too long.
+    Shutdown,
+}
+
+/// What has been counted since the machine was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Dials begun.
+    pub dials: u64,
+    /// Links that became ready.
+    pub links: u64,
+    /// Lines received, skipped ones included.
+    pub lines_received: u64,
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Lines skipped, by [`Skipped::kind`].
+    pub skipped: [u64; Skipped::KINDS],
+    /// Deliveries shown to the application.
+    pub deliveries: u64,
+    /// Replays recognised and not shown again (ACK-4).
+    pub replays_suppressed: u64,
+    /// Acknowledgements sent.
+    pub acks_sent: u64,
+    /// Deliveries given back.
+    pub given_back: u64,
+    /// Deliveries dropped without a word, which counts as given back (ACK-6).
+    pub dropped: u64,
+    /// Results for no waiting request (REQ-3).
+    pub unmatched_results: u64,
+    /// `going_idle_ack` frames that nobody asked for (IDLE-1).
+    pub unasked_idle_acks: u64,
+    /// Reports of links and dials that were left unread for so long that the oldest were dropped.
+    pub reports_dropped: u64,
+}
+
+impl Stats {
+    /// Lines skipped, for all reasons together.
+    pub fn skipped_total(&self) -> u64 {
+        self.skipped.iter().sum()
+    }
+}

@@ -1,0 +1,94 @@
+//! Whether refused credentials are revoked credentials (AUTH-1 to AUTH-3).
+
+use super::backoff::Pace;
+use super::ending::Ended;
+
+/// What to make of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// Dial again.
+    Retry(Pace),
+    /// Dial again at once; that dial decides.
+    Confirm,
+    /// The credentials are revoked.
+    Revoke,
+}
+
+/// The facts that the judgement rests on.
+#[derive(Debug, Default)]
+pub(crate) struct Revocation {
+    /// A handshake completed once in this machine's life.
+    ever_ready: bool,
+    /// A refusal is being confirmed. Ends when a link becomes ready.
+    confirming: bool,
+}
+
+impl Revocation {
+    pub(crate) fn on_ready(&mut self) {
+        self.ever_ready = true;
+        self.confirming = false;
+    }
+
+    /// Judges a refusal. `token_expired`: the token of the refused dial had passed its expiry, by the wall clock, when
+    /// the refusal came, and its link never became ready. `confirm_all`: the stricter setting.
+    pub(crate) fn judge(&mut self, ended: &Ended, token_expired: bool, confirm_all: bool) -> Judgement {
+        if !self.ever_ready || ended.says_expired() {
+            return Judgement::Retry(Pace::Ladder);
+        }
+        match (token_expired || confirm_all && !self.confirming, self.confirming) {
+            (true, false) => {
+                self.confirming = true;
+                Judgement::Confirm
+            }
+            // The deciding dial's own token expired on its way: it decides nothing. Waiting keeps a machine that is
+            // frozen again and again, or whose tokens live too short, from dialling without a pause.
+            (true, true) => Judgement::Retry(Pace::Ladder),
+            (false, _) => Judgement::Revoke,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::end::LinkEnd;
+
+    fn refused(reason: &str) -> Ended {
+        LinkEnd::Closed { code: Some(4401), reason: reason.into() }.into()
+    }
+
+    // proves: AUTH-1, AUTH-2, AUTH-3
+    #[test]
+    fn the_table_of_judgements() {
+        use Judgement::{Confirm, Retry, Revoke};
+        let ladder = Retry(Pace::Ladder);
+        // ever ready, confirming, reason, token expired, confirm all → judgement
+        for (ever, confirming, reason, expired, all, expected) in [
+            (false, false, "unauthorized", false, false, ladder),
+            (false, false, "unauthorized", true, true, ladder),
+            (true, false, "unauthorized", false, false, Revoke),
+            (true, false, "expired", false, false, ladder),
+            (true, true, "expired", false, true, ladder),
+            (true, false, "unauthorized", true, false, Confirm),
+            (true, true, "unauthorized", false, false, Revoke),
+            (true, true, "unauthorized", true, false, ladder),
+            (true, false, "unauthorized", false, true, Confirm),
+            (true, true, "unauthorized", false, true, Revoke),
+            (true, true, "unauthorized", true, true, ladder),
+        ] {
+            let mut revocation = Revocation { ever_ready: ever, confirming };
+            let got = revocation.judge(&refused(reason), expired, all);
+            assert_eq!(got, expected, "ever {ever}, confirming {confirming}, {reason}, expired {expired}, all {all}");
+        }
+    }
+
+    // proves: AUTH-3
+    #[test]
+    fn a_ready_link_ends_the_confirmation() {
+        let mut revocation = Revocation::default();
+        revocation.on_ready();
+        assert_eq!(revocation.judge(&refused(""), true, false), Judgement::Confirm);
+        revocation.on_ready();
+        assert_eq!(revocation.judge(&refused(""), true, false), Judgement::Confirm);
+    }
+}
