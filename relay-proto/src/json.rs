@@ -243,6 +243,23 @@ pub(crate) fn is_zero(number: &str) -> bool {
     mantissa.bytes().all(|b| matches!(b, b'0' | b'-' | b'.'))
 }
 
+/// JSON without the white space between its tokens, and so on one line.
+pub(crate) fn compact(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in json.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            ' ' | '\t' | '\r' | '\n' if !in_string => continue,
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// Appends `text` as a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {

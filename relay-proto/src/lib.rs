@@ -3,11 +3,14 @@
 
 extern crate alloc;
 
+pub mod action;
 pub mod chat;
 pub mod connector;
 pub mod end;
 pub mod frame;
 pub mod gateway;
+#[cfg(feature = "host")]
+pub mod host;
 mod json;
 pub mod ndjson;
 pub mod target;

@@ -1,1 +1,84 @@
 //! The Hermes relay protocol on tokio.
+//!
+//! ```no_run
+//! use relay_tokio::{Config, Event};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("https://connector.example").identity("discord", "1234").credentials("my-gateway", "s3cret");
+//! let (gateway, mut events) = relay_tokio::connect(config)?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message(message) = event {
+//!         gateway.reply(&message, &format!("you said: {}", message.text())).await?;
+//!         message.ack();
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything but the sockets and the timer is [`relay_proto::host`], and re-exported here.
+
+mod net;
+
+pub use relay_proto::action::Action;
+pub use relay_proto::frame::{
+    ActionResult, BufferId, ChatInfo, ContextMessage, Descriptor, Interrupt, MessageEvent, MessageType,
+    PassthroughForward, RawJson, Undecodable, Verdict,
+};
+pub use relay_proto::gateway::{
+    Ambiguous, Cause, Config, ConfigError, ConfigWarning, Ended, Identity, IdleOutcome, Limits, NotSent, Outcome,
+    RequestOptions, Settings, State, Stats, Timing,
+};
+pub use relay_proto::host::{Delivery, Event, Events, Gateway, RequestError};
+pub use relay_proto::wire::ClientTls;
+
+use relay_proto::host;
+
+/// Starts a gateway on the current tokio runtime, and returns at once: the first dial is under way. What comes of it is
+/// an event, and so is everything after it.
+///
+/// # Errors
+/// [`ConnectError`]: the configuration is wrong, or this is not called from within a tokio runtime.
+pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
+    connect_with_tls(config, None)
+}
+
+/// The same with an own TLS configuration, for `wss`. `None`: the platform's trust store.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {
+    let settings = config.build()?;
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+    let (gateway, events, driver) = host::gateway(settings, tls);
+    runtime.spawn(host::drive(driver, net::Tokio::default()));
+    Ok((gateway, events))
+}
+
+/// Why no gateway was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The configuration is wrong.
+    Config(ConfigError),
+    /// The caller is not within a tokio runtime.
+    NoRuntime,
+}
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::NoRuntime => f.write_str("not within a tokio runtime: call this from async code, or enter a runtime"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl From<ConfigError> for ConnectError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}

@@ -321,6 +321,16 @@ impl MessageEvent {
         self.upstream
     }
 
+    /// What names the message on its platform, if it has all three: the platform's name, the chat and the message (ACK-4).
+    pub(crate) fn message_key(&self) -> Option<[&str; 3]> {
+        let id = self.message_id().or(self.source_message_id())?;
+        let chat = self.chat_id();
+        if id.is_empty() || chat.is_empty() {
+            return None;
+        }
+        Some([self.platform_name().unwrap_or(""), chat, id])
+    }
+
     /// The event's JSON, byte for byte as the connector sent it (FRAME-6).
     pub fn raw(&self) -> &str {
         self.texts.raw()

@@ -66,6 +66,12 @@ impl ActionResult {
         Self { verdict, message_id: text(message_id), error: text(error), code: text(code), raw: json }
     }
 
+    /// Whether the result says that it failed, rather than nothing about it.
+    pub fn says_failed(&self) -> bool {
+        let fields = json::members(self.raw.as_str(), &["success", "error"]);
+        fields.is_ok_and(|fields| fields.into_iter().flatten().any(|raw| raw.get() != "null"))
+    }
+
     /// The chat that a `get_chat_info` asked for (REQ-5): its name, by default the chat's id, and its type, by default
     /// `dm`.
     pub fn chat_info(&self, chat_id: &str) -> ChatInfo {

@@ -249,6 +249,20 @@ impl Machine {
         self.advance_shutdown();
     }
 
+    /// Ends at once, because the host is going away: no goodbye, but every request ends, and so do the events.
+    pub fn abandon(&mut self, now: Now) {
+        self.tick(now);
+        if matches!(self.life, Life::Over(_)) {
+            return;
+        }
+        self.shutdown = Some(Shutdown::Closing);
+        self.end_idle_calls(|_| true, IdleOutcome::NoLink);
+        match &self.life {
+            Life::Linked(_) => self.drop_link(Closing::Shutdown),
+            Life::Waiting { .. } | Life::Over(_) => self.finish(State::Closed),
+        }
+    }
+
     /// Takes the steps of shutting down that are due.
     pub(super) fn advance_shutdown(&mut self) {
         let Some(shutdown) = self.shutdown else { return };

@@ -7,7 +7,7 @@ use super::ending::{Cause, Ended};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine, current};
 use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
-use crate::frame::{self, BufferId, FromConnector, MessageEvent, encode};
+use crate::frame::{self, BufferId, FromConnector, encode};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 
@@ -60,7 +60,7 @@ impl Machine {
         match frame {
             FromConnector::Message { mut event, buffer_id } => {
                 event.stamp_upstream();
-                let admission = self.deliveries.admit(buffer_id.as_ref(), event.raw(), message_ids(&event));
+                let admission = self.deliveries.admit(buffer_id.as_ref(), event.raw(), event.message_key());
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Message(Delivered { id, buffer_id, payload: event })
                 });
@@ -172,14 +172,4 @@ impl Machine {
             self.stats.acks_sent += 1;
         }
     }
-}
-
-/// What names a message on its platform, if it has all three (ACK-4).
-fn message_ids(event: &MessageEvent) -> Option<[&str; 3]> {
-    let id = event.message_id().or(event.source_message_id())?;
-    let chat = event.chat_id();
-    if id.is_empty() || chat.is_empty() {
-        return None;
-    }
-    Some([event.platform_name().unwrap_or(""), chat, id])
 }

@@ -52,6 +52,7 @@ mod commands;
 mod config;
 mod deliveries;
 mod ending;
+mod env;
 mod inbound;
 mod link;
 mod machine;

@@ -49,6 +49,7 @@
 //! the fragments of one text message, and binary messages, whose bytes are handed over as they are.
 
 mod client;
+mod dialer;
 mod gate;
 mod http;
 mod link;
@@ -61,11 +62,13 @@ mod server;
 mod session;
 #[cfg(feature = "tls")]
 mod tls;
+mod usage;
 
 #[cfg(test)]
 mod tests;
 
 pub use client::{ClientLink, LinkEvent};
+pub use dialer::{Action, Dialer};
 pub use options::{ClientTls, LinkOptions, ServerTls};
 pub use payload::Payload;
 pub use request::UpgradeRequest;

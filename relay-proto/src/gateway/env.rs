@@ -1,0 +1,152 @@
+//! Configuration from environment variables.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use serde_json::value::RawValue;
+
+use super::config::{Config, ConfigError};
+use crate::json;
+
+/// The connector's base URL.
+pub(crate) const URL: &str = "GATEWAY_RELAY_URL";
+const ID: &str = "GATEWAY_RELAY_ID";
+const SECRET: &str = "GATEWAY_RELAY_SECRET";
+const PLATFORMS: &str = "GATEWAY_RELAY_PLATFORMS";
+const BOT_IDS: &str = "GATEWAY_RELAY_BOT_IDS";
+
+impl Config {
+    /// The configuration in the process's environment: see [`from_vars`](Self::from_vars).
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`] names the variable.
+    #[cfg(feature = "std")]
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_vars(|name| match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => Err("the value is not Unicode".to_string()),
+        })
+    }
+
+    /// The configuration in variables, wherever they come from.
+    ///
+    /// | variable | value |
+    /// |---|---|
+    /// | `GATEWAY_RELAY_URL` | the connector's base URL; required |
+    /// | `GATEWAY_RELAY_PLATFORMS` | the platforms to front, comma separated, the default first; required |
+    /// | `GATEWAY_RELAY_BOT_IDS` | a JSON object: platform → `{"botId": "…"}`; a platform may be missing |
+    /// | `GATEWAY_RELAY_ID`, `GATEWAY_RELAY_SECRET` | the credentials; optional |
+    ///
+    /// White space around values is cut off. An empty value is the same as none.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`] names the variable, and never shows a secret.
+    pub fn from_vars(lookup: impl Fn(&'static str) -> Result<Option<String>, String>) -> Result<Self, ConfigError> {
+        let error = |name: &'static str, problem: String| ConfigError::Variable { name, problem };
+        let get = |name: &'static str| -> Result<Option<String>, ConfigError> {
+            let value = lookup(name).map_err(|problem| error(name, problem))?;
+            Ok(value.map(|value| value.trim().to_string()).filter(|value| !value.is_empty()))
+        };
+        let url = get(URL)?.ok_or_else(|| {
+            error(URL, "not set: the connector's base URL, for example https://connector.example".into())
+        })?;
+        let platforms = get(PLATFORMS)?
+            .ok_or_else(|| error(PLATFORMS, "not set: the platforms to front, for example discord,telegram".into()))?;
+        let bot_ids = match get(BOT_IDS)? {
+            Some(text) => bot_ids(&text).map_err(|problem| error(BOT_IDS, problem))?,
+            None => BTreeMap::new(),
+        };
+        let mut config = Self::new(url);
+        let mut fronted = alloc::vec::Vec::new();
+        for platform in platforms.split(',').map(str::trim) {
+            if platform.is_empty() {
+                return Err(error(PLATFORMS, format!("an empty name in `{platforms}`")));
+            }
+            if fronted.contains(&platform) {
+                return Err(error(PLATFORMS, format!("`{platform}` is there twice")));
+            }
+            fronted.push(platform);
+            config = config.identity(platform, bot_ids.get(platform).cloned().unwrap_or_default());
+        }
+        if let Some(stray) = bot_ids.keys().find(|name| !fronted.contains(&name.as_str())) {
+            return Err(error(BOT_IDS, format!("`{stray}` is not one of {PLATFORMS} ({platforms})")));
+        }
+        // A secret that is set and blank is told as a warning, so it is not read through `get`.
+        let secret = lookup(SECRET).map_err(|problem| error(SECRET, problem))?;
+        match (get(ID)?, secret) {
+            (Some(id), Some(secret)) => Ok(config.credentials(id, secret.trim())),
+            (None, Some(secret)) => Ok(config.credentials("", secret.trim())),
+            (Some(id), None) => Ok(config.gateway_id(id)),
+            (None, None) => Ok(config),
+        }
+    }
+}
+
+/// `{"discord":{"botId":"1234"}}`
+fn bot_ids(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let map: BTreeMap<String, &RawValue> =
+        serde_json::from_str(text).map_err(|error| format!("not a JSON object of platforms: {error}"))?;
+    map.into_iter()
+        .map(|(platform, value)| {
+            let bot_id = json::members(value.get(), &["botId"])
+                .ok()
+                .and_then(|[bot_id]| bot_id.and_then(json::text).map(|id| id.into_owned()))
+                .ok_or_else(|| {
+                    format!("`{platform}` should be an object with a `botId`, for example {{\"botId\":\"1234\"}}")
+                })?;
+            Ok((platform, bot_id))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::ConfigWarning;
+
+    fn config(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_vars(|name| Ok(vars.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string())))
+    }
+
+    fn problem(vars: &[(&str, &str)]) -> (&'static str, String) {
+        match config(vars).unwrap_err() {
+            ConfigError::Variable { name, problem } => (name, problem),
+            other => panic!("{other}"),
+        }
+    }
+
+    const BASE: [(&str, &str); 2] = [(URL, " https://c.example "), (PLATFORMS, "discord, telegram")];
+
+    #[test]
+    fn the_environment_configures_a_gateway() {
+        let bots = (BOT_IDS, r#"{"telegram":{"botId":7}}"#);
+        let settings = config(&[BASE[0], BASE[1], bots, (ID, "gw"), (SECRET, "s ")]).unwrap().build().unwrap();
+        assert_eq!(settings.target().url(), "wss://c.example/relay");
+        let identities: alloc::vec::Vec<_> =
+            settings.identities().iter().map(|i| (i.platform.as_str(), i.bot_id.as_str())).collect();
+        assert_eq!(identities, [("discord", ""), ("telegram", "7")]);
+        assert!(settings.is_authenticated() && settings.warnings().is_empty());
+    }
+
+    // proves: DIAL-2
+    #[test]
+    fn a_blank_secret_is_a_missing_one_and_a_warning() {
+        let settings = config(&[BASE[0], BASE[1], (ID, "gw"), (SECRET, "  ")]).unwrap().build().unwrap();
+        assert!(!settings.is_authenticated());
+        assert_eq!(settings.warnings(), [ConfigWarning::BlankSecret]);
+    }
+
+    #[test]
+    fn errors_name_the_variable_and_what_to_do() {
+        assert_eq!(problem(&[]).0, URL);
+        assert_eq!(problem(&[BASE[0]]).0, PLATFORMS);
+        assert_eq!(problem(&[BASE[0], (PLATFORMS, "a,,b")]).0, PLATFORMS);
+        assert_eq!(problem(&[BASE[0], (PLATFORMS, "a,a")]).0, PLATFORMS);
+        for bad in ["{", "[]", r#"{"discord":"7"}"#, r#"{"discord":{"bot":"7"}}"#, r#"{"slack":{"botId":"7"}}"#] {
+            let (name, problem) = problem(&[BASE[0], BASE[1], (BOT_IDS, bad)]);
+            assert_eq!(name, BOT_IDS, "{bad}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What a runtime feeds.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::shared::{Shared, register};
+use crate::gateway::LinkId;
+
+/// The driver's end of a gateway: sockets and time in, bytes and work out.
+///
+/// An async runtime leaves this to [`drive`](super::drive). One with threads calls the methods itself, from as many
+/// threads as it likes. When it is dropped before the gateway ended, the gateway ends: every request, every event stream,
+/// every waiting call.
+#[derive(Debug)]
+pub struct Driver {
+    shared: Arc<Shared>,
+}
+
+/// Bytes that one write takes at most, about.
+const ENOUGH: usize = 64 << 10;
+
+/// What the driver has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Work {
+    /// Open a TCP connection, and answer with [`Driver::connected`] or [`Driver::unreachable`].
+    Connect {
+        /// The link that it is for.
+        link: LinkId,
+        /// The host: a name or an address, IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Close the connection, or stop connecting, after one attempt to write `last_words`.
+    Disconnect {
+        /// The link.
+        link: LinkId,
+        /// What it still had to say; possibly empty.
+        last_words: Vec<u8>,
+    },
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Has `waker` called, once, when there is something new: work, bytes to write, a wish to read, an earlier deadline,
+    /// or the end. False, and nothing registered, when there is something already.
+    pub fn park(&self, waker: &Waker) -> bool {
+        let mut inner = self.shared.lock();
+        if inner.has_news_for_driver() {
+            return false;
+        }
+        register(&mut inner.driver_waker, waker);
+        true
+    }
+
+    /// Takes the waker back: the driver is awake.
+    pub fn unpark(&self) {
+        self.shared.lock().driver_waker = None;
+    }
+
+    /// The next piece of work.
+    pub fn work(&self) -> Option<Work> {
+        self.shared.lock().work.pop_front()
+    }
+
+    /// Whether the gateway has ended and there is no work left: the driver's own end.
+    pub fn is_finished(&self) -> bool {
+        self.shared.lock().is_finished()
+    }
+
+    /// Moves what waits to be written to the current link's socket into `out`, if that is empty. A driver that could not
+    /// write everything calls this again when it has: until then it is not told of more.
+    pub fn transmit(&self, out: &mut Vec<u8>) {
+        let moves = {
+            let mut inner = self.shared.lock();
+            let moves = out.is_empty() && !inner.dialer.transmit().is_empty();
+            inner.writing = moves || !out.is_empty();
+            moves
+        };
+        if moves {
+            self.shared.with(|inner, now| {
+                // Writing makes room, and the frames that take it are due as well.
+                while out.len() < ENOUGH && !inner.dialer.transmit().is_empty() {
+                    let bytes = inner.dialer.transmit();
+                    let len = bytes.len();
+                    out.extend_from_slice(bytes);
+                    inner.dialer.consume(len, now);
+                }
+            });
+        }
+    }
+
+    /// Whether to read from the socket. A driver that waits without reading is told when that changes.
+    pub fn wants_read(&self) -> bool {
+        let mut inner = self.shared.lock();
+        inner.reading = inner.dialer.wants_read();
+        inner.reading
+    }
+
+    /// The next deadline, towards which the driver is now taken to sleep: it is told when an earlier one comes up.
+    pub fn deadline(&self) -> Option<Instant> {
+        let mut inner = self.shared.lock();
+        inner.armed = inner.dialer.poll_timeout().map(|deadline| deadline.at);
+        inner.armed.and_then(|at| self.shared.instant(at))
+    }
+
+    /// The deadline has come.
+    pub fn timeout(&self) {
+        self.shared.with(|inner, now| {
+            inner.armed = None;
+            inner.dialer.handle_timeout(now);
+            inner.dialer.shrink();
+        });
+    }
+
+    /// The TCP connection is there.
+    pub fn connected(&self, link: LinkId) {
+        self.shared.with(|inner, now| inner.dialer.handle_connected(link, now));
+    }
+
+    /// No TCP connection came about.
+    pub fn unreachable(&self, link: LinkId, error: &std::io::Error) {
+        self.shared.with(|inner, now| inner.dialer.handle_unreachable(link, &error.to_string(), now));
+    }
+
+    /// Bytes came from the socket.
+    pub fn received(&self, link: LinkId, bytes: &[u8]) {
+        self.shared.with(|inner, now| inner.dialer.handle_bytes(link, bytes, now));
+    }
+
+    /// The socket reached its end.
+    pub fn eof(&self, link: LinkId) {
+        self.shared.with(|inner, now| inner.dialer.handle_eof(link, now));
+    }
+
+    /// Reading from the socket failed.
+    pub fn read_failed(&self, link: LinkId, error: &std::io::Error) {
+        self.shared.with(|inner, now| inner.dialer.handle_failed(link, &error.to_string(), now));
+    }
+
+    /// Writing to the socket failed. Go on reading what is there, then call [`eof`](Self::eof) or
+    /// [`read_failed`](Self::read_failed) (LINK-2).
+    pub fn write_failed(&self, link: LinkId) {
+        self.shared.with(|inner, now| inner.dialer.handle_transmit_failed(link, now));
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}

@@ -1,0 +1,274 @@
+//! The handle.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::delivery::Delivery;
+use super::error::{RequestError, sort};
+use super::shared::Shared;
+use crate::action::Action;
+use crate::frame::{ActionResult, ChatInfo, Descriptor, MessageEvent, RawJson, Verdict};
+use crate::gateway::{IdleId, IdleOutcome, NotSent, Outcome, RequestId, RequestOptions, Settings, State, Stats};
+
+/// The handle of a gateway. Clones are of the same gateway; every method may be called from any thread.
+///
+/// Requests can be made while an event is being handled, and complete whether or not further events are read (REQ-7).
+/// Dropping a future cancels its request: nothing of it stays behind (REQ-3). When every handle and the
+/// [`Events`](super::Events) are dropped, the gateway shuts down.
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.add_user();
+        Self { shared }
+    }
+
+    // ── requests ─────────────────────────────────────────────────────────
+
+    /// Sends a message into a chat. Ok means delivered.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn send(&self, chat_id: &str, content: &str) -> Result<ActionResult, RequestError> {
+        self.request(Action::send(chat_id, content), RequestOptions::default()).await
+    }
+
+    /// Answers a message in its chat, on its platform, quoting it. Ok means delivered.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn reply(&self, to: &Delivery<MessageEvent>, content: &str) -> Result<ActionResult, RequestError> {
+        let mut options = RequestOptions::default();
+        options.platform = self.fronted(to.platform_name());
+        self.request(Action::answer(to, content), options).await
+    }
+
+    /// Changes a message that was sent.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn edit(&self, chat_id: &str, message_id: &str, content: &str) -> Result<ActionResult, RequestError> {
+        self.request(Action::edit(chat_id, message_id, content), RequestOptions::default()).await
+    }
+
+    /// Shows in a chat that an answer is being written.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn typing(&self, chat_id: &str) -> Result<ActionResult, RequestError> {
+        self.request(Action::typing(chat_id), RequestOptions::default()).await
+    }
+
+    /// Uses a capability that the connector holds for a session. The platform is the kind's prefix, when that is one
+    /// that this gateway fronts: `discord.interaction_token`.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn follow_up(&self, session_key: &str, kind: &str, content: &str) -> Result<ActionResult, RequestError> {
+        let mut options = RequestOptions::default();
+        options.platform = self.fronted(kind.split_once('.').map(|(prefix, _)| prefix));
+        self.request(Action::follow_up(session_key, kind, content), options).await
+    }
+
+    /// What the connector knows about a chat (REQ-5). Its name defaults to its id, its type to `dm`.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn chat_info(&self, chat_id: &str) -> Result<ChatInfo, RequestError> {
+        let outcome = self.call(&Action::chat_info(chat_id).to_json(), &RequestOptions::default()).await;
+        match outcome {
+            // Connectors answer this one also without a `success`.
+            Outcome::Result(result) if result.verdict == Verdict::Rejected && !result.says_failed() => {
+                Ok(result.chat_info(chat_id))
+            }
+            outcome => sort(outcome).map(|result| result.chat_info(chat_id)),
+        }
+    }
+
+    /// Any operation. Ok means delivered.
+    ///
+    /// # Errors
+    /// [`RequestError`] tells what was not sent (trying again cannot do it twice) from what may have been carried out,
+    /// and both from what the connector refused.
+    pub async fn request(&self, action: Action, options: RequestOptions) -> Result<ActionResult, RequestError> {
+        sort(self.call(&action.to_json(), &options).await)
+    }
+
+    /// Any operation, as JSON (see [`action::from_json`](crate::action::from_json)), with its outcome as it is.
+    ///
+    /// The request is queued by this call, before the future is polled: requests leave in the order of the calls.
+    pub fn call(&self, action: &RawJson, options: &RequestOptions) -> impl Future<Output = Outcome> + Send + 'static {
+        match self.shared.request(action, options) {
+            Ok(id) => Request::Waiting(self.shared.clone(), id),
+            Err(why) => Request::Refused(Some(why)),
+        }
+    }
+
+    /// The platform, if this gateway fronts it.
+    fn fronted(&self, platform: Option<&str>) -> Option<String> {
+        let platform = platform?;
+        self.settings(|settings| {
+            settings.identities().iter().find(|identity| identity.platform == platform).map(|own| own.platform.clone())
+        })
+    }
+
+    /// Tells the connector that the agent stopped a session.
+    ///
+    /// # Errors
+    /// [`NotSent`] when there is no ready link, or the frame is over the limit.
+    pub fn interrupt(&self, session_key: &str, reason: Option<&str>) -> Result<(), NotSent> {
+        self.shared.with(|inner, now| inner.dialer.machine_mut().interrupt(session_key, reason, now))
+    }
+
+    // ── sleeping and waking ──────────────────────────────────────────────
+
+    /// Asks the connector to stop delivering on this link; what comes waits in its buffer (IDLE-1).
+    pub fn go_idle(&self) -> impl Future<Output = IdleOutcome> + Send + 'static {
+        Idling { id: self.shared.idle(false), shared: self.shared.clone() }
+    }
+
+    /// Goes to sleep: idle, and on the acknowledgement the link is closed. The next dial comes on [`wake`](Self::wake),
+    /// or after the dormant cadence, a second by default; [`hold_redial`](Self::hold_redial) parks it. Without the
+    /// acknowledgement the link stays up (IDLE-2).
+    pub fn go_dormant(&self) -> impl Future<Output = IdleOutcome> + Send + 'static {
+        Idling { id: self.shared.idle(true), shared: self.shared.clone() }
+    }
+
+    /// Dials now, if there is no link (IDLE-2).
+    pub fn wake(&self) {
+        self.shared.with(|inner, now| inner.dialer.machine_mut().wake(now));
+    }
+
+    /// Parks the next dial from when it is due, for 60 s at the longest (IDLE-2).
+    pub fn hold_redial(&self) {
+        self.shared.with(|inner, now| inner.dialer.machine_mut().hold_redial(now));
+    }
+
+    /// Ends a hold (IDLE-2).
+    pub fn release_redial(&self) {
+        self.shared.with(|inner, now| inner.dialer.machine_mut().release_redial(now));
+    }
+
+    /// Makes a new link at once (LINK-1).
+    pub fn reconnect(&self) {
+        self.shared.with(|inner, now| inner.dialer.machine_mut().reconnect(now));
+    }
+
+    /// Shuts down in order, and waits for the end (CLOSE-1). A second call is the same as the first. After a revocation
+    /// there is nothing to shut down.
+    pub async fn close(&self) {
+        self.shared.with(|inner, now| inner.dialer.machine_mut().close(now));
+        self.ended().await;
+    }
+
+    /// Waits for the end, without bringing it about: the terminal state.
+    pub async fn ended(&self) -> State {
+        let mut state = self.state();
+        while !state.is_terminal() {
+            state = self.state_changed(state).await;
+        }
+        state
+    }
+
+    // ── views ────────────────────────────────────────────────────────────
+
+    /// Where the gateway is in its life.
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// Waits for a state other than `since`, and returns it. States that come and go in between may be missed.
+    pub async fn state_changed(&self, since: State) -> State {
+        poll_fn(|context| self.shared.poll_state(since, context.waker())).await
+    }
+
+    /// The default descriptor; `None` until a link is ready (HELLO-2).
+    pub fn descriptor(&self) -> Option<Arc<Descriptor>> {
+        self.shared.lock().dialer.machine().descriptor().cloned()
+    }
+
+    /// The descriptor of one platform.
+    pub fn descriptor_for(&self, platform: &str) -> Option<Arc<Descriptor>> {
+        self.shared.lock().dialer.machine().descriptor_for(platform).cloned()
+    }
+
+    /// What has been counted.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    fn settings<T>(&self, view: impl FnOnce(&Settings) -> T) -> T {
+        view(self.shared.lock().dialer.machine().settings())
+    }
+}
+
+impl Clone for Gateway {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.shared.remove_user();
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// A request under way.
+enum Request {
+    Waiting(Arc<Shared>, RequestId),
+    Refused(Option<NotSent>),
+}
+
+impl Future for Request {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut *self {
+            Self::Waiting(shared, id) => shared.poll_request(*id, context.waker()),
+            Self::Refused(why) => match why.take() {
+                Some(why) => Poll::Ready(Outcome::NotSent(why)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Self::Waiting(shared, id) = self {
+            shared.cancel(*id);
+        }
+    }
+}
+
+/// A call to go idle or dormant. Dropping it does not take the call back.
+struct Idling {
+    shared: Arc<Shared>,
+    id: IdleId,
+}
+
+impl Future for Idling {
+    type Output = IdleOutcome;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<IdleOutcome> {
+        self.shared.poll_idle(self.id, context.waker())
+    }
+}
+
+impl Drop for Idling {
+    fn drop(&mut self) {
+        self.shared.forget_idle(self.id);
+    }
+}

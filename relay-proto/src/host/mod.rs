@@ -1,0 +1,33 @@
+//! The handle that every runtime shares: [`Gateway`], [`Events`], [`Delivery`], and the [`Driver`] underneath.
+//!
+//! Whatever the runtime, this is the same code: the machine and its wire behind one lock, futures on plain wakers, and a
+//! driver that a runtime feeds with a socket and a timer. The lock is never held over a system call.
+//!
+//! Users get these types from a runtime crate's `connect`. Authors of runtime crates call [`gateway`], hand the first two
+//! of its results to the user, and run [`drive`] with their [`Net`].
+
+mod delivery;
+mod drive;
+mod driver;
+mod error;
+mod events;
+mod handle;
+mod shared;
+
+pub use delivery::Delivery;
+pub use drive::{Net, drive};
+pub use driver::{Driver, Work};
+pub use error::RequestError;
+pub use events::{Event, Events};
+pub use handle::Gateway;
+
+use std::sync::Arc;
+
+use crate::gateway::Settings;
+use crate::wire::ClientTls;
+
+/// A gateway: the handle, its events, and the driver that has to run for either to get anywhere.
+pub fn gateway(settings: Settings, tls: Option<ClientTls>) -> (Gateway, Events, Driver) {
+    let shared = Arc::new(shared::Shared::new(settings, tls));
+    (Gateway::new(shared.clone()), Events::new(shared.clone()), Driver::new(shared))
+}

@@ -1,0 +1,383 @@
+//! A whole gateway, byte by byte: the machine, and the wire of whatever link it has.
+
+use std::collections::VecDeque;
+use std::string::String;
+use std::vec::Vec;
+
+use super::{ClientLink, ClientTls, LinkEvent, LinkOptions};
+use crate::end::LinkEnd;
+use crate::gateway::{
+    Deadline, Dial, IdleId, IdleOutcome, LinkId, Machine, Notice, Outcome, Output, RequestId, Settings, Transmit,
+};
+use crate::time::Now;
+
+/// Bytes waiting for the socket from which on no further frame is put on the wire. A request counts as sent once it is
+/// there, so the less waits, the more truthfully it ends.
+const ENOUGH: usize = 64 << 10;
+
+/// A gateway that speaks in bytes. What runtimes drive, and what a host without any of the runtime crates uses.
+///
+/// The rule is the machine's: after any input, take every [`Action`] and write [`transmit`](Self::transmit), then wait
+/// for bytes, a command or the deadline, whichever comes first. Commands go to [`machine_mut`](Self::machine_mut), and
+/// events for the application come from there.
+///
+/// ```no_run
+/// use std::io::{ErrorKind, Read, Write};
+/// use std::net::TcpStream;
+/// use std::time::{Duration, Instant, SystemTime};
+///
+/// use relay_proto::gateway::{Config, Event};
+/// use relay_proto::time::Now;
+/// use relay_proto::wire::{Action, Dialer};
+///
+/// let origin = Instant::now();
+/// let now = || Now {
+///     monotonic: origin.elapsed(),
+///     unix: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
+/// };
+/// let settings = Config::new("ws://127.0.0.1:8765").identity("discord", "1234").build()?;
+/// let seed = 7; // From the operating system's randomness.
+/// let mut dialer = Dialer::new(settings, None, seed, now());
+/// let mut socket = None;
+/// loop {
+///     // Drain every output …
+///     while let Some(action) = dialer.poll_action(now()) {
+///         match action {
+///             Action::Connect { link, host, port } => match TcpStream::connect((host.as_str(), port)) {
+///                 Ok(stream) => {
+///                     socket = Some((link, stream));
+///                     dialer.handle_connected(link, now());
+///                 }
+///                 Err(error) => dialer.handle_unreachable(link, &error.to_string(), now()),
+///             },
+///             Action::Disconnect { last_words, .. } => {
+///                 if let Some((_, mut stream)) = socket.take() {
+///                     let _ = stream.write_all(&last_words);
+///                 }
+///             }
+///             _ => {}
+///         }
+///     }
+///     while let Some(event) = dialer.machine_mut().next_event() {
+///         match event {
+///             Event::Message(message) => {
+///                 println!("{}", message.payload.text());
+///                 dialer.machine_mut().ack(message.id, now());
+///             }
+///             Event::Revoked { .. } | Event::Closed => return Ok(()),
+///             _ => {}
+///         }
+///     }
+///     // … write …
+///     if let Some((link, stream)) = &mut socket {
+///         match stream.write(dialer.transmit()) {
+///             Ok(n) => dialer.consume(n, now()),
+///             Err(_) => dialer.handle_transmit_failed(*link, now()),
+///         }
+///     }
+///     // … then wait for bytes or the deadline, whichever comes first.
+///     let deadline = dialer.machine().poll_timeout();
+///     let wait = deadline.map_or(Duration::MAX, |deadline| deadline.at.saturating_sub(now().monotonic));
+///     match &mut socket {
+///         Some((link, stream)) => {
+///             let mut bytes = [0; 4096];
+///             stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
+///             match stream.read(&mut bytes) {
+///                 Ok(0) => dialer.handle_eof(*link, now()),
+///                 Ok(n) => dialer.handle_bytes(*link, &bytes[..n], now()),
+///                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+///                 Err(error) => dialer.handle_failed(*link, &error.to_string(), now()),
+///             }
+///         }
+///         None => std::thread::sleep(wait),
+///     }
+///     dialer.handle_timeout(now());
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Dialer {
+    machine: Machine,
+    tls: Option<ClientTls>,
+    options: LinkOptions,
+    link: Option<Wire>,
+    actions: VecDeque<Action>,
+}
+
+/// The wire of the one link there is.
+#[derive(Debug)]
+struct Wire {
+    id: LinkId,
+    /// What the dial came with, until the socket is connected.
+    dial: Option<Dial>,
+    /// From when the socket is connected.
+    link: Option<ClientLink>,
+}
+
+/// What a host has to do.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Open a TCP connection, and answer with [`Dialer::handle_connected`] or [`Dialer::handle_unreachable`].
+    Connect {
+        /// The link that it is for.
+        link: LinkId,
+        /// The host: a name or an address, IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Close this link's connection, or stop connecting: at once, after at most one attempt to write `last_words`, which
+    /// may be an answer to the peer's close frame. Inputs for the link are ignored from now on.
+    Disconnect {
+        /// The link.
+        link: LinkId,
+        /// What it still had to say; possibly empty.
+        last_words: Vec<u8>,
+    },
+    /// A request ended.
+    RequestEnded {
+        /// The request.
+        request: RequestId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A call to go idle or dormant ended.
+    IdleEnded {
+        /// The call.
+        idle: IdleId,
+        /// How it ended.
+        outcome: IdleOutcome,
+    },
+    /// Something worth a line in a log.
+    Notice(Notice),
+}
+
+impl Dialer {
+    /// A gateway that wants to connect at once.
+    ///
+    /// `tls` is for `wss` targets; `None` takes the default configuration, made at the first dial that needs it. `seed`
+    /// is the machine's: see [`Machine::new`].
+    pub fn new(settings: Settings, tls: Option<ClientTls>, seed: u64, now: Now) -> Self {
+        let limits = settings.limits();
+        let mut options = LinkOptions::default();
+        options.max_message = limits.message;
+        options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
+        let mut machine = Machine::new(settings, seed, now);
+        machine.handle_timeout(now);
+        Self { machine, tls, options, link: None, actions: VecDeque::new() }
+    }
+
+    /// The machine, to look at.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The machine, for commands and for the application's events.
+    pub fn machine_mut(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        self.machine.poll_timeout()
+    }
+
+    /// Whether to read from the socket. When false, leave the bytes where they are (REQ-7).
+    pub fn wants_read(&self) -> bool {
+        self.machine.wants_read()
+    }
+
+    // ── outputs ──────────────────────────────────────────────────────────
+
+    /// The next thing to do. Drain this after every input and every command.
+    pub fn poll_action(&mut self, now: Now) -> Option<Action> {
+        self.settle(now);
+        self.actions.pop_front()
+    }
+
+    /// What waits to be written to the current link's socket: all that is due, in one piece.
+    pub fn transmit(&self) -> &[u8] {
+        self.link.as_ref().and_then(|wire| wire.link.as_ref()).map_or(&[], ClientLink::transmit)
+    }
+
+    /// The socket took the first `n` bytes of [`transmit`](Self::transmit). That may make room for more.
+    pub fn consume(&mut self, n: usize, now: Now) {
+        if let Some(link) = self.client() {
+            link.consume(n);
+        }
+        self.settle(now);
+    }
+
+    /// Gives back memory of a link that has nothing to do. A host calls it when a deadline finds the link idle.
+    pub fn shrink(&mut self) {
+        if let Some(link) = self.client() {
+            link.shrink();
+        }
+    }
+
+    // ── inputs ───────────────────────────────────────────────────────────
+
+    /// The TCP connection is there.
+    pub fn handle_connected(&mut self, link: LinkId, now: Now) {
+        let Some(wire) = self.link.as_mut().filter(|wire| wire.id == link) else { return };
+        let Some(dial) = wire.dial.take() else { return };
+        match open(&self.machine, &dial, &self.options, &mut self.tls) {
+            Ok(client) => wire.link = Some(client),
+            Err(end) => {
+                self.machine.handle_ended(link, end, now);
+                self.disconnect();
+            }
+        }
+        self.settle(now);
+    }
+
+    /// No TCP connection came about; `detail` says why.
+    pub fn handle_unreachable(&mut self, link: LinkId, detail: &str, now: Now) {
+        if self.link.as_ref().is_some_and(|wire| wire.id == link) {
+            self.link = None;
+            self.machine.handle_ended(link, LinkEnd::Unreachable { detail: detail.into() }, now);
+        }
+        self.settle(now);
+    }
+
+    /// Bytes came from the socket.
+    pub fn handle_bytes(&mut self, link: LinkId, bytes: &[u8], now: Now) {
+        self.machine.handle_traffic(link, now);
+        self.on_client(link, now, |client| client.receive(bytes));
+    }
+
+    /// The socket reached its end.
+    pub fn handle_eof(&mut self, link: LinkId, now: Now) {
+        self.on_client(link, now, ClientLink::receive_eof);
+    }
+
+    /// Reading from the socket failed; `detail` says why.
+    pub fn handle_failed(&mut self, link: LinkId, detail: &str, now: Now) {
+        self.on_client(link, now, |client| client.receive_failed(detail));
+    }
+
+    /// Writing to the socket failed. Go on reading until there is nothing more, and then call
+    /// [`handle_eof`](Self::handle_eof) or [`handle_failed`](Self::handle_failed): a close frame that says why may have
+    /// arrived already (LINK-2).
+    pub fn handle_transmit_failed(&mut self, link: LinkId, now: Now) {
+        self.on_client(link, now, ClientLink::transmit_failed);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.machine.handle_timeout(now);
+        self.settle(now);
+    }
+
+    /// The host is going away, and with it every socket: ends the gateway at once, in whatever state it is.
+    pub fn abandon(&mut self, now: Now) {
+        self.disconnect();
+        self.machine.abandon(now);
+        self.settle(now);
+    }
+
+    // ── inside ───────────────────────────────────────────────────────────
+
+    fn client(&mut self) -> Option<&mut ClientLink> {
+        self.link.as_mut()?.link.as_mut()
+    }
+
+    fn on_client(&mut self, link: LinkId, now: Now, input: impl FnOnce(&mut ClientLink)) {
+        if self.link.as_ref().is_some_and(|wire| wire.id == link)
+            && let Some(client) = self.client()
+        {
+            input(client);
+        }
+        self.settle(now);
+    }
+
+    /// Passes on what machine and wire have for each other, until neither has anything.
+    fn settle(&mut self, now: Now) {
+        loop {
+            let machine = self.settle_machine();
+            if !self.settle_wire(now) && !machine {
+                return;
+            }
+        }
+    }
+
+    /// Takes the machine's outputs. Whether there were any.
+    fn settle_machine(&mut self) -> bool {
+        let mut any = false;
+        while let Some(output) = self.machine.poll_output() {
+            any = true;
+            match output {
+                Output::Dial(dial) => {
+                    // The machine dials only after the last link has ended; its socket may still be there.
+                    self.disconnect();
+                    let target = self.machine.settings().target();
+                    let (link, host, port) = (dial.link, target.host().into(), target.port());
+                    self.link = Some(Wire { id: link, dial: Some(dial), link: None });
+                    self.actions.push_back(Action::Connect { link, host, port });
+                }
+                Output::Drop(link) => {
+                    if self.link.as_ref().is_some_and(|wire| wire.id == link) {
+                        self.disconnect();
+                    }
+                }
+                Output::RequestEnded { request, outcome } => {
+                    self.actions.push_back(Action::RequestEnded { request, outcome });
+                }
+                Output::IdleEnded { idle, outcome } => self.actions.push_back(Action::IdleEnded { idle, outcome }),
+                Output::Notice(notice) => self.actions.push_back(Action::Notice(notice)),
+            }
+        }
+        any
+    }
+
+    /// Passes the wire's events up and the machine's frames down. Whether there were any.
+    fn settle_wire(&mut self, now: Now) -> bool {
+        let Some(Wire { id, link: Some(client), .. }) = &mut self.link else { return false };
+        let (id, mut any) = (*id, false);
+        while let Some(event) = client.poll_event() {
+            any = true;
+            match event {
+                LinkEvent::Opened => self.machine.handle_opened(id, now),
+                LinkEvent::Message(payload) => self.machine.handle_message(id, &payload, now),
+                LinkEvent::Ended(end) => {
+                    self.machine.handle_ended(id, end, now);
+                    self.disconnect();
+                    return true;
+                }
+            }
+        }
+        while client.transmit().len() < ENOUGH {
+            let Some(transmit) = self.machine.poll_transmit(id) else { break };
+            any = true;
+            match transmit {
+                Transmit::Text(text) => client.send_text(text),
+                Transmit::Ping => client.ping(),
+                Transmit::Close { code, reason } => client.close(code, reason),
+            }
+        }
+        any
+    }
+
+    fn disconnect(&mut self) {
+        if let Some(wire) = self.link.take() {
+            let last_words = wire.link.as_ref().map_or(Vec::new(), |client| client.transmit().to_vec());
+            self.actions.push_back(Action::Disconnect { link: wire.id, last_words });
+        }
+    }
+}
+
+fn open(
+    machine: &Machine,
+    dial: &Dial,
+    options: &LinkOptions,
+    tls: &mut Option<ClientTls>,
+) -> Result<ClientLink, LinkEnd> {
+    let target = machine.settings().target();
+    #[cfg(feature = "tls")]
+    if target.is_tls() && tls.is_none() {
+        *tls = Some(super::default_tls_config()?);
+    }
+    ClientLink::new(target, dial.token.as_ref().map(|token| token.as_str()), options, tls.clone())
+}

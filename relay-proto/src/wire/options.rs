@@ -1,0 +1,48 @@
+//! Limits of one link, and the types of its TLS configuration.
+
+/// Limits of one link.
+///
+/// ```
+/// let mut options = relay_proto::wire::LinkOptions::default();
+/// options.max_message = 64 * 1024;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkOptions {
+    /// The longest WebSocket message that is received, in bytes of payload, over all its fragments. A longer one ends
+    /// the link with [`MessageTooLarge`](crate::end::LinkEnd::MessageTooLarge) as soon as a header announces it, and
+    /// close code 1009 goes out. Default 2 MiB. A message in fragments is put together in a buffer that grows by
+    /// doubling, so while one is under way it may hold twice this.
+    ///
+    /// This bounds a *message*. The limit of a relay frame (FRAME-3) is smaller, and is the machine's business.
+    pub max_message: usize,
+    /// The longest WebSocket frame that is received, in bytes of payload; no more than
+    /// [`max_message`](Self::max_message) has an effect. A frame's header, of ten bytes, makes the receiver set this
+    /// much memory aside, so this is what a peer gets without sending anything. Default 1 MiB + 64 KiB: a relay frame
+    /// of the greatest size and its surroundings.
+    pub max_frame: usize,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self { max_message: 2 << 20, max_frame: (1 << 20) + (64 << 10) }
+    }
+}
+
+/// The TLS configuration of a link that dials: trust, client certificate, versions. See `default_tls_config`.
+///
+/// Without the feature `tls` this is a type without values: the only thing to pass is `None`.
+#[cfg(feature = "tls")]
+pub type ClientTls = std::sync::Arc<rustls::ClientConfig>;
+/// The TLS configuration of a link that dials. Without the feature `tls` there is none: pass `None`.
+#[cfg(not(feature = "tls"))]
+pub type ClientTls = core::convert::Infallible;
+
+/// The TLS configuration of a link that accepts: certificate and key, versions.
+///
+/// Without the feature `tls` this is a type without values: the only thing to pass is `None`.
+#[cfg(feature = "tls")]
+pub type ServerTls = std::sync::Arc<rustls::ServerConfig>;
+/// The TLS configuration of a link that accepts. Without the feature `tls` there is none: pass `None`.
+#[cfg(not(feature = "tls"))]
+pub type ServerTls = core::convert::Infallible;

@@ -1,0 +1,150 @@
+//! Bytes that wait to be written to the socket.
+
+use std::{
+    io::{self, Write},
+    mem,
+    vec::Vec,
+};
+
+use super::usage::Usage;
+
+/// Consumed bytes at the front that are not worth moving the rest for.
+const SLACK: usize = 4 << 10;
+
+/// A queue of bytes: appended at the end, taken from the front in pieces of any size.
+///
+/// Writing never fails and never waits. A *muted* output drops what it is given: its socket takes nothing any more.
+#[derive(Default)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    start: usize,
+    /// The most bytes that waited since the buffer was last empty.
+    most: usize,
+    usage: Usage,
+    muted: bool,
+}
+
+impl Output {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len().saturating_sub(self.start)
+    }
+
+    #[cfg(any(test, feature = "tls"))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if !self.muted {
+            self.bytes.extend_from_slice(bytes);
+            self.most = self.most.max(self.bytes.len());
+        }
+    }
+
+    pub(super) fn consume(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+            if self.most > 0 {
+                self.usage.note(mem::take(&mut self.most));
+            }
+            if self.usage.is_over() {
+                self.shrink();
+            }
+        } else if self.start > SLACK && self.start > self.bytes.len() / 2 {
+            // Moves fewer bytes than were consumed since the last move, so a buffer that is never empty stays linear.
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    pub(super) fn mute(&mut self) {
+        *self = Self { muted: true, ..Self::default() };
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.bytes.shrink_to_fit();
+        self.usage = Usage::default();
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_writes_keep_the_order() {
+        let mut out = Output::default();
+        let (mut pushed, mut taken) = (Vec::new(), Vec::new());
+        for i in 0..3000_u32 {
+            pushed.extend_from_slice(&i.to_be_bytes());
+            out.push(&i.to_be_bytes());
+            let n = out.len().min(3);
+            taken.extend_from_slice(&out.bytes()[..n]);
+            out.consume(n);
+        }
+        taken.extend_from_slice(out.bytes());
+        out.consume(usize::MAX);
+        assert!(out.is_empty());
+        assert_eq!(taken, pushed);
+    }
+
+    #[test]
+    fn a_buffer_that_is_never_empty_does_not_grow() {
+        let mut out = Output::default();
+        out.push(&[0; 100]);
+        for _ in 0..10_000 {
+            out.push(&[0; 100]);
+            out.consume(100);
+        }
+        assert_eq!(out.len(), 100);
+        assert!(out.capacity() < 4 * SLACK, "{}", out.capacity());
+    }
+
+    #[test]
+    fn a_burst_is_given_back() {
+        let mut out = Output::default();
+        out.push(&vec![0; 1 << 20]);
+        out.consume(1 << 20);
+        for _ in 0..20 {
+            out.push(&[0; 100]);
+            out.consume(100);
+        }
+        assert!(out.capacity() < SLACK, "{}", out.capacity());
+        out.push(&[0; 1000]);
+        out.consume(10);
+        out.shrink();
+        assert_eq!((out.len(), out.capacity()), (990, 990));
+    }
+
+    #[test]
+    fn a_muted_output_stays_empty() {
+        let mut out = Output::default();
+        out.push(b"abc");
+        out.mute();
+        out.push(b"def");
+        assert!(out.is_empty());
+    }
+}

@@ -1,0 +1,153 @@
+//! The answer to an upgrade: read by the end that dialed, written by the end that accepts.
+
+use std::{format, string::String, vec::Vec};
+
+use tungstenite::http::StatusCode;
+
+use super::http::{Fields, HeadReader, clean, parse_head};
+use crate::end::LinkEnd;
+
+/// The longest body of a refusal that is waited for.
+const MAX_BODY: usize = 1024;
+
+/// Reads the answer to an upgrade.
+pub(super) struct ResponseReader {
+    accept: String,
+    head: HeadReader,
+    refusal: Option<Refusal>,
+}
+
+/// A refusal whose body is not complete yet.
+struct Refusal {
+    status: u16,
+    phrase: String,
+    body: Vec<u8>,
+    /// How long the body is.
+    length: usize,
+}
+
+impl Refusal {
+    fn end(&self) -> LinkEnd {
+        let body =
+            if self.body.len() == self.length { str::from_utf8(&self.body).map(clean) } else { Ok(String::new()) };
+        let reason = body.ok().filter(|body| !body.is_empty()).unwrap_or_else(|| self.phrase.clone());
+        LinkEnd::Refused { status: self.status, reason }
+    }
+}
+
+impl ResponseReader {
+    /// `accept` is the key that an answer has to hold.
+    pub(super) fn new(accept: String) -> Self {
+        Self { accept, head: HeadReader::default(), refusal: None }
+    }
+
+    /// Reads from the input: `Ok(true)` once the upgrade is accepted, and then the rest of the input is WebSocket.
+    pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<bool, LinkEnd> {
+        let protocol = |detail: String| LinkEnd::Protocol { detail };
+        while !input.is_empty() && self.refusal.is_none() {
+            let complete = self.head.read(input).map_err(protocol)?;
+            if !self.head.head().iter().zip(b"HTTP/1.").all(|(is, should)| is == should) {
+                return Err(protocol("the upgrade was answered with something that is not HTTP/1".into()));
+            }
+            if !complete {
+                return Ok(false);
+            }
+            let (line, fields) = parse_head(self.head.head()).map_err(protocol)?;
+            let (version, status, phrase) =
+                status_line(line).ok_or_else(|| protocol("the HTTP status line is malformed".into()))?;
+            match status {
+                101 if version != b"HTTP/1.1" => return Err(protocol("an upgrade needs HTTP/1.1".into())),
+                101 => return self.verify(&fields).map(|()| true).map_err(|detail| protocol(detail.into())),
+                // Interim responses precede the real one (RFC 9110, 15.2).
+                100..=199 => self.head.next_head(),
+                _ => self.refusal = Some(refusal(status, phrase, &fields)),
+            }
+        }
+        match &mut self.refusal {
+            None => Ok(false),
+            Some(refusal) => {
+                let missing = refusal.length.saturating_sub(refusal.body.len());
+                let (body, rest) = input.split_at(missing.min(input.len()));
+                refusal.body.extend_from_slice(body);
+                *input = rest;
+                if refusal.body.len() == refusal.length { Err(refusal.end()) } else { Ok(false) }
+            }
+        }
+    }
+
+    /// The end of a link on which nothing more comes.
+    pub(super) fn end(&self, detail: &str) -> LinkEnd {
+        match &self.refusal {
+            Some(refusal) => refusal.end(),
+            None => LinkEnd::Lost { detail: format!("{detail}, before the upgrade was answered") },
+        }
+    }
+
+    fn verify(&self, fields: &Fields) -> Result<(), &'static str> {
+        if !fields.has_token("upgrade", "websocket") {
+            return Err("the answer to the upgrade lacks `Upgrade: websocket`");
+        }
+        if !fields.has_token("connection", "upgrade") {
+            return Err("the answer to the upgrade lacks `Connection: Upgrade`");
+        }
+        if fields.only("sec-websocket-accept") != Some(self.accept.as_str()) {
+            return Err("the answer to the upgrade has a wrong Sec-WebSocket-Accept");
+        }
+        if fields.has("sec-websocket-extensions") {
+            return Err("the answer to the upgrade names an extension that nobody asked for");
+        }
+        if fields.has("sec-websocket-protocol") {
+            return Err("the answer to the upgrade names a subprotocol that nobody asked for");
+        }
+        Ok(())
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        let body = self.refusal.as_ref().map_or(0, |refusal| refusal.body.capacity());
+        self.head.capacity().saturating_add(body)
+    }
+}
+
+/// Version, status and reason phrase.
+fn status_line(line: &[u8]) -> Option<(&[u8], u16, String)> {
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let version = parts.next().filter(|version| matches!(*version, b"HTTP/1.1" | b"HTTP/1.0"))?;
+    let status = parts.next().filter(|status| status.len() == 3 && status.iter().all(u8::is_ascii_digit))?;
+    let status = str::from_utf8(status).ok()?.parse().ok().filter(|status| *status >= 100)?;
+    let phrase = clean(&String::from_utf8_lossy(parts.next().unwrap_or_default()));
+    Some((version, status, phrase))
+}
+
+fn refusal(status: u16, phrase: String, fields: &Fields) -> Refusal {
+    // A page for people is no reason; and without a plain length there is no telling how long to wait.
+    let readable = !fields.has("transfer-encoding")
+        && !fields.has("content-encoding")
+        && !fields.only("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
+    let length = fields.only("content-length").filter(|_| readable).and_then(|length| length.parse().ok());
+    let length = length.filter(|length| *length <= MAX_BODY && !matches!(status, 204 | 304)).unwrap_or(0);
+    Refusal { status, phrase, body: Vec::new(), length }
+}
+
+/// The answer that accepts.
+pub(super) fn acceptance(accept: &str) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
+/// The answer that refuses. The status is an error's, whatever was asked for: anything else would be no refusal.
+pub(super) fn rejection(status: u16, body: &str) -> (u16, String) {
+    let status =
+        StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 300).unwrap_or(StatusCode::BAD_REQUEST);
+    let code = status.as_u16();
+    let phrase = status.canonical_reason().unwrap_or("Refused");
+    let version =
+        if status == StatusCode::UPGRADE_REQUIRED { "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" } else { "" };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {code} {phrase}\r\n{version}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    (code, head + body)
+}

@@ -1,0 +1,163 @@
+//! The end that accepts.
+
+use core::{fmt, mem};
+use std::{string::String, vec::Vec};
+
+use tungstenite::protocol::Role;
+
+use super::{
+    http::{HeadReader, MAX_HEAD},
+    link::{Link, Upgrade},
+    options::{LinkOptions, ServerTls},
+    payload::Payload,
+    request::{BadRequest, UpgradeRequest, parse_request},
+    response::{acceptance, rejection},
+    session::Session,
+};
+use crate::end::LinkEnd;
+
+/// What happened on a [`ServerLink`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// A client asks for an upgrade: answer with [`accept`](ServerLink::accept) or [`refuse`](ServerLink::refuse). At
+    /// most once, and first. A request that is no WebSocket upgrade never gets here: it is refused at once.
+    Request(UpgradeRequest),
+    /// A WebSocket message arrived, text or binary. Also after [`ServerLink::close`], until the peer closed too.
+    Message(Payload),
+    /// The link is over: exactly once, and last. What was written is still to be sent, if
+    /// [`is_finished`](ServerLink::is_finished) says so.
+    Ended(LinkEnd),
+}
+
+/// The end of a link that accepts: a connector's.
+///
+/// It exists from the moment at which the socket was accepted. See the [module](super) for how to drive it. `Debug` shows
+/// no bytes of either direction.
+pub struct ServerLink(Link<ServerUpgrade>);
+
+enum ServerUpgrade {
+    Reading(HeadReader),
+    Asked {
+        /// Until the host has seen it.
+        request: Option<UpgradeRequest>,
+        accept: String,
+        /// What came before the answer. A client should wait for that, but some do not.
+        early: Vec<u8>,
+    },
+    Answered,
+}
+
+impl ServerUpgrade {
+    fn ask(head: &[u8]) -> Result<Self, BadRequest> {
+        let (request, accept) = parse_request(head)?;
+        Ok(Self::Asked { request: Some(request), accept, early: Vec::new() })
+    }
+}
+
+impl Upgrade for ServerUpgrade {
+    fn receive(&mut self, input: &mut &[u8], session: &mut Session) {
+        let mut outcome = Ok(());
+        if let Self::Reading(reader) = self {
+            let asked = match reader.read(input) {
+                // A method is capitals. Anything else, a TLS handshake say, would wait for an end that never comes.
+                _ if !reader.head().first().is_none_or(u8::is_ascii_uppercase) => {
+                    Err(BadRequest::new(400, "the client does not speak HTTP"))
+                }
+                Ok(false) => return,
+                Ok(true) => Self::ask(reader.head()),
+                Err(detail) => Err(BadRequest::new(431, detail)),
+            };
+            outcome = asked.map(|asked| *self = asked);
+        }
+        if let Self::Asked { early, .. } = self {
+            if early.len().saturating_add(input.len()) > MAX_HEAD {
+                outcome = Err(BadRequest::new(400, "the client sent too much before the upgrade was answered"));
+            } else {
+                early.extend_from_slice(mem::take(input));
+            }
+        }
+        if let Err(BadRequest { status, detail }) = outcome {
+            *self = Self::Answered;
+            session.out.push(rejection(status, &detail).1.as_bytes());
+            session.finish(LinkEnd::Protocol { detail });
+        }
+    }
+
+    fn end(&self, detail: &str) -> LinkEnd {
+        LinkEnd::Lost { detail: std::format!("{detail}, before the upgrade") }
+    }
+
+    fn buffered(&self) -> usize {
+        match self {
+            Self::Reading(reader) => reader.capacity(),
+            Self::Asked { early, .. } => early.capacity(),
+            Self::Answered => 0,
+        }
+    }
+}
+
+impl ServerLink {
+    /// A link on a socket that was just accepted; with `tls` it starts with a TLS handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkEnd::Tls`] if rustls refuses the configuration.
+    pub fn new(options: &LinkOptions, tls: Option<ServerTls>) -> Result<Self, LinkEnd> {
+        let upgrade = ServerUpgrade::Reading(HeadReader::default());
+        let link = Link::new(upgrade, Session::new(Role::Server, options));
+        match tls {
+            None => Ok(Self(link)),
+            #[cfg(feature = "tls")]
+            Some(config) => Ok(Self(link.with_tls(super::tls::TlsLayer::server(config)?))),
+            #[cfg(not(feature = "tls"))]
+            Some(never) => match never {},
+        }
+    }
+
+    /// What happened next, if anything did. To be called until it returns `None`, after every call that changes the link.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        if let ServerUpgrade::Asked { request, .. } = &mut self.0.upgrade
+            && let Some(request) = request.take()
+        {
+            return Some(ServerEvent::Request(request));
+        }
+        let session = &mut self.0.session;
+        session.poll_message().map(ServerEvent::Message).or_else(|| session.poll_end().map(ServerEvent::Ended))
+    }
+
+    /// Accepts the upgrade: from here on text can be sent. Without a request that waits for an answer, nothing happens.
+    ///
+    /// A client that is not let in because of its token is accepted too, and then [closed](Self::close) with 4401
+    /// (CONN-1): that is what gateways understand.
+    pub fn accept(&mut self) {
+        let Link { upgrade, session, .. } = &mut self.0;
+        if !session.is_upgrading() || !matches!(upgrade, ServerUpgrade::Asked { .. }) {
+            return;
+        }
+        if let ServerUpgrade::Asked { accept, early, .. } = mem::replace(upgrade, ServerUpgrade::Answered) {
+            session.out.push(acceptance(&accept).as_bytes());
+            session.open();
+            session.receive(&early);
+        }
+        self.0.settle();
+    }
+
+    /// Refuses the upgrade with an HTTP status and a short text for its body, which ends the link with
+    /// [`LinkEnd::Refused`]. A status that is no refusal (below 300) is sent as 400. Without a request that waits for an
+    /// answer, nothing happens.
+    pub fn refuse(&mut self, status: u16, reason: &str) {
+        let Link { upgrade, session, .. } = &mut self.0;
+        if !session.is_upgrading() || !matches!(upgrade, ServerUpgrade::Asked { .. }) {
+            return;
+        }
+        *upgrade = ServerUpgrade::Answered;
+        let (status, response) = rejection(status, reason);
+        session.out.push(response.as_bytes());
+        session.finish(LinkEnd::Refused { status, reason: reason.into() });
+        self.0.settle();
+    }
+}
+
+super::link::link_methods!(ServerLink);

@@ -1,0 +1,363 @@
+//! The WebSocket of a link, the same for both ends, and how the link ends.
+
+use std::{
+    collections::VecDeque,
+    format,
+    io::{self, Read, Write},
+    mem,
+    string::String,
+};
+
+use tungstenite::{
+    Bytes, Error, Message, Utf8Bytes,
+    error::CapacityError,
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
+};
+
+use super::{
+    gate::{Fault, FrameGate, Run},
+    options::LinkOptions,
+    output::Output,
+    payload::Payload,
+    usage::Usage,
+};
+use crate::end::LinkEnd;
+
+/// What a fresh WebSocket sets aside for reading, and the most it takes in one step.
+const READ_BUFFER: usize = 2 << 10;
+/// Bytes waiting for the socket above which pings are not answered one by one: only the latest is remembered, as RFC
+/// 6455 (5.5.3) allows, so that a peer that pings and does not read cannot make the output grow.
+const PONG_BACKLOG: usize = 4 << 10;
+/// A close frame's payload is at most 125 bytes, two of which are the code.
+const MAX_REASON: usize = 123;
+
+/// How far the session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The HTTP upgrade is not through yet.
+    Upgrading,
+    /// Messages go both ways.
+    Open,
+    /// Our close frame is out; the peer's is awaited.
+    Closing,
+    /// The end is known.
+    Over,
+}
+
+/// The end, until somebody asked for it.
+enum End {
+    Unknown,
+    Known(LinkEnd),
+    Told,
+}
+
+pub(super) struct Session {
+    role: Role,
+    config: WebSocketConfig,
+    state: State,
+    end: End,
+    gate: FrameGate,
+    /// Made when it is needed and dropped to give memory back: tungstenite itself never does.
+    websocket: Option<WebSocketContext>,
+    /// What the WebSocket's buffers were needed for.
+    usage: Usage,
+    messages: VecDeque<Payload>,
+    /// The latest ping that could not be answered at once.
+    pong: Option<Bytes>,
+    /// Plaintext for the layer below.
+    pub(super) out: Output,
+    /// Bytes that the layer below holds for the socket.
+    pub(super) backlog: usize,
+}
+
+impl Session {
+    pub(super) fn new(role: Role, options: &LinkOptions) -> Self {
+        let gate = FrameGate::new(role == Role::Server, options.max_frame, options.max_message);
+        // A write buffer of 0 hands each frame on at once; it is `out` that lets frames gather. `out` takes everything,
+        // so the write buffer never holds more than one frame and needs no limit.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_frame_size(Some(options.max_frame.min(options.max_message)))
+            .max_message_size(Some(options.max_message));
+        Self {
+            role,
+            config,
+            state: State::Upgrading,
+            end: End::Unknown,
+            gate,
+            websocket: None,
+            usage: Usage::default(),
+            messages: VecDeque::new(),
+            pong: None,
+            out: Output::default(),
+            backlog: 0,
+        }
+    }
+
+    pub(super) fn is_upgrading(&self) -> bool {
+        self.state == State::Upgrading
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// The upgrade is through: what comes now is WebSocket.
+    pub(super) fn open(&mut self) {
+        if self.is_upgrading() {
+            self.state = State::Open;
+        }
+    }
+
+    /// The link is over; the first end that is known is the one that counts.
+    pub(super) fn finish(&mut self, end: LinkEnd) {
+        if !self.is_over() {
+            self.state = State::Over;
+            self.end = End::Known(end);
+            self.pong = None;
+            self.websocket = None;
+        }
+    }
+
+    /// The connection went without a close frame.
+    pub(super) fn lose(&mut self, detail: &str) {
+        let detail = match self.state {
+            State::Closing => format!("{detail}, before the peer answered our close"),
+            _ => detail.into(),
+        };
+        self.finish(LinkEnd::Lost { detail });
+    }
+
+    pub(super) fn poll_message(&mut self) -> Option<Payload> {
+        let message = self.messages.pop_front();
+        if self.messages.is_empty() && self.messages.capacity() > 64 {
+            self.messages = VecDeque::new();
+        }
+        message
+    }
+
+    pub(super) fn poll_end(&mut self) -> Option<LinkEnd> {
+        match mem::replace(&mut self.end, End::Told) {
+            End::Known(end) => Some(end),
+            End::Told => None,
+            End::Unknown => {
+                self.end = End::Unknown;
+                None
+            }
+        }
+    }
+
+    /// WebSocket bytes from the peer.
+    pub(super) fn receive(&mut self, input: &[u8]) {
+        if matches!(self.state, State::Open | State::Closing) && !input.is_empty() {
+            let (run, verdict) = self.gate.judge(input);
+            self.read(&run);
+            if let Err(fault) = verdict {
+                self.fail(fault);
+            }
+            let longest = self.gate.take_longest();
+            if longest > 0 || self.gate.is_between_messages() {
+                self.used(longest);
+            }
+        }
+    }
+
+    /// Lets the WebSocket read all of a stretch, unless the link ends with it.
+    fn read(&mut self, run: &Run<'_>) {
+        let (mut held, mut bytes, mut messages) = (run.held(), run.bytes, run.messages);
+        // The WebSocket reads ahead: its input may be all taken and hold more messages. What else it holds then is the
+        // beginning of a frame, which waits for more anyway.
+        while (messages > 0 || !bytes.is_empty()) && !self.is_over() {
+            let mut memory = Memory { held, bytes, out: Some(&mut self.out) };
+            let message = websocket(&mut self.websocket, self.role, self.config).read(&mut memory);
+            (held, bytes) = (memory.held, memory.bytes);
+            messages = messages.saturating_sub(1);
+            match message {
+                Ok(Message::Text(text)) => self.push(text.into()),
+                Ok(Message::Binary(bytes)) => self.push(bytes),
+                Ok(Message::Ping(payload)) => self.answer(&payload),
+                Ok(Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Close(_)) => self.closed_by_peer(),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => self.fail(fault(error)),
+            }
+        }
+    }
+
+    fn push(&mut self, payload: Bytes) {
+        // An empty message adds nothing to the stream of lines (FRAME-2), and a read full of them would cost a
+        // multiple of its size in the queue.
+        if !payload.is_empty() {
+            self.messages.push_back(Payload::new(payload));
+        }
+    }
+
+    /// The WebSocket holds an answer to a ping; lets it out, or forgets it and remembers the ping.
+    fn answer(&mut self, ping: &[u8]) {
+        let Some(websocket) = &mut self.websocket else { return };
+        let full = self.out.len().saturating_add(self.backlog) > PONG_BACKLOG;
+        let out = if full { None } else { Some(&mut self.out) };
+        // `out` never fails, and errors about the state of the WebSocket mean that there was nothing to send.
+        let _ = websocket.flush(&mut Memory { out, ..Memory::default() });
+        // Once our close frame is out pings go unanswered.
+        if full && self.state == State::Open {
+            self.pong = Some(Bytes::copy_from_slice(ping));
+        }
+    }
+
+    /// Some output is gone: there may be room for an answer that was put off.
+    pub(super) fn drained(&mut self) {
+        if self.is_open()
+            && self.out.len().saturating_add(self.backlog) <= PONG_BACKLOG
+            && let Some(payload) = self.pong.take()
+        {
+            self.write(Message::Pong(payload));
+        }
+    }
+
+    fn closed_by_peer(&mut self) {
+        // The WebSocket has queued the answer and would send it with the next read. A server's flush reports that the
+        // connection is closed now, which is known.
+        if let Some(websocket) = &mut self.websocket {
+            let _ = websocket.flush(&mut Memory { out: Some(&mut self.out), ..Memory::default() });
+        }
+        let (code, reason) = self.gate.close().unzip();
+        self.finish(LinkEnd::Closed { code, reason: reason.unwrap_or_default() });
+    }
+
+    /// The peer broke a rule: tells it why, and ends.
+    fn fail(&mut self, fault: Fault) {
+        if self.is_open() {
+            let reason = match &fault.end {
+                LinkEnd::Protocol { detail } => detail.as_str(),
+                _ => "message too large",
+            };
+            self.write(close_frame(fault.code, reason));
+        }
+        self.finish(fault.end);
+    }
+
+    /// Starts the closing handshake; the end is known when the peer's close frame is here, or the connection ended.
+    pub(super) fn close(&mut self, code: u16, reason: &str) {
+        if self.is_open() {
+            self.write(close_frame(code, reason));
+            self.state = State::Closing;
+            self.pong = None;
+        }
+    }
+
+    pub(super) fn send_text(&mut self, text: String) {
+        if self.is_open() {
+            let length = text.len();
+            self.write(Message::text(text));
+            self.used(length);
+        }
+    }
+
+    pub(super) fn ping(&mut self) {
+        if self.is_open() {
+            self.write(Message::Ping(Bytes::new()));
+        }
+    }
+
+    fn write(&mut self, message: Message) {
+        let mut memory = Memory { out: Some(&mut self.out), ..Memory::default() };
+        let websocket = websocket(&mut self.websocket, self.role, self.config);
+        // Fails only on a WebSocket that is closing, and then there is nothing to send any more.
+        let _ = websocket.write(&mut memory, message).and_then(|()| websocket.flush(&mut memory));
+    }
+
+    /// The WebSocket had to hold so much at once.
+    fn used(&mut self, bytes: usize) {
+        self.usage.note(bytes);
+        if self.usage.is_over() {
+            self.drop_buffers();
+        }
+    }
+
+    /// Drops the WebSocket with its buffers, if nothing is half received. A closing one is kept: its successor would not
+    /// know of the close frame that is out.
+    fn drop_buffers(&mut self) {
+        if self.is_open() && self.gate.is_between_messages() {
+            self.websocket = None;
+            self.usage = Usage::default();
+        }
+    }
+
+    /// Gives back all memory that holds nothing.
+    pub(super) fn shrink(&mut self) {
+        self.drop_buffers();
+        self.messages.shrink_to_fit();
+        self.out.shrink();
+    }
+
+    /// Memory held on the heap, in bytes; what tungstenite holds is an estimate.
+    pub(super) fn buffered(&self) -> usize {
+        let websocket = if self.websocket.is_some() { READ_BUFFER.saturating_add(self.usage.peak()) } else { 0 };
+        let queue = self.messages.capacity() * mem::size_of::<Payload>();
+        let messages: usize = self.messages.iter().map(|message| message.len()).sum();
+        [websocket, queue, messages, self.pong.as_ref().map_or(0, Bytes::len), self.out.capacity()].iter().sum()
+    }
+}
+
+fn websocket(slot: &mut Option<WebSocketContext>, role: Role, config: WebSocketConfig) -> &mut WebSocketContext {
+    slot.get_or_insert_with(|| WebSocketContext::new(role, Some(config)))
+}
+
+fn close_frame(code: u16, reason: &str) -> Message {
+    let code = CloseCode::from(code);
+    // Codes that must not travel (RFC 6455, 7.4) leave as a close frame without a status.
+    Message::Close(code.is_allowed().then(|| {
+        let end = (0..=reason.len().min(MAX_REASON)).rev().find(|end| reason.is_char_boundary(*end));
+        let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default();
+        CloseFrame { code, reason: Utf8Bytes::from(reason) }
+    }))
+}
+
+fn fault(error: Error) -> Fault {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { max_size, .. }) => Fault::too_large(max_size),
+        Error::Utf8(detail) => Fault::not_utf8(format!("a text is not UTF-8: {detail}")),
+        error => Fault::protocol(format!("{error}")),
+    }
+}
+
+/// The two directions of a WebSocket, in memory.
+#[derive(Default)]
+struct Memory<'i, 'o> {
+    /// Read before `bytes`.
+    held: &'i [u8],
+    bytes: &'i [u8],
+    /// `None` swallows what is written.
+    out: Option<&'o mut Output>,
+}
+
+impl Read for Memory<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Reading from a slice cannot fail.
+        let held = self.held.read(buffer)?;
+        let bytes = self.bytes.read(buffer.get_mut(held..).unwrap_or_default())?;
+        match held + bytes {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Write for Memory<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(out) = &mut self.out {
+            out.push(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+use super::*;
+use proptest::prelude::*;
+
+/// What a host may do, in any order.
+#[derive(Clone, Debug)]
+enum Step {
+    Receive(Vec<u8>),
+    Eof,
+    Failed,
+    TransmitFailed,
+    Consume(usize),
+    Send(String),
+    Ping,
+    Close(u16, String),
+    Shrink,
+    Accept,
+    Refuse(u16, String),
+    Poll,
+}
+
+fn bytes(masked: bool) -> impl Strategy<Value = Vec<u8>> {
+    let mask =
+        move |bytes: Vec<u8>, first: u8| if masked { from_client(first, &bytes) } else { from_server(first, &bytes) };
+    prop_oneof![
+        2 => prop::collection::vec(any::<u8>(), 0..300),
+        4 => (prop::collection::vec(any::<u8>(), 0..130), prop::sample::select(vec![TEXT, BINARY, 0x01, 0x02, 0x80, CLOSE, PING, PONG]))
+            .prop_map(move |(payload, first)| mask(payload, first)),
+        3 => "[a-z]{0,20}".prop_map(move |text| mask(text.into_bytes(), TEXT)),
+        1 => Just(b"HTTP/1.1 101 x\r\n\r\n".to_vec()),
+        1 => Just(REQUEST.as_bytes().to_vec()),
+    ]
+}
+
+fn step(masked: bool) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => bytes(masked).prop_map(Step::Receive),
+        1 => Just(Step::Eof),
+        1 => Just(Step::Failed),
+        1 => Just(Step::TransmitFailed),
+        4 => any::<usize>().prop_map(|n| Step::Consume(if n % 3 == 0 { n } else { n % 40 })),
+        3 => ".{0,50}".prop_map(Step::Send),
+        2 => Just(Step::Ping),
+        1 => (any::<u16>(), ".{0,80}").prop_map(|(code, reason)| Step::Close(code, reason)),
+        1 => Just(Step::Shrink),
+        3 => Just(Step::Accept),
+        1 => (any::<u16>(), ".{0,20}").prop_map(|(status, reason)| Step::Refuse(status, reason)),
+        3 => Just(Step::Poll),
+    ]
+}
+
+/// The rules about events: opened first, ended once and last, and not open or transmitting forever after the end.
+fn check(order: &[u8]) {
+    let rank: Vec<_> = order.to_vec();
+    assert!(rank.windows(2).all(|pair| pair[0] < pair[1] || pair == [1, 1]), "{rank:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_client_survives_anything(opened in any::<bool>(), steps in prop::collection::vec(step(false), 0..40)) {
+        let mut link = if opened { open_client() } else { client() };
+        let mut order = if opened { vec![0] } else { vec![] };
+        let mut drain = |link: &mut ClientLink| order.extend(events(link).iter().map(|event| match event {
+            LinkEvent::Opened => 0,
+            LinkEvent::Message(_) => 1,
+            LinkEvent::Ended(_) => 2,
+        }));
+        for step in steps {
+            match step {
+                Step::Receive(bytes) => link.receive(&bytes),
+                Step::Eof => link.receive_eof(),
+                Step::Failed => link.receive_failed("x"),
+                Step::TransmitFailed => link.transmit_failed(),
+                Step::Consume(n) => link.consume(n),
+                Step::Send(text) => link.send_text(text),
+                Step::Ping => link.ping(),
+                Step::Close(code, reason) => link.close(code, &reason),
+                Step::Shrink => link.shrink(),
+                Step::Accept | Step::Refuse(..) => {}
+                Step::Poll => drain(&mut link),
+            }
+        }
+        link.receive_eof();
+        link.consume(usize::MAX);
+        drain(&mut link);
+        check(&order);
+        prop_assert_eq!(order.last(), Some(&2));
+        prop_assert!(link.is_finished() && !link.is_open());
+    }
+
+    #[test]
+    fn a_server_survives_anything(opened in any::<bool>(), steps in prop::collection::vec(step(true), 0..40)) {
+        let mut link = if opened { open_server() } else { server() };
+        let mut order = if opened { vec![0] } else { vec![] };
+        let mut drain = |link: &mut ServerLink| order.extend(server_events(link).iter().map(|event| match event {
+            ServerEvent::Request(_) => 0,
+            ServerEvent::Message(_) => 1,
+            ServerEvent::Ended(_) => 2,
+        }));
+        for step in steps {
+            match step {
+                Step::Receive(bytes) => link.receive(&bytes),
+                Step::Eof => link.receive_eof(),
+                Step::Failed => link.receive_failed("x"),
+                Step::TransmitFailed => link.transmit_failed(),
+                Step::Consume(n) => link.consume(n),
+                Step::Send(text) => link.send_text(text),
+                Step::Ping => link.ping(),
+                Step::Close(code, reason) => link.close(code, &reason),
+                Step::Shrink => link.shrink(),
+                Step::Accept => link.accept(),
+                Step::Refuse(status, reason) => link.refuse(status, &reason),
+                Step::Poll => drain(&mut link),
+            }
+        }
+        link.receive_eof();
+        link.consume(usize::MAX);
+        drain(&mut link);
+        check(&order);
+        prop_assert_eq!(order.last(), Some(&2));
+        prop_assert!(link.is_finished() && !link.is_open());
+    }
+}

@@ -1,0 +1,163 @@
+use super::*;
+
+/// What the client makes of an answer, before and after the end of the connection.
+fn answered(answer: &[u8]) -> (Option<LinkEnd>, LinkEnd) {
+    let mut client = client();
+    client.consume(usize::MAX);
+    client.receive(answer);
+    let at_once = match &events(&mut client)[..] {
+        [] => None,
+        [LinkEvent::Ended(end)] => Some(end.clone()),
+        other => panic!("{other:?}"),
+    };
+    client.receive_eof();
+    assert!(client.is_finished());
+    let later = match &events(&mut client)[..] {
+        [] => at_once.clone().unwrap(),
+        [LinkEvent::Ended(end)] => end.clone(),
+        other => panic!("{other:?}"),
+    };
+    (at_once, later)
+}
+
+fn refused(status: u16, reason: &str) -> LinkEnd {
+    LinkEnd::Refused { status, reason: reason.into() }
+}
+
+#[test]
+fn a_refusal_carries_its_status() {
+    // proves: DIAL-4
+    for (answer, end) in [
+        ("HTTP/1.1 401 Unauthorized\r\nContent-Length: 7\r\n\r\nexpired", refused(401, "expired")),
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", refused(403, "Forbidden")),
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\n", refused(503, "Service Unavailable")),
+        ("HTTP/1.0 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nbad", refused(500, "bad")),
+        ("HTTP/1.1 200 OK\r\nContent-Type: TEXT/HTML\r\nContent-Length: 12\r\n\r\n<html>hello ", refused(200, "OK")),
+        ("HTTP/1.1 500\r\n\r\n", refused(500, "")),
+        ("HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\r\n\r\n\t", refused(400, "Bad")),
+        ("HTTP/1.1 400 Bad\r\nContent-Length: 5\r\n\r\na\x1b[\0b", refused(400, "a [ b")),
+        ("HTTP/1.1 400 Bad\r\nContent-Length: 1025\r\n\r\n", refused(400, "Bad")),
+        ("HTTP/1.1 400 Bad\r\nContent-Length: -1\r\n\r\n", refused(400, "Bad")),
+        ("HTTP/1.1 400 Bad\r\nContent-Length: 99999999999999999999\r\n\r\n", refused(400, "Bad")),
+        ("HTTP/1.1 400 Bad\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", refused(400, "Bad")),
+        ("HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", refused(400, "Bad")),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 429 Slow\r\nContent-Length: 2\r\n\r\nno", refused(429, "no")),
+        ("HTTP/1.1 304 Same\r\nContent-Length: 2\r\n\r\n", refused(304, "Same")),
+    ] {
+        let (at_once, _) = answered(answer.as_bytes());
+        assert_eq!(at_once, Some(end), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_redirect_is_a_refusal() {
+    // proves: DIAL-4
+    for status in [301, 302, 303, 307, 308] {
+        let answer = format!("HTTP/1.1 {status} Moved\r\nLocation: ws://elsewhere/relay\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(answered(answer.as_bytes()).0, Some(refused(status, "Moved")));
+    }
+}
+
+#[test]
+fn a_refusal_waits_for_its_body_until_the_connection_ends() {
+    let (at_once, later) = answered(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 7\r\n\r\nexp");
+    assert_eq!((at_once, later), (None, refused(401, "Unauthorized")));
+    let (at_once, later) = answered(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n");
+    assert_eq!((at_once, later), (None, refused(401, "Unauthorized")));
+    let (at_once, _) = answered(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n\xff\xff");
+    assert_eq!(at_once, Some(refused(401, "Unauthorized")));
+}
+
+#[test]
+fn a_connection_that_ends_without_an_answer_is_lost() {
+    for answer in ["", "HTTP/1.1 10", "HTTP/1.1 101 x\r\nUpgrade: websocket\r\n", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        let (at_once, later) = answered(answer.as_bytes());
+        assert_eq!(at_once, None);
+        assert!(matches!(&later, LinkEnd::Lost { detail } if detail.contains("before the upgrade")), "{later:?}");
+    }
+    let mut server = server();
+    server.receive(b"GET / HT");
+    server.receive_eof();
+    assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Lost { .. })]));
+    assert!(server.is_finished());
+}
+
+#[test]
+fn the_server_refuses_with_status_and_body() {
+    // proves: CONN-1
+    for (status, sent, phrase) in [
+        (400, 400, "Bad Request"),
+        (404, 404, "Not Found"),
+        (599, 599, "Refused"),
+        (101, 400, "Bad Request"),
+        (7, 400, "Bad Request"),
+    ] {
+        let (mut client, mut server) = (client(), server());
+        server.receive(client.transmit());
+        client.consume(usize::MAX);
+        assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
+        server.refuse(status, "no\r\nX: y");
+        let answer = String::from_utf8(server.transmit().to_vec()).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {sent} {phrase}\r\n")), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nno\r\nX: y"), "{answer}");
+        assert_eq!(server_events(&mut server), [ServerEvent::Ended(refused(sent, "no\r\nX: y"))]);
+        assert!(!server.is_finished());
+        client.receive(server.transmit());
+        server.consume(usize::MAX);
+        assert!(server.is_finished());
+        assert_eq!(events(&mut client), [LinkEvent::Ended(refused(sent, "no  X: y"))]);
+        assert!(client.is_finished());
+    }
+}
+
+#[test]
+fn the_server_answers_what_is_no_upgrade_itself() {
+    for (request, status) in [
+        (REQUEST.replace("GET", "POST"), 405),
+        (REQUEST.replace("HTTP/1.1", "HTTP/1.0"), 426),
+        (REQUEST.replace("HTTP/1.1", "HTTP/2"), 400),
+        (REQUEST.replace("Upgrade: websocket\r\n", ""), 426),
+        (REQUEST.replace("Connection: Upgrade", "Connection: close"), 426),
+        (REQUEST.replace("Version: 13", "Version: 8"), 426),
+        (REQUEST.replace("Host: example.test\r\n", ""), 400),
+        (REQUEST.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), 400),
+        (REQUEST.replace("dGhlIHNhbXBsZSBub25jZQ==", "not base64 at all, it is"), 400),
+        (REQUEST.replace("/relay?x=1", "*"), 400),
+        (REQUEST.replace("/relay?x=1", ""), 400),
+        (REQUEST.replace("/relay?x=1", "/a b"), 400),
+        (REQUEST.replace("Host:", "Host"), 400),
+        (REQUEST.replace("Host:", &format!("A: {}\r\nHost:", "b".repeat(17_000))), 431),
+        ("\u{16}\u{3}\u{1}\u{2}".into(), 400),
+        ("hello".into(), 400),
+    ] {
+        let mut server = server();
+        server.receive(request.as_bytes());
+        let answer = String::from_utf8(server.transmit().to_vec()).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
+        assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]));
+        server.consume(usize::MAX);
+        assert!(server.is_finished());
+    }
+}
+
+#[test]
+fn a_request_may_name_the_whole_address() {
+    let mut server = server();
+    server.receive(REQUEST.replace("/relay?x=1", "http://example.test/relay?x=1").as_bytes());
+    let Some(ServerEvent::Request(request)) = server.poll_event() else { panic!() };
+    assert_eq!((request.path(), request.query()), ("/relay", Some("x=1")));
+}
+
+#[test]
+fn a_client_that_gives_up_names_the_best_known_end() {
+    let mut client = client();
+    client.receive_failed("no answer for 10 s");
+    let ended = events(&mut client);
+    assert!(
+        matches!(&ended[..], [LinkEvent::Ended(LinkEnd::Lost { detail })] if detail.starts_with("no answer for 10 s"))
+    );
+    let mut client = super::client();
+    client.receive(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n");
+    client.close(1000, "");
+    assert_eq!(events(&mut client), [LinkEvent::Ended(refused(503, "Busy"))]);
+}

@@ -1,0 +1,311 @@
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+};
+
+use super::{
+    rustls::{
+        ClientConfig, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion, crypto::ring,
+        pki_types::PrivateKeyDer, version,
+    },
+    *,
+};
+
+/// Configurations that trust each other, for the names that tests dial.
+fn configs_for(versions: &[&'static SupportedProtocolVersion]) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (Arc::new(client), Arc::new(server))
+}
+
+fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    configs_for(&[&version::TLS13])
+}
+
+fn dial(url: &str, config: Arc<ClientConfig>) -> ClientLink {
+    ClientLink::new(&Target::parse(url).unwrap(), Some("the-token"), &LinkOptions::default(), Some(config)).unwrap()
+}
+
+fn accepting(config: Arc<ServerConfig>) -> ServerLink {
+    ServerLink::new(&LinkOptions::default(), Some(config)).unwrap()
+}
+
+/// A client and a server that are both open.
+fn pair() -> (ClientLink, ServerLink) {
+    let (client, server) = configs();
+    let (mut client, mut server) = (dial("wss://localhost", client), accepting(server));
+    let (of_client, _) = carry(&mut client, &mut server, usize::MAX);
+    assert_eq!(of_client, [LinkEvent::Opened]);
+    (client, server)
+}
+
+/// An open client, and the TLS of its peer, with which to write what no `ServerLink` would.
+fn by_hand() -> (ClientLink, ServerConnection) {
+    let (client, server) = configs();
+    let mut client = dial("wss://localhost", client);
+    let mut server = ServerConnection::new(server).unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let bytes = client.transmit().to_vec();
+        client.consume(bytes.len());
+        server.read_tls(&mut &bytes[..]).unwrap();
+        server.process_new_packets().unwrap();
+        let _ = server.reader().read_to_end(&mut request);
+        client.receive(&records(&mut server));
+    }
+    let request = String::from_utf8(request).unwrap();
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let accept = derive_accept_key(key.as_bytes());
+    write!(
+        server.writer(),
+        "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+    .unwrap();
+    client.receive(&records(&mut server));
+    assert_eq!(events(&mut client), [LinkEvent::Opened]);
+    (client, server)
+}
+
+fn records(connection: &mut ServerConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+#[test]
+fn both_ends_talk_over_tls_however_the_bytes_are_cut() {
+    let long = "x".repeat(1_000_000);
+    for versions in [&version::TLS13, &version::TLS12] {
+        for (url, chunk) in [("wss://localhost", 1), ("wss://127.0.0.1:8443", 1000), ("wss://[::1]", usize::MAX)] {
+            let (client, server) = configs_for(&[versions]);
+            let (mut client, mut server) = (dial(url, client), accepting(server));
+            let (of_client, of_server) = carry(&mut client, &mut server, chunk);
+            assert_eq!(of_client, [LinkEvent::Opened], "{url}");
+            assert!(matches!(&of_server[..], [ServerEvent::Request(request)] if request.bearer() == Some("the-token")));
+
+            let text = if chunk == 1 { "short" } else { &long };
+            client.send_text(text.into());
+            client.send_text("two".into());
+            server.send_text(text.into());
+            let (of_client, of_server) = carry(&mut client, &mut server, chunk);
+            assert_eq!(of_client, [message(text.as_bytes())]);
+            assert_eq!(of_server, [server_message(text.as_bytes()), server_message(b"two")]);
+
+            server.close(4401, "no");
+            let (of_client, of_server) = carry(&mut client, &mut server, chunk);
+            assert_eq!(of_client, [LinkEvent::Ended(closed(4401, "no"))]);
+            assert_eq!(of_server, [ServerEvent::Ended(closed(4401, "no"))]);
+            assert!(client.is_finished() && server.is_finished());
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_ends_both_links() {
+    let (_, server) = configs();
+    let (client, _) = configs();
+    let (mut client, mut server) = (dial("wss://localhost", client), accepting(server));
+    let (of_client, of_server) = carry(&mut client, &mut server, 1000);
+    assert!(matches!(&of_client[..], [LinkEvent::Ended(LinkEnd::Tls { .. })]), "{of_client:?}");
+    // The alert arrived.
+    assert!(
+        matches!(&of_server[..], [ServerEvent::Ended(LinkEnd::Tls { detail })] if detail.contains("alert")),
+        "{of_server:?}"
+    );
+    assert!(client.is_finished() && server.is_finished());
+}
+
+#[test]
+fn a_certificate_for_another_name_ends_the_link() {
+    let (client, server) = configs();
+    let (mut client, mut server) = (dial("wss://example.test", client), accepting(server));
+    let (of_client, _) = carry(&mut client, &mut server, usize::MAX);
+    assert!(matches!(&of_client[..], [LinkEvent::Ended(LinkEnd::Tls { .. })]), "{of_client:?}");
+}
+
+#[test]
+fn a_peer_without_tls_ends_the_link() {
+    let (client, server) = configs();
+    let mut client = dial("wss://localhost", client);
+    client.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    assert!(matches!(&events(&mut client)[..], [LinkEvent::Ended(LinkEnd::Tls { .. })]));
+    let mut server = accepting(server);
+    server.receive(b"GET /relay HTTP/1.1\r\n\r\n");
+    assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Tls { .. })]));
+    assert!(!server.transmit().is_empty(), "no alert");
+}
+
+#[test]
+fn a_wss_address_needs_a_configuration() {
+    let target = Target::parse("wss://localhost").unwrap();
+    let refused = ClientLink::new(&target, None, &LinkOptions::default(), None);
+    assert!(matches!(refused, Err(LinkEnd::Tls { .. })));
+}
+
+#[test]
+fn an_end_without_a_websocket_close_is_a_lost_link() {
+    // proves: LINK-2
+    // Without close_notify.
+    let (mut client, mut server) = by_hand();
+    server.writer().write_all(&from_server(TEXT, b"last")).unwrap();
+    client.receive(&records(&mut server));
+    client.receive_eof();
+    let ended = events(&mut client);
+    assert!(matches!(&ended[..], [m, LinkEvent::Ended(LinkEnd::Lost { .. })] if *m == message(b"last")), "{ended:?}");
+    // With it.
+    let (mut client, mut server) = by_hand();
+    server.writer().write_all(&from_server(TEXT, b"last")).unwrap();
+    server.send_close_notify();
+    client.receive(&records(&mut server));
+    let ended = events(&mut client);
+    assert!(matches!(&ended[..], [m, LinkEvent::Ended(LinkEnd::Lost { .. })] if *m == message(b"last")), "{ended:?}");
+    // During the handshake.
+    let (client, _) = configs();
+    let mut client = dial("wss://localhost", client);
+    client.receive_eof();
+    assert!(matches!(&events(&mut client)[..], [LinkEvent::Ended(LinkEnd::Lost { .. })]));
+}
+
+#[test]
+fn a_close_is_not_lost_behind_a_tls_failure_in_the_same_read() {
+    // proves: LINK-2
+    let (mut client, mut server) = by_hand();
+    server.writer().write_all(&from_server(CLOSE, &close_payload(4401, "no"))).unwrap();
+    let bytes = [records(&mut server), vec![0x17, 3, 3, 0, 20], vec![0; 20]].concat();
+    client.receive(&bytes);
+    assert_eq!(events(&mut client), [LinkEvent::Ended(closed(4401, "no"))]);
+}
+
+#[test]
+fn the_answer_to_a_close_leaves_before_close_notify() {
+    let (mut client, mut server) = by_hand();
+    server.writer().write_all(&from_server(CLOSE, &close_payload(1000, "x"))).unwrap();
+    client.receive(&records(&mut server));
+    server.read_tls(&mut client.transmit()).unwrap();
+    let state = server.process_new_packets().unwrap();
+    assert!(state.peer_has_closed());
+    let mut answer = Vec::new();
+    server.reader().read_to_end(&mut answer).unwrap();
+    assert_eq!(only_close(&decode(Role::Client, &answer)), (1000, "x".into()));
+}
+
+#[test]
+fn one_read_may_hold_any_number_of_records() {
+    let (mut client, mut server) = pair();
+    for i in 0..2000 {
+        server.send_text(format!("{i}\n"));
+    }
+    server.send_text("x".repeat(500_000));
+    let bytes = server.transmit().to_vec();
+    client.receive(&bytes);
+    assert_eq!(events(&mut client).len(), 2001);
+}
+
+#[test]
+fn pings_without_reading_do_not_pile_up_answers_over_tls() {
+    let (mut client, mut server) = pair();
+    for _ in 0..5000 {
+        server.ping();
+        client.receive(server.transmit());
+        server.consume(usize::MAX);
+    }
+    assert!(client.transmit().len() < 8 << 10, "{}", client.transmit().len());
+}
+
+#[test]
+fn a_link_that_cannot_write_still_reads() {
+    // proves: LINK-2
+    let (mut client, mut server) = pair();
+    client.transmit_failed();
+    client.send_text("x".repeat(100_000));
+    assert!(client.transmit().is_empty());
+    server.close(4401, "no");
+    client.receive(server.transmit());
+    assert_eq!(events(&mut client), [LinkEvent::Ended(closed(4401, "no"))]);
+    assert!(client.is_finished());
+}
+
+#[test]
+fn a_burst_over_tls_is_given_back() {
+    let (mut client, mut server) = pair();
+    client.send_text("x".repeat(1 << 20));
+    carry(&mut client, &mut server, usize::MAX);
+    assert!(client.buffered() > 1 << 20);
+    client.ping();
+    assert!(client.buffered() < 8 << 10, "{}", client.buffered());
+    carry(&mut client, &mut server, usize::MAX);
+    client.shrink();
+    assert_eq!(client.buffered(), 0);
+}
+
+#[test]
+fn the_default_configuration_asks_for_http() {
+    match default_tls_config() {
+        Ok(config) => assert_eq!(config.alpn_protocols, [b"http/1.1"]),
+        // A machine without a trust store.
+        Err(end) => assert!(matches!(end, LinkEnd::Tls { .. }), "{end:?}"),
+    }
+}
+
+mod chaos {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        /// Flipped bits in real records, at any moment.
+        #[test]
+        fn damaged_records_end_the_link(at in 0..4000_usize, flip in 1..=255_u8, chunk in 1..5000_usize) {
+            let (client, server) = configs();
+            let (mut client, mut server) = (dial("wss://localhost", client), accepting(server));
+            let mut carried = 0;
+            let mut damaged = false;
+            while !client.transmit().is_empty() || !server.transmit().is_empty() {
+                let bytes = client.transmit().to_vec();
+                client.consume(bytes.len());
+                for piece in bytes.chunks(chunk) {
+                    server.receive(piece);
+                }
+                while server.poll_event().is_some() {}
+                server.accept();
+                let mut bytes = server.transmit().to_vec();
+                server.consume(bytes.len());
+                if let Some(byte) = at.checked_sub(carried).and_then(|at| bytes.get_mut(at)) {
+                    *byte ^= flip;
+                    damaged = true;
+                }
+                carried += bytes.len();
+                for piece in bytes.chunks(chunk) {
+                    client.receive(piece);
+                }
+            }
+            client.receive_eof();
+            server.receive_eof();
+            let ended = events(&mut client);
+            // Whatever was damaged, nothing passes for a message or a close.
+            let failed = matches!(ended.last(), Some(LinkEvent::Ended(LinkEnd::Tls { .. } | LinkEnd::Lost { .. })));
+            prop_assert!(failed, "{:?}", ended);
+            prop_assert!(!damaged || !ended.contains(&LinkEvent::Opened));
+            prop_assert!(!client.is_open() && !server.is_open());
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Tokio's sockets and timer.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use relay_proto::host::Net;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep_until};
+
+/// One gateway's timer. Its sockets are with the driver.
+#[derive(Default)]
+pub(crate) struct Tokio {
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Net for Tokio {
+    type Stream = TcpStream;
+    type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+    fn connect(&mut self, host: String, port: u16) -> Self::Connecting {
+        Box::pin(async move {
+            let stream = TcpStream::connect((host, port)).await?;
+            // Frames are small and somebody waits for each.
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        })
+    }
+
+    fn poll_read(stream: &mut TcpStream, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(bytes);
+        ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(stream: &mut TcpStream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(stream).poll_write(context, bytes)
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+        let at = at.into();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(context)
+    }
+}
