@@ -1,4 +1,55 @@
-//! The Hermes relay protocol as a pure state machine.
+//! The Hermes relay protocol as a pure state machine: bytes and time in; events, bytes and a deadline out.
+//!
+//! An AI agent's **gateway** dials out over a WebSocket to a **connector**, which owns the chat platforms. Over that one
+//! link messages come in and replies go out, sessions are stopped, gateways sleep and wake without losing a message, and
+//! are switched off when their secret is revoked. This crate holds both halves, without I/O, clock or threads.
+//!
+//! # Which part do I need?
+//!
+//! | you have | you take |
+//! |---|---|
+//! | a tokio application | the crate `relay-tokio`: its `connect` gives a handle and a stream of events |
+//! | another runtime | [`host`]: the same handle and events; bring sockets and a timer as a [`Net`](host::Net) |
+//! | a loop of your own | [`wire::Dialer`]: a gateway that speaks in bytes, with a loop as its example |
+//! | a simulator, a model checker, another transport | [`gateway::Machine`]: a gateway that speaks in WebSocket messages |
+//! | a connector to write | [`connector`]: the other half, and [`wire::ServerLink`], the accepting end of a link |
+//! | captured frames to look at | [`frame`]: what each line says |
+//!
+//! # How it is layered
+//!
+//! Only the arrows that point down exist.
+//!
+//! ```text
+//!   host    the handle every runtime shares          std
+//!    │
+//!    ▼
+//!   wire    TLS and WebSocket over memory             std
+//!    │
+//!    ▼
+//!   gateway · connector    the two halves             no_std + alloc, no clock, no I/O
+//!    │
+//!    ▼
+//!   chat · action · frame · ndjson · token · target   the vocabulary
+//! ```
+//!
+//! Purity is proved by the compiler: with default features off the crate is `no_std`, so a clock, a socket or a thread
+//! below the line does not build.
+//!
+//! # Rules
+//!
+//! What the two halves do on the wire is written down as a contract, `docs/contract.md` in the repository. Its rules have
+//! ids, such as ACK-2 or LINK-1, which the documentation here and the tests name.
+//!
+//! # Features
+//!
+//! All are on by default.
+//!
+//! - `std`: the standard library. Off: the pure half alone.
+//! - `wire`: [`wire`], by tungstenite.
+//! - `tls`: `wss`, by rustls.
+//! - `host`: [`host`].
+//! - `tracing`: what the machine notices, and changes of state, as `tracing` events with the target `relay`.
+
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 extern crate alloc;

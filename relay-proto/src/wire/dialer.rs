@@ -161,9 +161,8 @@ impl Dialer {
     /// is the machine's: see [`Machine::new`].
     pub fn new(settings: Settings, tls: Option<ClientTls>, seed: u64, now: Now) -> Self {
         let limits = settings.limits();
-        let mut options = LinkOptions::default();
-        options.max_message = limits.message;
-        options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
+        let max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
+        let options = LinkOptions { max_message: limits.message, max_frame };
         let mut machine = Machine::new(settings, seed, now);
         machine.handle_timeout(now);
         Self { machine, tls, options, link: None, actions: VecDeque::new() }
@@ -379,5 +378,5 @@ fn open(
     if target.is_tls() && tls.is_none() {
         *tls = Some(super::default_tls_config()?);
     }
-    ClientLink::new(target, dial.token.as_ref().map(|token| token.as_str()), options, tls.clone())
+    ClientLink::new(target, dial.token.as_ref().map(|token| token.as_str()), options, tls.as_ref().cloned())
 }

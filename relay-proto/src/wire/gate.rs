@@ -46,8 +46,8 @@ pub(super) struct Run<'a> {
     header_len: usize,
     /// Whole frames, or parts of them, one after the other.
     pub(super) bytes: &'a [u8],
-    /// How many messages and control frames end in it.
-    pub(super) messages: usize,
+    /// How many frames end in it.
+    pub(super) frames: usize,
 }
 
 impl Run<'_> {
@@ -67,8 +67,8 @@ pub(super) struct FrameGate {
     header_len: usize,
     /// Payload bytes of the current frame that are still to come.
     owed: usize,
-    /// Whether there is a current frame, and a message ends with it.
-    ends_message: bool,
+    /// Whether there is a current frame.
+    in_frame: bool,
     /// Payload bytes of the fragmented message so far.
     fragments: Option<usize>,
     /// The longest message since somebody asked.
@@ -86,7 +86,7 @@ impl FrameGate {
             header: [0; MAX_HEADER],
             header_len: 0,
             owed: 0,
-            ends_message: false,
+            in_frame: false,
             fragments: None,
             longest: 0,
             close: None,
@@ -128,8 +128,8 @@ impl FrameGate {
         }
         let verdict = loop {
             self.payload(&mut rest);
-            if self.owed == 0 && mem::take(&mut self.ends_message) {
-                run.messages += 1;
+            if self.owed == 0 && mem::take(&mut self.in_frame) {
+                run.frames += 1;
             }
             if rest.is_empty() || (self.close.is_some() && self.owed == 0) {
                 break Ok(());
@@ -190,7 +190,7 @@ impl FrameGate {
         if announced > i64::MAX as u64 {
             return Err(Fault::protocol("a frame's length has its highest bit set"));
         }
-        self.ends_message = header.is_final;
+        self.in_frame = true;
         let OpCode::Data(kind) = header.opcode else {
             if header.opcode == OpCode::Control(Control::Close) {
                 self.close = Some((header.mask.unwrap_or_default(), Vec::new()));

@@ -169,14 +169,14 @@ impl Session {
 
     /// Lets the WebSocket read all of a stretch, unless the link ends with it.
     fn read(&mut self, run: &Run<'_>) {
-        let (mut held, mut bytes, mut messages) = (run.held(), run.bytes, run.messages);
-        // The WebSocket reads ahead: its input may be all taken and hold more messages. What else it holds then is the
-        // beginning of a frame, which waits for more anyway.
-        while (messages > 0 || !bytes.is_empty()) && !self.is_over() {
+        let (mut held, mut bytes, mut frames) = (run.held(), run.bytes, run.frames);
+        // The WebSocket reads ahead: it may have taken all of the input and still hold whole frames. One call takes at
+        // least one of them.
+        while (frames > 0 || !bytes.is_empty()) && !self.is_over() {
             let mut memory = Memory { held, bytes, out: Some(&mut self.out) };
             let message = websocket(&mut self.websocket, self.role, self.config).read(&mut memory);
             (held, bytes) = (memory.held, memory.bytes);
-            messages = messages.saturating_sub(1);
+            frames = frames.saturating_sub(1);
             match message {
                 Ok(Message::Text(text)) => self.push(text.into()),
                 Ok(Message::Binary(bytes)) => self.push(bytes),

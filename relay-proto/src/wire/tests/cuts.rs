@@ -38,7 +38,7 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 
 #[test]
 fn whole_and_byte_by_byte_are_the_same() {
-    let conversations: [&[Vec<u8>]; 5] = [
+    let conversations: [&[Vec<u8>]; 6] = [
         &[
             from_server(TEXT, b"a"),
             from_server(PING, b"p"),
@@ -48,6 +48,8 @@ fn whole_and_byte_by_byte_are_the_same() {
         &[from_server(0x01, b"a"), from_server(PING, b"p"), from_server(0x80, &[b'b'; 70_000]), from_server(0x83, b"")],
         &[from_server(TEXT, &[b'x'; 130]), [&[0x82, 127][..], &(1_u64 << 40).to_be_bytes()].concat()],
         &[from_server(TEXT, b"good"), from_server(TEXT, b"\xff"), from_server(TEXT, b"never seen")],
+        // A fragment is looked at when it is complete, not when the next one comes.
+        &[from_server(BINARY, &[0; 2000]), from_server(0x01, b"\xff")],
         &[from_server(CLOSE, b""), from_server(TEXT, b"never seen")],
     ];
     for conversation in conversations {
