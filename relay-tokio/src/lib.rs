@@ -19,6 +19,7 @@
 //!
 //! Everything but the sockets and the timer is [`relay_proto::host`], and re-exported here.
 
+pub mod connector;
 mod net;
 
 pub use relay_proto::action::Action;

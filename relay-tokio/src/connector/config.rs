@@ -1,0 +1,100 @@
+//! What a connector is told before it starts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use relay_proto::connector::{Identity, Settings};
+use relay_proto::frame::Descriptor;
+use relay_proto::token::Secret;
+use relay_proto::wire::ServerTls;
+
+/// The descriptor of an identity; `None` turns the gateway away.
+pub(super) type Describe = Arc<dyn Fn(&Identity) -> Option<Descriptor> + Send + Sync>;
+
+/// A connector's configuration.
+#[derive(Clone)]
+pub struct Config {
+    pub(super) secrets: BTreeMap<String, Vec<Secret>>,
+    pub(super) descriptors: BTreeMap<String, Descriptor>,
+    pub(super) describe: Option<Describe>,
+    pub(super) settings: Settings,
+    pub(super) tls: Option<ServerTls>,
+}
+
+impl Config {
+    /// A connector that authenticates nobody, describes every platform with defaults, and speaks plain `ws`.
+    pub fn new() -> Self {
+        Self {
+            secrets: BTreeMap::new(),
+            descriptors: BTreeMap::new(),
+            describe: None,
+            settings: Settings::default(),
+            tls: None,
+        }
+    }
+
+    /// Lets this gateway in, with this secret. Called again for the same gateway it adds a secret, for a rotation. From
+    /// the first one on, gateways have to authenticate (CONN-1).
+    #[must_use]
+    pub fn gateway(mut self, id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        self.secrets.entry(id.into()).or_default().push(secret.into());
+        self
+    }
+
+    /// Answers hellos of the descriptor's platform with it. Platforms without one get every default.
+    #[must_use]
+    pub fn descriptor(mut self, descriptor: Descriptor) -> Self {
+        self.descriptors.insert(descriptor.platform.clone(), descriptor);
+        self
+    }
+
+    /// Decides for each hello: a descriptor, or `None` to turn the gateway away. Takes the place of
+    /// [`descriptor`](Self::descriptor). It is called under the connector's lock: it must not wait, nor call the
+    /// connector.
+    #[must_use]
+    pub fn describe(mut self, describe: impl Fn(&Identity) -> Option<Descriptor> + Send + Sync + 'static) -> Self {
+        self.describe = Some(Arc::new(describe));
+        self
+    }
+
+    /// Time and size limits. Default: [`Settings::default`].
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Speaks `wss`.
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    pub(super) fn describe_identity(&self, identity: &Identity) -> Option<Descriptor> {
+        match &self.describe {
+            Some(describe) => describe(identity),
+            None => {
+                let known = self.descriptors.get(&identity.platform).cloned();
+                Some(known.unwrap_or_else(|| Descriptor::new(identity.platform.clone())))
+            }
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("gateways", &self.secrets.keys().collect::<Vec<_>>())
+            .field("settings", &self.settings)
+            .field("tls", &self.tls.is_some())
+            .finish_non_exhaustive()
+    }
+}
