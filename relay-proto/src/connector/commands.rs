@@ -1,0 +1,233 @@
+//! What the host and the application ask of the peer.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+
+use super::link::failure;
+use super::output::{EntryId, Event, HelloId, OutboundId, Output, Refused, Transmit};
+use super::peer::{Life, Peer};
+use crate::frame::{Descriptor, RawJson, encode};
+use crate::time::Now;
+
+/// How much of a host's error text goes to the gateway, in characters.
+const MAX_ERROR: usize = 1024;
+
+impl Peer {
+    // ── deliveries ───────────────────────────────────────────────────────
+
+    /// Takes up an event, a JSON object, at the end of the buffer (CONN-3). It is accepted once
+    /// [`Output::Accepted`] says so: at once in memory, when it is durable in a store.
+    ///
+    /// # Errors
+    /// [`Refused`] when it is not taken up: not an object, too large, no room, shut down.
+    pub fn deliver(&mut self, event: &RawJson, now: Now) -> Result<EntryId, Refused> {
+        self.append(event, encode::inbound, now)
+    }
+
+    /// Takes up a passthrough forward, a JSON object, like [`deliver`](Self::deliver). Gateways that acknowledge no
+    /// forwards exist: see [the module](super#forwards-that-nobody-acknowledges).
+    ///
+    /// # Errors
+    /// As for [`deliver`](Self::deliver).
+    pub fn forward(&mut self, forward: &RawJson, now: Now) -> Result<EntryId, Refused> {
+        self.append(forward, encode::passthrough_forward, now)
+    }
+
+    fn append(
+        &mut self,
+        payload: &RawJson,
+        encode: impl FnOnce(&str, Option<&str>) -> String,
+        now: Now,
+    ) -> Result<EntryId, Refused> {
+        self.tick(now);
+        if self.life == Life::ShutDown {
+            return Err(Refused::ShutDown);
+        }
+        let payload = compact(payload.as_str());
+        if !payload.starts_with('{') {
+            return Err(Refused::NotAnObject);
+        }
+        let id = self.buffer.next_id();
+        let frame = encode(&payload, Some(&alloc::format!("{id}")));
+        self.check_size(&frame)?;
+        let limit = self.settings.limits.buffer;
+        if !self.buffer.is_stored() && self.buffer.held_bytes().saturating_add(frame.len()) > limit {
+            return Err(Refused::BufferFull { limit });
+        }
+        match self.buffer.append(frame) {
+            Some(frame) => self.outputs.push_back(Output::Append { entry: id, frame }),
+            None => {
+                self.stats.accepted += 1;
+                self.outputs.push_back(Output::Accepted(id));
+            }
+        }
+        Ok(id)
+    }
+
+    // ── answers ──────────────────────────────────────────────────────────
+
+    /// Answers a hello with the descriptor of its platform (CONN-2). The first answer on a link starts deliveries.
+    ///
+    /// # Errors
+    /// [`Refused::NotWaiting`] when the hello's link is gone or it was answered before, [`Refused::TooLarge`] when the
+    /// descriptor cannot be sent; the hello still waits then.
+    pub fn describe(&mut self, hello: HelloId, descriptor: &Descriptor, now: Now) -> Result<(), Refused> {
+        self.tick(now);
+        let frame = encode::descriptor(descriptor);
+        self.check_size(&frame)?;
+        let link = self.current.as_mut().ok_or(Refused::NotWaiting)?;
+        let identity = link.unanswered.remove(&hello).ok_or(Refused::NotWaiting)?;
+        link.unanswered_bytes -= super::queue::identity_weight(&identity);
+        link.queue(Transmit::Text(frame), self.now);
+        link.answered = true;
+        self.push_event(Event::Hello(identity));
+        self.refill();
+        Ok(())
+    }
+
+    /// The host's policy does not let this gateway front that identity: closes the link with 4403 "forbidden", which
+    /// gateways retry slowly.
+    ///
+    /// # Errors
+    /// [`Refused::NotWaiting`] when the hello's link is gone or it was answered before.
+    pub fn refuse(&mut self, hello: HelloId, now: Now) -> Result<(), Refused> {
+        self.tick(now);
+        let waits = self.current.as_ref().is_some_and(|link| link.unanswered.contains_key(&hello));
+        if !waits {
+            return Err(Refused::NotWaiting);
+        }
+        self.close_current(4403, "forbidden");
+        Ok(())
+    }
+
+    /// Answers an outbound with its result, any JSON (CONN-6).
+    ///
+    /// # Errors
+    /// [`Refused::NotWaiting`] when its link is gone or it was answered before; the gateway knows what that means.
+    /// [`Refused::TooLarge`] when the result cannot be sent: the gateway was told that the outcome is ambiguous.
+    pub fn answer(&mut self, outbound: OutboundId, result: &RawJson, now: Now) -> Result<(), Refused> {
+        self.tick(now);
+        let limit = self.settings.limits.frame;
+        let link = self.current.as_mut().ok_or(Refused::NotWaiting)?;
+        let pending = link.outbounds.remove(&outbound).ok_or(Refused::NotWaiting)?;
+        let mut frame = encode::outbound_result(&pending.request_id, &compact(result.as_str()));
+        let size = frame.len() - 1;
+        if size > limit {
+            frame = encode::outbound_result(&pending.request_id, &failure("the result is too large", true));
+        }
+        link.queue(Transmit::Text(frame), self.now);
+        if size > limit { Err(Refused::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// Answers an outbound that failed, with a text that says why (CONN-6). `ambiguous`: it may have been carried out
+    /// nevertheless.
+    ///
+    /// # Errors
+    /// [`Refused::NotWaiting`] as for [`answer`](Self::answer).
+    pub fn fail(&mut self, outbound: OutboundId, error: &str, ambiguous: bool, now: Now) -> Result<(), Refused> {
+        let error: String = error.chars().take(MAX_ERROR).collect();
+        self.answer(outbound, &RawJson::trusted(failure(&error, ambiguous)), now)
+    }
+
+    /// Tells the gateway that a user stopped a session. It goes ahead of what is buffered, and is not kept for a later
+    /// link: what it would stop has ended by then.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is no link whose hello was answered, when the gateway does not read, or when the frame is
+    /// too large.
+    pub fn interrupt(&mut self, session_key: &str, chat_id: &str, now: Now) -> Result<(), Refused> {
+        self.tick(now);
+        let frame = encode::interrupt_inbound(session_key, chat_id);
+        self.check_size(&frame)?;
+        let limit = self.settings.limits.transmit;
+        let link = self.current.as_mut().filter(|link| link.answered).ok_or(Refused::NoLink)?;
+        if link.transmit_bytes >= limit {
+            return Err(Refused::Congested);
+        }
+        link.queue(Transmit::Text(frame), self.now);
+        Ok(())
+    }
+
+    fn check_size(&self, frame: &str) -> Result<(), Refused> {
+        let (size, limit) = (frame.len() - 1, self.settings.limits.frame);
+        if size > limit { Err(Refused::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    // ── ends ─────────────────────────────────────────────────────────────
+
+    /// Drops the current link without a close frame, as a network would. What was unacknowledged waits for the next.
+    /// Whether there was one.
+    pub fn drop_link(&mut self, now: Now) -> bool {
+        self.tick(now);
+        self.drop_current("dropped on request")
+    }
+
+    /// The gateway's secret is revoked: closes its link with 4401 and lets none in until
+    /// [`reinstate`](Self::reinstate) (CONN-6). The buffer stays. Whether there was a link.
+    pub fn revoke(&mut self, now: Now) -> bool {
+        self.tick(now);
+        if self.life == Life::Open {
+            self.life = Life::Revoked;
+        }
+        self.close_current(4401, "unauthorized")
+    }
+
+    /// Lets links in again: the gateway has a new secret.
+    pub fn reinstate(&mut self, now: Now) {
+        self.tick(now);
+        if self.life == Life::Revoked {
+            self.life = Life::Open;
+        }
+    }
+
+    /// Shuts down: answers every outbound, closes the link with 1001, and lets nothing in any more. What is buffered in
+    /// a store stays there. A second call is the same as the first. See [`is_finished`](Self::is_finished).
+    pub fn shutdown(&mut self, now: Now) {
+        self.tick(now);
+        self.life = Life::ShutDown;
+        self.close_current(1001, "going away");
+    }
+}
+
+/// JSON without the white space between its values, of which a newline would cut the frame in two (FRAME-1).
+fn compact(json: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    // What comes before is copied, or white space.
+    let mut copied = 0;
+    let (mut in_string, mut escaped) = (false, false);
+    for (at, byte) in json.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b' ' | b'\t' | b'\r' | b'\n' if !in_string => {
+                out.push_str(json.get(copied..at).unwrap_or_default());
+                copied = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves: FRAME-1
+    #[test]
+    fn white_space_goes_between_values_and_stays_within_texts() {
+        for (json, compacted) in [
+            ("{\"a\":1}", "{\"a\":1}"),
+            (" {\r\n\t\"a b\" : [ 1 , \"\\\" \\\\\" ] }\n", "{\"a b\":[1,\"\\\" \\\\\"]}"),
+            ("\"日 本\"", "\"日 本\""),
+        ] {
+            assert_eq!(compact(json), compacted);
+        }
+        assert!(matches!(compact("{\"a b\":1}"), Cow::Borrowed(_)), "nothing to do: no copy");
+    }
+}

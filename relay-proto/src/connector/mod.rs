@@ -1,0 +1,95 @@
+//! The connector half: one gateway, as its connector sees it, is one [`Peer`].
+//!
+//! A peer owns what the links of one gateway share, which is its buffer, and the one link that currently speaks for it.
+//! It has the same shape as the [gateway half](crate::gateway): it never blocks, never reads a clock, never spawns; its
+//! inputs are the `handle_*` methods and the commands, each with the time; its outputs are polled. **After any input,
+//! drain every output, then wait for bytes, a command or the deadline, whichever comes first.**
+//!
+//! Who a link speaks for is decided before there is one: [`authenticate`] turns the token of an upgrade into a
+//! [`GatewayId`] (CONN-1), and the host keeps one peer for each of those.
+//!
+//! ```
+//! use relay_proto::connector::{Event, Output, Peer, Settings, Transmit};
+//! use relay_proto::frame::{Descriptor, RawJson};
+//! use relay_proto::time::Now;
+//!
+//! let now = Now::default();
+//! let mut peer = Peer::in_memory(Settings::default(), 7, now);
+//!
+//! // An event may come before the gateway does: it waits.
+//! let entry = peer.deliver(&RawJson::parse(r#"{"text":"hi"}"#)?, now)?;
+//! assert_eq!(peer.poll_output(), Some(Output::Accepted(entry)));
+//!
+//! // A link: its hello is answered with a descriptor, and the event goes out behind that.
+//! let link = peer.handle_opened(now);
+//! peer.handle_message(link, br#"{"type":"hello","platform":"discord","botId":"1234"}"#, now);
+//! let Some(Output::Hello { hello, identity }) = peer.poll_output() else { panic!() };
+//! peer.describe(hello, &Descriptor::new(identity.platform), now)?;
+//! assert!(matches!(peer.poll_transmit(link), Some(Transmit::Text(frame)) if frame.contains("\"descriptor\"")));
+//! let Some(Transmit::Text(frame)) = peer.poll_transmit(link) else { panic!() };
+//! assert_eq!(frame, format!("{{\"type\":\"inbound\",\"event\":{{\"text\":\"hi\"}},\"bufferId\":\"{entry}\"}}\n"));
+//!
+//! // It leaves the buffer with its acknowledgement.
+//! peer.handle_message(link, format!("{{\"type\":\"inbound_ack\",\"bufferId\":\"{entry}\"}}\n").as_bytes(), now);
+//! assert!(matches!(peer.next_event(), Some(Event::Hello(_))));
+//! assert_eq!(peer.next_event(), Some(Event::Acked(entry)));
+//! assert_eq!(peer.buffered(), 0);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! # Where entries are kept
+//! With [`Peer::in_memory`] they are kept in the peer, and [`Output::Accepted`] follows at once. With [`Peer::stored`]
+//! the host keeps them: [`Output::Append`] says what to store, and only when
+//! [`handle_stored`](Peer::handle_stored) says that it is durable is it accepted, and may go out. What was sent is
+//! therefore always in the store, and after a crash the store is the whole truth (CONN-7). The peer holds about two
+//! windows of entries, and reads the rest with [`Output::Fetch`] when their turn comes; [`Output::Discard`] deletes what
+//! was acknowledged. The rules are the same in both.
+//!
+//! # Forwards that nobody acknowledges
+//! The reference gateway, up to and including 0.19, never acknowledges a `passthrough_forward`. An entry leaves on its
+//! ack and a window is bounded (CONN-3), so without an exception sixteen forwards would stop that gateway's deliveries
+//! for ever. The exception is for gateways that have never acknowledged a forward, and for forwards only; from the first
+//! ack of a forward on, a late one included, a gateway is held to the rule for as long as its peer lives.
+//!
+//! - A forward that a link has carried for [`Timing::forward_patience`] is *presumed taken* once the gateway answered a
+//!   ping that was written behind it. The transport keeps the order, so the gateway has received it, and reads on.
+//! - When the link ends before that, the forward is replayed like everything else, but only over
+//!   [`Limits::forward_attempts`] links: then it is *given up*, since a gateway that dies of it, or that reconnects
+//!   faster than the patience, would be given the same request for ever.
+//!
+//! Both leave a [`Notice`] and are counted. What is risked is a forward that the gateway received and lost in a crash of
+//! its own, before it acknowledged any: exactly what its silence gives no means to notice.
+//!
+//! # What a gateway can cost
+//! Everything that it can send is bounded by [`Limits`]: the line, the hellos, the outbounds that wait, the events that
+//! the application has not read, the answers that it does not read itself. At the bounds in bytes the link is
+//! [not read](Peer::wants_read), at the others it is answered or closed. Deliveries are written only when there is room
+//! for them, so a gateway that does not read makes nothing pile up but its buffer.
+//!
+//! # How it is put together
+//! Each part has one owner: what belongs to a link (`link`), entries and their order (`buffer`), unread events
+//! (`queue`). The peer wires them. There is one place for the current link, so there cannot be two; timers are not
+//! stored but computed from what is there. What is in flight is not stored either: it is what the buffer still has
+//! below the place that the current link has come to.
+
+mod auth;
+mod buffer;
+mod commands;
+mod config;
+mod inbound;
+mod link;
+mod output;
+mod peer;
+mod queue;
+mod store;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+pub use auth::{GatewayId, Refusal, authenticate};
+pub use config::{Limits, Settings, SettingsError, Timing};
+pub use output::{
+    Deadline, Ended, EntryId, Event, Fetch, HelloId, Identity, LinkId, Notice, Outbound, OutboundId, Output, Reason,
+    Refused, Stats, Transmit,
+};
+pub use peer::{Backlog, Peer};
