@@ -34,7 +34,7 @@ impl Backoff {
         match pace {
             Pace::Now => Duration::ZERO,
             Pace::Dormant => timing.dormant_redial,
-            Pace::Slow => timing.backoff_max + jitter(timing.backoff_max / 2, rng),
+            Pace::Slow => timing.backoff_max.saturating_add(jitter(timing.backoff_max / 2, rng)),
             Pace::Ladder => {
                 let factor = 1_u32.checked_shl(self.rung).unwrap_or(u32::MAX);
                 let wait = timing.backoff_initial.saturating_mul(factor).min(timing.backoff_max);

@@ -1,5 +1,6 @@
 //! What the application asks of the machine.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -9,6 +10,7 @@ use super::link::{Closing, Link, Phase, Queued};
 use super::machine::{Life, Machine};
 use super::output::{DeliveryId, IdleId, IdleOutcome, NotSent, Output, RequestId, State};
 use crate::frame::{RawJson, encode};
+use crate::json;
 use crate::time::Now;
 
 /// How to send a request.
@@ -56,10 +58,11 @@ impl Machine {
         let id = RequestId(self.next_request);
         let platform = options.platform.as_deref();
         let bot_id = platform.and_then(|platform| self.settings.bot_id_for(platform));
-        let frame = encode::outbound(&alloc::format!("{id}"), action.as_str(), platform, bot_id);
+        let action = on_one_line(action.as_str());
+        let frame = encode::outbound(&alloc::format!("{id}"), &action, platform, bot_id);
         check_size(&frame, &self.settings)?;
         self.next_request += 1;
-        let deadline = self.now + options.timeout.unwrap_or(self.settings.timing.request);
+        let deadline = self.now.saturating_add(options.timeout.unwrap_or(self.settings.timing.request));
         self.requests.insert(id, frame, deadline, options.wait_for_link, ready);
         if let Life::Linked(link) = &mut self.life
             && ready
@@ -147,8 +150,12 @@ impl Machine {
         self.next_idle += 1;
         match &mut self.life {
             Life::Linked(link) if link.is_ready() && self.shutdown.is_none() => {
-                send_going_idle(link);
-                self.idle_calls.push(IdleCall { id, until: self.now + self.settings.timing.idle, dormant });
+                send_going_idle(link, !self.idle_calls.is_empty());
+                self.idle_calls.push(IdleCall {
+                    id,
+                    until: self.now.saturating_add(self.settings.timing.idle),
+                    dormant,
+                });
             }
             _ => self.outputs.push_back(Output::IdleEnded { idle: id, outcome: IdleOutcome::NoLink }),
         }
@@ -180,12 +187,19 @@ impl Machine {
         self.dial_if_due();
     }
 
-    /// Dials now, if there is no link and none on its way (IDLE-2).
+    /// Dials now, if there is no link and none on its way, or as soon as the one that is being closed has ended
+    /// (IDLE-2).
     pub fn wake(&mut self, now: Now) {
         self.tick(now);
         self.hold = false;
-        if matches!(self.life, Life::Waiting { .. }) && self.shutdown.is_none() {
-            self.dial();
+        if self.shutdown.is_some() {
+            return;
+        }
+        match &mut self.life {
+            Life::Waiting { .. } => self.dial(),
+            // Too late to stay, too early to dial.
+            Life::Linked(link) if matches!(link.phase, Phase::Closing { .. }) => link.again = true,
+            Life::Linked(_) | Life::Over(_) => {}
         }
     }
 
@@ -197,11 +211,12 @@ impl Machine {
             return;
         }
         self.hold = false;
-        match &self.life {
+        match &mut self.life {
             Life::Waiting { .. } => self.dial(),
             // The dial under way is what is asked for.
             Life::Linked(link) if matches!(link.phase, Phase::Dialing { .. }) => {}
-            Life::Linked(_) => {
+            Life::Linked(link) => {
+                link.again = true;
                 let ended = Ended::local(Cause::Requested, "a new link was asked for");
                 self.close_link(1000, "reconnect", Closing::End(ended));
             }
@@ -218,15 +233,17 @@ impl Machine {
         if self.shutdown.is_some() || matches!(self.life, Life::Over(_)) {
             return;
         }
-        let until = self.now + self.settings.timing.shutdown_idle;
+        let until = self.now.saturating_add(self.settings.timing.shutdown_idle);
+        let waiting = !self.idle_calls.is_empty();
         self.end_idle_calls(|_| true, IdleOutcome::NoLink);
         match &mut self.life {
             Life::Linked(link) if link.is_ready() && !link.idle => {
-                send_going_idle(link);
+                send_going_idle(link, waiting);
                 self.shutdown = Some(Shutdown::Idling { until });
             }
             Life::Linked(link) if link.is_ready() => {
-                self.shutdown = Some(Shutdown::Finishing { until: self.now + self.settings.timing.shutdown_requests });
+                let until = self.now.saturating_add(self.settings.timing.shutdown_requests);
+                self.shutdown = Some(Shutdown::Finishing { until });
             }
             Life::Linked(link) => {
                 self.shutdown = Some(Shutdown::Closing);
@@ -270,7 +287,7 @@ impl Machine {
         if let Shutdown::Idling { until } = shutdown
             && (link.idle || until <= self.now)
         {
-            let until = self.now + self.settings.timing.shutdown_requests;
+            let until = self.now.saturating_add(self.settings.timing.shutdown_requests);
             self.shutdown = Some(Shutdown::Finishing { until });
         }
         if let Some(Shutdown::Finishing { until }) = self.shutdown
@@ -282,11 +299,17 @@ impl Machine {
     }
 }
 
-/// One `going_idle` serves every caller that waits for its ack.
-fn send_going_idle(link: &mut Link) {
-    if !core::mem::replace(&mut link.idling, true) {
+/// One `going_idle` serves every caller that waits for its ack. `waiting`: somebody does; when the last one has given up,
+/// the next asks anew.
+fn send_going_idle(link: &mut Link, waiting: bool) {
+    if !core::mem::replace(&mut link.idling, true) || !waiting {
         link.queue_frame(encode::going_idle());
     }
+}
+
+/// JSON that came from elsewhere may be written over several lines, and a frame is one (FRAME-1).
+pub(super) fn on_one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(['\n', '\r']) { Cow::Owned(json::compact(text)) } else { Cow::Borrowed(text) }
 }
 
 fn check_size(frame: &str, settings: &Settings) -> Result<(), NotSent> {

@@ -2,8 +2,10 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
+use super::commands::on_one_line;
 use crate::frame::encode;
 use crate::json::RawJson;
 use crate::target::{Target, TargetError};
@@ -123,7 +125,7 @@ impl Default for Limits {
 /// assert_eq!(settings.target().url(), "wss://connector.example/relay");
 /// # Ok::<(), relay_proto::gateway::ConfigError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     url: String,
     identities: Vec<Identity>,
@@ -134,6 +136,23 @@ pub struct Config {
     confirm_refusals: bool,
     timing: Timing,
     limits: Limits,
+}
+
+/// The URL is shown as its [`Target`] shows it, since it may hold a password (TOKEN-3).
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("url", &Target::parse(&self.url))
+            .field("identities", &self.identities)
+            .field("gateway_id", &self.gateway_id)
+            .field("secret", &self.secret)
+            .field("allow_plaintext_credentials", &self.allow_plaintext_credentials)
+            .field("reconnect", &self.reconnect)
+            .field("confirm_refusals", &self.confirm_refusals)
+            .field("timing", &self.timing)
+            .field("limits", &self.limits)
+            .finish()
+    }
 }
 
 impl Config {
@@ -160,7 +179,9 @@ impl Config {
 
     /// The same, with everything an identity can have.
     #[must_use]
-    pub fn full_identity(mut self, identity: Identity) -> Self {
+    pub fn full_identity(mut self, mut identity: Identity) -> Self {
+        identity.command_manifest =
+            identity.command_manifest.map(|manifest| RawJson::trusted(on_one_line(manifest.as_str())));
         self.identities.push(identity);
         self
     }

@@ -1,6 +1,6 @@
 //! Deliveries, their acknowledgement, and the memory that recognises replays (ACK-1 to ACK-6).
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
@@ -8,6 +8,9 @@ use hashbrown::HashMap;
 
 use super::output::DeliveryId;
 use crate::frame::BufferId;
+
+/// How many bytes of buffer ids a link may owe acknowledgements for, before replays are owed none (FRAME-3).
+const MAX_OWED_BYTES: usize = 1 << 20;
 
 /// Recognises a delivery: by its id in the connector's buffer, or by the message's own ids, and always together with
 /// its payload. Equal ids with another payload are another message.
@@ -35,8 +38,6 @@ struct Record {
     by_message: Option<Key>,
     /// The number of its slot. Stale when below [`Deliveries::first_slot`]: then it has none on this link.
     slot: Option<u64>,
-    /// Whether this link carried it under several buffer ids, so that it has further slots.
-    more_slots: bool,
 }
 
 /// An acknowledgement that this link owes, in arrival order.
@@ -57,7 +58,7 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 pub(crate) struct Deliveries {
     hasher: FixedState,
-    /// How many ended records are kept.
+    /// How many ended records are kept, and how many aliases.
     memory: usize,
     next: u64,
     records: HashMap<DeliveryId, Record, FixedState>,
@@ -65,6 +66,10 @@ pub(crate) struct Deliveries {
     /// Ended records, oldest first.
     ended: VecDeque<DeliveryId>,
     order: VecDeque<Slot>,
+    /// Further slots of deliveries that this link carried under several buffer ids.
+    aliases: BTreeMap<(DeliveryId, BufferId), u64>,
+    /// Bytes of buffer ids in `order`.
+    owed_bytes: usize,
     /// The number of the slot at the front of `order`. Grows for ever, also over links.
     first_slot: u64,
 }
@@ -80,6 +85,8 @@ impl Deliveries {
             known: HashMap::with_hasher(hasher),
             ended: VecDeque::new(),
             order: VecDeque::new(),
+            aliases: BTreeMap::new(),
+            owed_bytes: 0,
             first_slot: 0,
         }
     }
@@ -111,12 +118,12 @@ impl Deliveries {
             let seen = [by_buffer, by_message].into_iter().flatten().find_map(|key| self.known.get(&key).copied());
             if let Some(seen) = seen {
                 match self.records.get(&seen).map(|record| record.fate) {
-                    Some(Fate::Held) => {
-                        self.owe(seen, buffer_id, by_buffer, false);
-                        return Admission::Suppress;
-                    }
-                    Some(Fate::Taken) => {
-                        self.owe(seen, buffer_id, by_buffer, true);
+                    Some(fate @ (Fate::Held | Fate::Taken)) => {
+                        // What is not shown weighs on no queue, so that its ids are bounded here. A replay that is not
+                        // owed an acknowledgement comes again on the next link.
+                        if self.owed_bytes + buffer_id.as_str().len() <= MAX_OWED_BYTES {
+                            self.owe(seen, buffer_id, by_buffer, fate == Fate::Taken);
+                        }
                         return Admission::Suppress;
                     }
                     Some(Fate::GivenBack) | None => slot = self.forget(seen),
@@ -125,7 +132,7 @@ impl Deliveries {
         }
         let delivery = DeliveryId(self.next);
         self.next += 1;
-        let record = Record { fate: Fate::Held, by_buffer, by_message, slot: None, more_slots: false };
+        let record = Record { fate: Fate::Held, by_buffer, by_message, slot: None };
         self.records.insert(delivery, record);
         for key in [by_buffer, by_message].into_iter().flatten() {
             self.known.insert(key, delivery);
@@ -162,27 +169,37 @@ impl Deliveries {
                 self.known.insert(key, delivery);
             }
         }
-        if record.slot.is_some_and(|slot| slot >= self.first_slot) {
-            if self.order.iter().any(|slot| slot.delivery == delivery && slot.buffer_id == *buffer_id) {
-                return;
+        match record.slot.and_then(|slot| usize::try_from(slot.checked_sub(self.first_slot)?).ok()) {
+            None => record.slot = Some(next_slot),
+            Some(index) => {
+                if self.order.get(index).is_some_and(|slot| slot.buffer_id == *buffer_id) {
+                    return;
+                }
+                // A peer that repeats one message under ever new ids is not owed ever more: what is not acknowledged
+                // comes again on the next link.
+                let alias = (delivery, buffer_id.clone());
+                if self.aliases.len() >= self.memory || self.aliases.contains_key(&alias) {
+                    return;
+                }
+                self.aliases.insert(alias, next_slot);
             }
-            record.more_slots = true;
-        } else {
-            record.slot = Some(next_slot);
-            record.more_slots = false;
         }
+        self.owed_bytes += buffer_id.as_str().len();
         self.order.push_back(Slot { buffer_id: buffer_id.clone(), delivery, taken });
     }
 
     /// The application took it. Whether it was held.
     pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
         let Some(record) = self.records.get(&delivery).filter(|record| record.fate == Fate::Held) else { return false };
-        let (slot, more) = (record.slot, record.more_slots);
-        if let Some(slot) = slot.and_then(|number| self.slot_mut(number)) {
+        if let Some(slot) = record.slot.and_then(|number| self.slot_mut(number)) {
             slot.taken = true;
         }
-        if more {
-            for slot in self.order.iter_mut().filter(|slot| slot.delivery == delivery) {
+        // An alias has at least one letter, so that the empty one comes before all of a delivery.
+        let none = BufferId::from("");
+        let numbers = self.aliases.range((delivery, none.clone())..(DeliveryId(delivery.0 + 1), none));
+        for number in numbers.map(|(_, number)| *number) {
+            let index = number.checked_sub(self.first_slot).and_then(|index| usize::try_from(index).ok());
+            if let Some(slot) = index.and_then(|index| self.order.get_mut(index)) {
                 slot.taken = true;
             }
         }
@@ -229,14 +246,22 @@ impl Deliveries {
         if !self.order.front()?.taken {
             return None;
         }
+        let slot = self.order.pop_front()?;
+        self.owed_bytes -= slot.buffer_id.as_str().len();
+        let id = slot.buffer_id.clone();
+        if !self.aliases.is_empty() {
+            self.aliases.remove(&(slot.delivery, slot.buffer_id));
+        }
         self.first_slot += 1;
-        self.order.pop_front().map(|slot| slot.buffer_id)
+        Some(id)
     }
 
     /// The link is gone, and with it what it owed (ACK-3).
     pub(crate) fn end_link(&mut self) {
         self.first_slot += self.order.len() as u64;
         self.order = VecDeque::new();
+        self.aliases = BTreeMap::new();
+        self.owed_bytes = 0;
     }
 }
 

@@ -57,6 +57,7 @@ impl Machine {
             }
             return true;
         }
+        let unread = self.queue.bytes();
         match frame {
             FromConnector::Message { mut event, buffer_id } => {
                 event.stamp_upstream();
@@ -85,11 +86,11 @@ impl Machine {
             FromConnector::Interrupt(interrupt) => self.queue.push_interrupt(interrupt),
             FromConnector::GoingIdleAck => self.handle_idle_ack(),
         }
-        if self.queue.bytes() > self.settings.limits.queue_hard {
+        // What was left unread before is no fault of this link.
+        if self.queue.bytes() > self.settings.limits.queue_hard.max(unread) {
             let limit = self.settings.limits.queue_hard;
             let reason = alloc::format!("the application left more than {limit} bytes of events unread");
             self.close_link(1013, "too many unread events", Closing::End(Ended::local(Cause::QueueFull, reason)));
-            return false;
         }
         true
     }

@@ -13,6 +13,8 @@ use crate::ndjson::LineBuffer;
 
 /// How many platforms a peer can describe on one link before the rest is ignored.
 const MAX_DESCRIPTORS: usize = 64;
+/// How many bytes the descriptors after the first may have together (FRAME-3).
+const MAX_DESCRIPTOR_BYTES: usize = 1 << 20;
 
 /// How far a link has come.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(crate) enum Phase {
     /// The first descriptor is here.
     Ready { since: Duration },
     /// This side sent a close frame and waits for the peer's.
-    Closing { until: Duration, code: u16, why: Closing, ready_for: Option<Duration> },
+    Closing { until: Duration, why: Closing, ready_for: Option<Duration> },
 }
 
 /// Why this side closes a link.
@@ -63,6 +65,10 @@ pub(crate) struct Link {
     pub(crate) ping_at: Duration,
     /// Descriptors by platform, the first of the link in front.
     pub(crate) descriptors: Vec<Arc<Descriptor>>,
+    /// Whether reading was taken up again after a pause, at a time that the next input will tell.
+    pub(crate) resumed: bool,
+    /// Whether the application wants another link as soon as this one, which is closing, has ended.
+    pub(crate) again: bool,
     /// Whether a `going_idle` waits for its ack.
     pub(crate) idling: bool,
     /// Whether the connector has acknowledged that this link is idle.
@@ -81,6 +87,8 @@ impl Link {
             heard: Duration::ZERO,
             ping_at: Duration::ZERO,
             descriptors: Vec::new(),
+            resumed: false,
+            again: false,
             idling: false,
             idle: false,
         }
@@ -112,9 +120,15 @@ impl Link {
     /// Keeps a descriptor. The first is the default and stays it; a later one of a platform replaces that platform's
     /// earlier one (HELLO-2).
     pub(crate) fn keep_descriptor(&mut self, descriptor: Arc<Descriptor>) {
+        let size = |descriptor: &Descriptor| descriptor.raw.as_ref().map_or(0, |raw| raw.as_str().len());
+        let later = self.descriptors.iter().skip(1);
+        let others =
+            later.filter(|known| known.platform != descriptor.platform).map(|known| size(known)).sum::<usize>();
+        if !self.descriptors.is_empty() && others + size(&descriptor) > MAX_DESCRIPTOR_BYTES {
+            return;
+        }
         let room = self.descriptors.len() < MAX_DESCRIPTORS;
-        let later = self.descriptors.iter_mut().skip(1).find(|known| known.platform == descriptor.platform);
-        match later {
+        match self.descriptors.iter_mut().skip(1).find(|known| known.platform == descriptor.platform) {
             Some(known) => *known = descriptor,
             None if room => self.descriptors.push(descriptor),
             None => {}

@@ -112,6 +112,13 @@ impl Machine {
     /// The next thing to write to this link. Take these while the connection has room for them, in this order; a
     /// request counts as written once it was taken from here.
     pub fn poll_transmit(&mut self, link: LinkId) -> Option<Transmit> {
+        let paused = self.is_reading_paused();
+        let transmit = self.take_transmit(link);
+        self.note_resumed(paused);
+        transmit
+    }
+
+    fn take_transmit(&mut self, link: LinkId) -> Option<Transmit> {
         let Life::Linked(current) = &mut self.life else { return None };
         if current.id != link {
             return None;
@@ -142,15 +149,9 @@ impl Machine {
     /// The next event for the application. Take one when the application wants one: what is not taken is what holds the
     /// link back (REQ-7).
     pub fn next_event(&mut self) -> Option<Event> {
-        let full = self.is_queue_full();
+        let paused = self.is_reading_paused();
         let event = self.queue.pop();
-        if full && !self.is_queue_full() {
-            // Silence while we did not read says nothing about the peer.
-            let now = self.now;
-            if let Life::Linked(link) = &mut self.life {
-                link.hear(now, self.settings.timing.ping_after);
-            }
-        }
+        self.note_resumed(paused);
         event
     }
 
@@ -160,10 +161,17 @@ impl Machine {
         match &self.life {
             Life::Linked(link) => {
                 link.transmit_bytes < MAX_TRANSMIT
-                    && (!link.is_ready() || !self.is_queue_full() || !self.requests.is_empty())
+                    && (!link.is_ready() || !self.is_queue_full() || self.awaits_answer())
             }
             Life::Waiting { .. } | Life::Over(_) => false,
         }
+    }
+
+    /// Whether somebody waits for a result or for `going_idle_ack`, neither of which deliveries may hold up (REQ-7).
+    fn awaits_answer(&self) -> bool {
+        !self.requests.is_empty()
+            || !self.idle_calls.is_empty()
+            || matches!(self.shutdown, Some(Shutdown::Idling { .. }))
     }
 
     pub(super) fn is_queue_full(&self) -> bool {
@@ -229,7 +237,7 @@ impl Machine {
         if !matches!(link.phase, Phase::Dialing { .. }) {
             return;
         }
-        link.phase = Phase::Handshaking { until: at + timing.handshake };
+        link.phase = Phase::Handshaking { until: at.saturating_add(timing.handshake) };
         link.hear(at, timing.ping_after);
         for identity in &self.settings.identities {
             link.queue_frame(encode::hello(&identity.platform, &identity.bot_id, identity.command_manifest.as_ref()));
@@ -249,18 +257,11 @@ impl Machine {
     pub fn handle_ended(&mut self, link: LinkId, end: LinkEnd, now: Now) {
         self.tick(now);
         let Some(link) = current(&mut self.life, link) else { return };
-        let end = match (&link.phase, end) {
-            // The peer's answer to our own close says nothing new. Another code does, and counts.
-            (Phase::Closing { code: ours, .. }, LinkEnd::Closed { code, .. })
-                if code.is_none_or(|code| code == *ours) =>
-            {
-                None
-            }
-            (Phase::Closing { .. }, LinkEnd::Closed { code, reason }) => Some(LinkEnd::Closed { code, reason }),
-            (Phase::Closing { .. }, _) => None,
-            (_, end) => Some(end),
-        };
-        self.end_link(end.map(Ended::from));
+        let ended = Ended::from(end);
+        // After our own close, only what must slow or stop the next dial is news; the rest would hide why we closed.
+        let news = ended.code.is_some() && (ended.is_refusal() || ended.pace() == Pace::Slow);
+        let closing = matches!(link.phase, Phase::Closing { .. });
+        self.end_link(Some(ended).filter(|_| news || !closing));
     }
 
     // ── the life of links ────────────────────────────────────────────────
@@ -269,6 +270,28 @@ impl Machine {
     pub(super) fn tick(&mut self, now: Now) {
         self.now = self.now.max(now.monotonic);
         self.unix = now.unix;
+        // Silence while we did not read says nothing about the peer.
+        let paused = self.is_reading_paused();
+        if let Life::Linked(link) = &mut self.life
+            && (core::mem::take(&mut link.resumed) || paused)
+        {
+            link.hear(self.now, self.settings.timing.ping_after);
+        }
+    }
+
+    /// Whether the link is not read because the application does not read.
+    pub(super) fn is_reading_paused(&self) -> bool {
+        self.is_queue_full() && !self.wants_read()
+    }
+
+    /// Notes that the pause is over. When is not known before the next input brings the time.
+    fn note_resumed(&mut self, was_paused: bool) {
+        if was_paused
+            && !self.is_reading_paused()
+            && let Life::Linked(link) = &mut self.life
+        {
+            link.resumed = true;
+        }
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
@@ -286,13 +309,12 @@ impl Machine {
     pub(super) fn dial(&mut self) {
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let token = self
-            .settings
-            .credentials
-            .as_ref()
-            .map(|own| token::mint(&own.id, &own.secret, self.settings.timing.token_ttl.as_secs(), self.unix));
+        let ttl = self.settings.timing.token_ttl;
+        // Rounded up: zero would make a token that never expires.
+        let ttl = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
+        let token = self.settings.credentials.as_ref().map(|own| token::mint(&own.id, &own.secret, ttl, self.unix));
         let expires = token.as_ref().and_then(token::Token::expires_at);
-        self.life = Life::Linked(Box::new(Link::new(id, self.now + self.settings.timing.dial, expires)));
+        self.life = Life::Linked(Box::new(Link::new(id, self.now.saturating_add(self.settings.timing.dial), expires)));
         self.hold = false;
         self.stats.dials += 1;
         self.outputs.push_back(Output::Dial(Dial { link: id, token }));
@@ -308,7 +330,8 @@ impl Machine {
             Phase::Dialing { .. } => self.drop_link(why),
             Phase::Handshaking { .. } | Phase::Ready { .. } => {
                 let ready_for = link.ready_for(now);
-                link.phase = Phase::Closing { until: now + self.settings.timing.close, code, why, ready_for };
+                let until = now.saturating_add(self.settings.timing.close);
+                link.phase = Phase::Closing { until, why, ready_for };
                 link.transmit.push_back(Queued::Close { code, reason });
             }
         }
@@ -333,6 +356,8 @@ impl Machine {
             return;
         };
         let ready_for = link.ready_for(self.now);
+        // A call for another link is overruled by what the peer said, and by nothing else.
+        let again = link.again && ended.is_none();
         let ended = ended.or(match link.phase {
             Phase::Closing { why: Closing::End(ended), .. } => Some(ended),
             _ => None,
@@ -345,7 +370,7 @@ impl Machine {
         self.end_idle_calls(|_| true, IdleOutcome::NoLink);
 
         let Some(ended) = ended else { return self.finish(State::Closed) };
-        let mut pace = ended.pace();
+        let mut pace = if again { Pace::Now } else { ended.pace() };
         if ended.is_refusal() {
             let token_expired = ready_for.is_none() && link.token_expires.is_some_and(|at| self.unix > at);
             match self.revocation.judge(&ended, token_expired, self.settings.confirm_refusals) {
@@ -365,13 +390,13 @@ impl Machine {
             return self.finish(State::Closed);
         }
         let dormant = pace == Pace::Dormant;
-        let commanded = matches!(pace, Pace::Dormant) || ended.cause == super::Cause::Requested;
+        let commanded = again || matches!(pace, Pace::Dormant) || ended.cause == super::Cause::Requested;
         if !self.settings.reconnect && !commanded {
             self.push_event(Event::Disconnected { ended, retry_in: None });
             return self.finish(State::Closed);
         }
         let wait = self.backoff.wait(pace, ready_for, &self.settings.timing, &mut self.rng);
-        self.life = Life::Waiting { due: Some(self.now + wait), dormant };
+        self.life = Life::Waiting { due: Some(self.now.saturating_add(wait)), dormant };
         self.push_event(Event::Disconnected { ended, retry_in: Some(wait) });
         self.dial_if_due();
     }
@@ -397,7 +422,7 @@ impl Machine {
     pub(super) fn redial_at(&self) -> Option<Duration> {
         match self.life {
             Life::Waiting { due: Some(due), .. } => {
-                Some(if self.hold { due + self.settings.timing.hold_max } else { due })
+                Some(if self.hold { due.saturating_add(self.settings.timing.hold_max) } else { due })
             }
             _ => None,
         }
@@ -413,7 +438,7 @@ impl Machine {
 impl Link {
     pub(super) fn hear(&mut self, now: Duration, ping_after: Duration) {
         self.heard = now;
-        self.ping_at = now + ping_after;
+        self.ping_at = now.saturating_add(ping_after);
     }
 }
 

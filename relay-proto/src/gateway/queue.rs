@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use super::output::Event;
+use super::output::{Delivered, Event};
 use crate::frame::Interrupt;
 
 /// What an event is taken to weigh beyond its text.
@@ -55,6 +55,9 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Event> {
         if let Some(interrupt) = self.interrupts.pop_front() {
             self.bytes -= interrupt_weight(&interrupt);
+            if self.interrupts.is_empty() {
+                self.interrupts = VecDeque::new();
+            }
             return Some(Event::Interrupt(interrupt));
         }
         let event = self.events.pop_front()?;
@@ -79,10 +82,26 @@ fn interrupt_weight(interrupt: &Interrupt) -> usize {
 /// Reports weigh nothing: they are bounded by number, and must not stop the link from being read.
 fn weight(event: &Event) -> usize {
     match event {
-        Event::Message(delivered) => OVERHEAD + delivered.payload.raw().len(),
+        // Lists of tiny things weigh more than their text.
+        Event::Message(delivered) => {
+            let event = &delivered.payload;
+            let lists = 8 * event.media_urls().len() + 24 * event.context().len();
+            delivery_weight(delivered) + event.raw().len() + lists
+        }
         // The body is held twice: decoded, and within the raw text.
-        Event::Passthrough(delivered) => OVERHEAD + delivered.payload.raw.as_str().len() + delivered.payload.body.len(),
-        Event::Undecodable(delivered) => OVERHEAD + delivered.payload.raw.as_ref().map_or(0, |raw| raw.as_str().len()),
+        Event::Passthrough(delivered) => {
+            let forward = &delivered.payload;
+            let lists = 48 * forward.headers.len();
+            delivery_weight(delivered) + forward.raw.as_str().len() + forward.body.len() + lists
+        }
+        Event::Undecodable(delivered) => {
+            delivery_weight(delivered) + delivered.payload.raw.as_ref().map_or(0, |raw| raw.as_str().len())
+        }
         _ => 0,
     }
+}
+
+/// The buffer id is held twice: here, and where its acknowledgement is owed.
+fn delivery_weight<T>(delivered: &Delivered<T>) -> usize {
+    OVERHEAD + 2 * delivered.buffer_id.as_ref().map_or(0, |id| id.as_str().len())
 }

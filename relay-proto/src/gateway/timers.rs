@@ -46,14 +46,10 @@ impl Machine {
     fn keepalive_at(&self) -> Option<Duration> {
         match &self.life {
             Life::Linked(link) if link.is_open() && !self.is_reading_paused() => {
-                Some(link.ping_at.min(link.heard + self.settings.timing.lost_after))
+                Some(link.ping_at.min(link.heard.saturating_add(self.settings.timing.lost_after)))
             }
             _ => None,
         }
-    }
-
-    fn is_reading_paused(&self) -> bool {
-        self.is_queue_full() && !self.wants_read()
     }
 
     /// Time has passed. Does whatever is due, and nothing when nothing is.
@@ -85,11 +81,11 @@ impl Machine {
                 self.end_link(None);
             }
             _ if keepalive.is_some_and(|at| at <= now) => {
-                if now >= link.heard + timing.lost_after {
+                if now >= link.heard.saturating_add(timing.lost_after) {
                     let ended = Ended::silent_for(timing.lost_after);
                     self.drop_link(Closing::End(ended));
                 } else {
-                    link.ping_at = now + timing.ping_after;
+                    link.ping_at = now.saturating_add(timing.ping_after);
                     link.transmit.push_back(Queued::Ping);
                 }
             }

@@ -131,15 +131,16 @@ fn poll_socket<N: Net>(driver: &Driver, socket: &mut Socket<N>, out: &mut Vec<u8
                 return true;
             }
             let wrote = before != out.len();
-            let read = driver.wants_read() && poll_read::<N>(driver, link, stream, context) != Read::Nothing;
+            let read = driver.wants_read() && poll_read::<N>(driver, link, stream, None, context) != Read::Nothing;
             wrote || read
         }
         Socket::Deaf(link, stream, error) => {
-            // Whatever arrived can be read now; after that, nothing more will make sense of this socket.
-            if poll_read::<N>(driver, *link, stream, context) == Read::Nothing {
-                driver.read_failed(*link, error);
-            }
-            true
+            // What arrived before the connection broke is read to its end, and whether or not the queue has room, since
+            // there is not much of it. The runtime may not have noticed yet that there is something to read: a read that
+            // is not ready says nothing. A broken connection becomes readable by itself, and should one ever not, the
+            // keepalive ends the link.
+            driver.wants_read();
+            poll_read::<N>(driver, *link, stream, Some(error), context) != Read::Nothing
         }
     }
 }
@@ -179,12 +180,22 @@ enum Read {
     Nothing,
 }
 
-fn poll_read<N: Net>(driver: &Driver, link: LinkId, stream: &mut N::Stream, context: &mut Context<'_>) -> Read {
+/// Reads once. `broken` is why writing failed, if it did: it says more than that the stream has ended.
+fn poll_read<N: Net>(
+    driver: &Driver,
+    link: LinkId,
+    stream: &mut N::Stream,
+    broken: Option<&io::Error>,
+    context: &mut Context<'_>,
+) -> Read {
     BUFFER.with_borrow_mut(|buffer| {
         buffer.resize(READ, 0);
         match N::poll_read(stream, context, buffer) {
             Poll::Pending => return Read::Nothing,
-            Poll::Ready(Ok(0)) => driver.eof(link),
+            Poll::Ready(Ok(0)) => match broken {
+                Some(error) => driver.read_failed(link, error),
+                None => driver.eof(link),
+            },
             Poll::Ready(Ok(n)) => driver.received(link, buffer.get(..n).unwrap_or(&[])),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Poll::Ready(Err(error)) => driver.read_failed(link, &error),

@@ -43,8 +43,7 @@ impl Gateway {
     /// # Errors
     /// As [`request`](Self::request).
     pub async fn reply(&self, to: &Delivery<MessageEvent>, content: &str) -> Result<ActionResult, RequestError> {
-        let mut options = RequestOptions::default();
-        options.platform = self.fronted(to.platform_name());
+        let options = RequestOptions { platform: self.fronted(to.platform_name()), ..Default::default() };
         self.request(Action::answer(to, content), options).await
     }
 
@@ -70,8 +69,8 @@ impl Gateway {
     /// # Errors
     /// As [`request`](Self::request).
     pub async fn follow_up(&self, session_key: &str, kind: &str, content: &str) -> Result<ActionResult, RequestError> {
-        let mut options = RequestOptions::default();
-        options.platform = self.fronted(kind.split_once('.').map(|(prefix, _)| prefix));
+        let platform = self.fronted(kind.split_once('.').map(|(prefix, _)| prefix));
+        let options = RequestOptions { platform, ..Default::default() };
         self.request(Action::follow_up(session_key, kind, content), options).await
     }
 
@@ -102,7 +101,7 @@ impl Gateway {
     /// Any operation, as JSON (see [`action::from_json`](crate::action::from_json)), with its outcome as it is.
     ///
     /// The request is queued by this call, before the future is polled: requests leave in the order of the calls.
-    pub fn call(&self, action: &RawJson, options: &RequestOptions) -> impl Future<Output = Outcome> + Send + 'static {
+    pub fn call(&self, action: &RawJson, options: &RequestOptions) -> impl Future<Output = Outcome> + Send + use<> {
         match self.shared.request(action, options) {
             Ok(id) => Request::Waiting(self.shared.clone(), id),
             Err(why) => Request::Refused(Some(why)),
@@ -128,14 +127,14 @@ impl Gateway {
     // ── sleeping and waking ──────────────────────────────────────────────
 
     /// Asks the connector to stop delivering on this link; what comes waits in its buffer (IDLE-1).
-    pub fn go_idle(&self) -> impl Future<Output = IdleOutcome> + Send + 'static {
+    pub fn go_idle(&self) -> impl Future<Output = IdleOutcome> + Send + use<> {
         Idling { id: self.shared.idle(false), shared: self.shared.clone() }
     }
 
     /// Goes to sleep: idle, and on the acknowledgement the link is closed. The next dial comes on [`wake`](Self::wake),
     /// or after the dormant cadence, a second by default; [`hold_redial`](Self::hold_redial) parks it. Without the
     /// acknowledgement the link stays up (IDLE-2).
-    pub fn go_dormant(&self) -> impl Future<Output = IdleOutcome> + Send + 'static {
+    pub fn go_dormant(&self) -> impl Future<Output = IdleOutcome> + Send + use<> {
         Idling { id: self.shared.idle(true), shared: self.shared.clone() }
     }
 

@@ -116,6 +116,19 @@ fn every_request_on_a_link_ends_with_it_at_once() {
     assert_eq!(world.outcome(patient).cloned(), ambiguous(Ambiguous::LinkLost), "written now: it waits no more");
 }
 
+// proves: REQ-2, LINK-3
+#[test]
+fn no_deadline_of_a_request_outlives_it() {
+    let mut world = World::ready();
+    let quick = RequestOptions { timeout: Some(millis(10)), ..Default::default() };
+    let answered = world.ask("send", &quick).unwrap();
+    world.answer(answered);
+    assert_eq!(world.machine.poll_timeout().map(|d| d.reason), Some(Reason::Keepalive));
+    world.ask("send", &quick).unwrap();
+    world.end(lost());
+    assert_eq!(world.machine.poll_timeout().map(|d| d.reason), Some(Reason::Redial));
+}
+
 // proves: REQ-2
 #[test]
 fn without_a_ready_link_a_request_fails_at_once_unless_it_waits() {
@@ -178,7 +191,8 @@ fn a_cancelled_request_leaves_nothing_behind() {
     let mut world = World::ready();
     world.writes = false;
     let before = world.surface();
-    let id = world.request();
+    let quick = RequestOptions { timeout: Some(secs(5)), ..Default::default() };
+    let id = world.ask("send", &quick).unwrap();
     world.cancel(id);
     assert_eq!(world.surface(), before, "not even a deadline");
     world.writes = true;

@@ -1,0 +1,136 @@
+//! Silence on a link.
+
+use super::pair::*;
+use crate::gateway::{Cause, Limits, Reason, State};
+
+// proves: LINK-3
+#[test]
+fn silence_is_answered_with_pings_and_at_last_with_the_end() {
+    let mut world = World::ready();
+    world.advance(secs(30) - millis(1));
+    assert_eq!(world.pings(), 0);
+    world.advance(millis(1));
+    assert_eq!(world.pings(), 1);
+    world.advance(secs(30));
+    assert_eq!(world.pings(), 1);
+    world.advance(secs(30) - millis(1));
+    assert_eq!((world.state(), world.pings()), (State::Ready, 0));
+    world.advance(millis(1));
+    assert_eq!((world.state(), world.link), (State::Disconnected, None), "dropped: there is nobody to close it with");
+    assert_eq!(world.disconnected().0.cause, Cause::Lost);
+}
+
+// proves: LINK-3
+#[test]
+fn our_own_sending_does_not_hide_the_silence() {
+    let mut world = World::ready();
+    for _ in 0..89 {
+        world.advance(secs(1));
+        let id = world.request();
+        world.cancel(id);
+        world.machine.interrupt("k", None, world.now).unwrap();
+        world.drain();
+    }
+    assert_eq!((world.state(), world.pings()), (State::Ready, 2));
+    world.advance(secs(1));
+    assert_eq!(world.state(), State::Disconnected);
+}
+
+// proves: LINK-3
+#[test]
+fn anything_from_the_peer_counts_as_life() {
+    let mut world = World::ready();
+    for round in 0..20 {
+        world.advance(secs(29));
+        match round % 4 {
+            0 => world.machine.handle_traffic(world.id(), world.now),
+            1 => world.line("nonsense"),
+            2 => world.bytes(b"half a li"),
+            _ => world.line(r#"{"type":"ping"}"#),
+        }
+    }
+    assert_eq!((world.state(), world.pings()), (State::Ready, 0));
+}
+
+// proves: LINK-3
+#[test]
+fn timers_die_with_their_link() {
+    let mut world = World::ready();
+    world.advance(secs(89));
+    let id = world.request();
+    world.go_idle();
+    world.end(lost());
+    assert_eq!(world.machine.poll_timeout().map(|d| d.reason), Some(Reason::Redial), "nothing else is left");
+    assert!(world.outcome(id).is_some());
+    world.reconnect();
+    world.advance(secs(29));
+    assert_eq!((world.state(), world.pings()), (State::Ready, 0), "a life of its own");
+    world.advance(secs(1));
+    assert_eq!(world.pings(), 1);
+}
+
+// proves: LINK-3
+#[test]
+fn silence_during_the_handshake_is_noticed_too() {
+    let mut world = World::with(config().timing(timing(|t| t.handshake = secs(1000))));
+    world.tick();
+    world.open();
+    world.advance(secs(89));
+    assert_eq!((world.state(), world.pings()), (State::Handshaking, 2));
+    world.advance(secs(1));
+    assert_eq!(world.state(), State::Disconnected);
+}
+
+/// A ready link that is not read, because the application leaves its events.
+fn paused() -> World {
+    let mut world = World::ready_with(config().limits(Limits { queue: 1024, ..Limits::default() }));
+    world.reads = false;
+    for i in 0..10 {
+        world.line(&inbound(&format!("{i}"), "hello"));
+    }
+    assert!(!world.machine.wants_read());
+    world
+}
+
+// proves: LINK-3, REQ-7
+#[test]
+fn silence_while_this_side_does_not_read_is_no_silence() {
+    let mut world = paused();
+    assert_eq!(world.machine.poll_timeout(), None, "nothing to wake up for");
+    world.jump(secs(10_000));
+    world.tick();
+    assert_eq!((world.state(), world.pings()), (State::Ready, 0));
+}
+
+// proves: LINK-3, REQ-7
+#[test]
+fn taking_an_event_after_a_long_pause_does_not_lose_the_link() {
+    let mut world = paused();
+    // The host had no reason to call in the meantime.
+    world.jump(secs(600));
+    while world.machine.next_event().is_some() {}
+    assert!(world.machine.wants_read());
+    world.tick();
+    assert_eq!((world.state(), world.pings()), (State::Ready, 0));
+    world.advance(secs(89));
+    assert_eq!((world.state(), world.pings()), (State::Ready, 2), "from now on it counts");
+    world.advance(secs(1));
+    assert_eq!(world.state(), State::Disconnected);
+}
+
+// proves: LINK-3, REQ-7
+#[test]
+fn a_request_after_a_long_pause_does_not_lose_the_link() {
+    let mut world = paused();
+    world.jump(secs(600));
+    let id = world.request();
+    assert!(world.machine.wants_read(), "its result is awaited");
+    world.tick();
+    assert_eq!(world.state(), State::Ready);
+    world.advance(secs(1));
+    world.answer(id);
+    assert!(world.outcome(id).is_some());
+    assert!(!world.machine.wants_read(), "paused again");
+    world.advance(secs(600));
+    assert_eq!(world.state(), State::Ready);
+}
