@@ -132,7 +132,7 @@ pub fn from_json(text: &str) -> Result<RawJson, BadAction> {
     if op.and_then(|op| crate::json::string(op.get())).is_none_or(|op| op.is_empty()) {
         return Err(BadAction::NoOp);
     }
-    Ok(RawJson::trusted(crate::json::compact(text)))
+    Ok(RawJson::trusted(crate::json::compact(text).into_owned()))
 }
 
 /// Why a text is no action.

@@ -243,21 +243,29 @@ pub(crate) fn is_zero(number: &str) -> bool {
     mantissa.bytes().all(|b| matches!(b, b'0' | b'-' | b'.'))
 }
 
-/// JSON without the white space between its tokens, and so on one line.
-pub(crate) fn compact(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
+/// JSON without the white space between its values, of which a newline would cut the frame in two (FRAME-1).
+pub(crate) fn compact(json: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    // What comes before is copied, or white space.
+    let mut copied = 0;
     let (mut in_string, mut escaped) = (false, false);
-    for c in json.chars() {
-        match c {
+    for (at, byte) in json.bytes().enumerate() {
+        match byte {
             _ if escaped => escaped = false,
-            '\\' if in_string => escaped = true,
-            '"' => in_string = !in_string,
-            ' ' | '\t' | '\r' | '\n' if !in_string => continue,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b' ' | b'\t' | b'\r' | b'\n' if !in_string => {
+                out.push_str(json.get(copied..at).unwrap_or_default());
+                copied = at + 1;
+            }
             _ => {}
         }
-        out.push(c);
     }
-    out
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
 }
 
 /// Appends `text` as a JSON string.
@@ -347,5 +355,18 @@ mod tests {
             push_string(&mut out, text);
             assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
         }
+    }
+
+    // proves: FRAME-1
+    #[test]
+    fn white_space_goes_between_values_and_stays_within_texts() {
+        for (json, compacted) in [
+            ("{\"a\":1}", "{\"a\":1}"),
+            (" {\r\n\t\"a b\" : [ 1 , \"\\\" \\\\\" ] }\n", "{\"a b\":[1,\"\\\" \\\\\"]}"),
+            ("\"日 本\"", "\"日 本\""),
+        ] {
+            assert_eq!(compact(json), compacted);
+        }
+        assert!(matches!(compact("{\"a b\":1}"), Cow::Borrowed(_)), "nothing to do: no copy");
     }
 }

@@ -1,12 +1,12 @@
 //! What the host and the application ask of the peer.
 
-use alloc::borrow::Cow;
 use alloc::string::String;
 
 use super::link::failure;
 use super::output::{EntryId, Event, HelloId, OutboundId, Output, Refused, Transmit};
 use super::peer::{Life, Peer};
 use crate::frame::{Descriptor, RawJson, encode};
+use crate::json;
 use crate::time::Now;
 
 /// How much of a host's error text goes to the gateway, in characters.
@@ -43,7 +43,7 @@ impl Peer {
         if self.life == Life::ShutDown {
             return Err(Refused::ShutDown);
         }
-        let payload = compact(payload.as_str());
+        let payload = json::compact(payload.as_str());
         if !payload.starts_with('{') {
             return Err(Refused::NotAnObject);
         }
@@ -110,7 +110,7 @@ impl Peer {
         let limit = self.settings.limits.frame;
         let link = self.current.as_mut().ok_or(Refused::NotWaiting)?;
         let pending = link.outbounds.remove(&outbound).ok_or(Refused::NotWaiting)?;
-        let mut frame = encode::outbound_result(&pending.request_id, &compact(result.as_str()));
+        let mut frame = encode::outbound_result(&pending.request_id, &json::compact(result.as_str()));
         let size = frame.len() - 1;
         if size > limit {
             frame = encode::outbound_result(&pending.request_id, &failure("the result is too large", true));
@@ -186,48 +186,5 @@ impl Peer {
         self.tick(now);
         self.life = Life::ShutDown;
         self.close_current(1001, "going away");
-    }
-}
-
-/// JSON without the white space between its values, of which a newline would cut the frame in two (FRAME-1).
-fn compact(json: &str) -> Cow<'_, str> {
-    let mut out = String::new();
-    // What comes before is copied, or white space.
-    let mut copied = 0;
-    let (mut in_string, mut escaped) = (false, false);
-    for (at, byte) in json.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b' ' | b'\t' | b'\r' | b'\n' if !in_string => {
-                out.push_str(json.get(copied..at).unwrap_or_default());
-                copied = at + 1;
-            }
-            _ => {}
-        }
-    }
-    if copied == 0 {
-        return Cow::Borrowed(json);
-    }
-    out.push_str(json.get(copied..).unwrap_or_default());
-    Cow::Owned(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // proves: FRAME-1
-    #[test]
-    fn white_space_goes_between_values_and_stays_within_texts() {
-        for (json, compacted) in [
-            ("{\"a\":1}", "{\"a\":1}"),
-            (" {\r\n\t\"a b\" : [ 1 , \"\\\" \\\\\" ] }\n", "{\"a b\":[1,\"\\\" \\\\\"]}"),
-            ("\"日 本\"", "\"日 本\""),
-        ] {
-            assert_eq!(compact(json), compacted);
-        }
-        assert!(matches!(compact("{\"a b\":1}"), Cow::Borrowed(_)), "nothing to do: no copy");
     }
 }

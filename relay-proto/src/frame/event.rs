@@ -315,8 +315,8 @@ impl MessageEvent {
         Some(out)
     }
 
-    /// Whether the event came over an authenticated link, so that its author is who the connector says. Stamped by the
-    /// gateway, never read from the wire (EVENT-3).
+    /// Whether the event came over a gateway's own link, so that its author is who the connector says. Stamped by the
+    /// gateway, never read from the wire; false for one that was merely parsed (EVENT-3).
     pub fn is_upstream_trusted(&self) -> bool {
         self.upstream
     }

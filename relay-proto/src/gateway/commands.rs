@@ -1,6 +1,5 @@
 //! What the application asks of the machine.
 
-use alloc::borrow::Cow;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -58,7 +57,7 @@ impl Machine {
         let id = RequestId(self.next_request);
         let platform = options.platform.as_deref();
         let bot_id = platform.and_then(|platform| self.settings.bot_id_for(platform));
-        let action = on_one_line(action.as_str());
+        let action = json::compact(action.as_str());
         let frame = encode::outbound(&alloc::format!("{id}"), &action, platform, bot_id);
         check_size(&frame, &self.settings)?;
         self.next_request += 1;
@@ -203,8 +202,9 @@ impl Machine {
         }
     }
 
-    /// Makes a new link at once: ends the one there is, if there is one, and dials (LINK-1). The ladder of waits is left
-    /// as it is.
+    /// Makes a new link without waiting for the ladder, which is left as it is (LINK-1): dials, or closes the link there is
+    /// and then dials. Closing takes a round trip, since the peer may have a reason not to dial again; a peer that says
+    /// nothing is given [`Timing::close`](super::Timing::close).
     pub fn reconnect(&mut self, now: Now) {
         self.tick(now);
         if self.shutdown.is_some() {
@@ -305,11 +305,6 @@ fn send_going_idle(link: &mut Link, waiting: bool) {
     if !core::mem::replace(&mut link.idling, true) || !waiting {
         link.queue_frame(encode::going_idle());
     }
-}
-
-/// JSON that came from elsewhere may be written over several lines, and a frame is one (FRAME-1).
-pub(super) fn on_one_line(text: &str) -> Cow<'_, str> {
-    if text.contains(['\n', '\r']) { Cow::Owned(json::compact(text)) } else { Cow::Borrowed(text) }
 }
 
 fn check_size(frame: &str, settings: &Settings) -> Result<(), NotSent> {

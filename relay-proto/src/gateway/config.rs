@@ -5,9 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::commands::on_one_line;
 use crate::frame::encode;
-use crate::json::RawJson;
+use crate::json::{self, RawJson};
 use crate::target::{Target, TargetError};
 use crate::token::Secret;
 
@@ -181,7 +180,7 @@ impl Config {
     #[must_use]
     pub fn full_identity(mut self, mut identity: Identity) -> Self {
         identity.command_manifest =
-            identity.command_manifest.map(|manifest| RawJson::trusted(on_one_line(manifest.as_str())));
+            identity.command_manifest.map(|manifest| RawJson::trusted(json::compact(manifest.as_str()).into_owned()));
         self.identities.push(identity);
         self
     }

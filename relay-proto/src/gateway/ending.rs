@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::backoff::Pace;
 use crate::end::LinkEnd;
+use crate::token::Token;
 
 /// The class of a link's end, or of a failed dial's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +99,14 @@ impl Ended {
 
     pub(crate) fn silent_for(time: Duration) -> Self {
         Self::local(Cause::Lost, format!("nothing from the peer for {} s", time.as_secs()))
+    }
+
+    /// The same, should the peer have sent our own token back: reasons end up in logs (TOKEN-3).
+    pub(crate) fn without(mut self, token: Option<&Token>) -> Self {
+        if let Some(token) = token.filter(|token| self.reason.contains(token.as_str())) {
+            self.reason = self.reason.replace(token.as_str(), "***");
+        }
+        self
     }
 
     /// Whether the connector refused the credentials (AUTH-1 to AUTH-3).
@@ -202,6 +211,16 @@ mod tests {
         for other in [closed(1000, ""), closed(1001, ""), closed(1009, ""), closed(4401, ""), closed(1011, "")] {
             assert_eq!(other.pace(), Pace::Ladder, "{other}");
         }
+    }
+
+    // proves: TOKEN-3
+    #[test]
+    fn a_peer_that_echoes_our_token_does_not_get_it_into_a_log() {
+        let token = crate::token::mint("gw", &"secret".into(), 300, 1_800_000_000);
+        let echo = alloc::format!("bad header: Bearer {}!", token.as_str());
+        let ended = Ended::from(LinkEnd::Refused { status: 400, reason: echo }).without(Some(&token));
+        assert_eq!(ended.reason, "bad header: Bearer ***!");
+        assert_eq!(closed(1000, "bye").without(Some(&token)).reason, "bye");
     }
 
     // proves: AUTH-3

@@ -10,6 +10,7 @@ use super::ending::Ended;
 use super::output::{LinkId, RequestId};
 use crate::frame::Descriptor;
 use crate::ndjson::LineBuffer;
+use crate::token::Token;
 
 /// How many platforms a peer can describe on one link before the rest is ignored.
 const MAX_DESCRIPTORS: usize = 64;
@@ -53,8 +54,8 @@ pub(crate) enum Queued {
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) phase: Phase,
-    /// When the token of its dial expires, in unix seconds; `None`: never, or no token.
-    pub(crate) token_expires: Option<u64>,
+    /// The token of its dial.
+    pub(crate) token: Option<Token>,
     pub(crate) lines: LineBuffer,
     pub(crate) transmit: VecDeque<Queued>,
     /// Bytes of the frames in `transmit`, requests left out: those are their callers' affair.
@@ -76,11 +77,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, until: Duration, token_expires: Option<u64>) -> Self {
+    pub(crate) fn new(id: LinkId, until: Duration, token: Option<Token>) -> Self {
         Self {
             id,
             phase: Phase::Dialing { until },
-            token_expires,
+            token,
             lines: LineBuffer::new(),
             transmit: VecDeque::new(),
             transmit_bytes: 0,

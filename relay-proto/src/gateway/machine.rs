@@ -257,7 +257,7 @@ impl Machine {
     pub fn handle_ended(&mut self, link: LinkId, end: LinkEnd, now: Now) {
         self.tick(now);
         let Some(link) = current(&mut self.life, link) else { return };
-        let ended = Ended::from(end);
+        let ended = Ended::from(end).without(link.token.as_ref());
         // After our own close, only what must slow or stop the next dial is news; the rest would hide why we closed.
         let news = ended.code.is_some() && (ended.is_refusal() || ended.pace() == Pace::Slow);
         let closing = matches!(link.phase, Phase::Closing { .. });
@@ -313,8 +313,8 @@ impl Machine {
         // Rounded up: zero would make a token that never expires.
         let ttl = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let token = self.settings.credentials.as_ref().map(|own| token::mint(&own.id, &own.secret, ttl, self.unix));
-        let expires = token.as_ref().and_then(token::Token::expires_at);
-        self.life = Life::Linked(Box::new(Link::new(id, self.now.saturating_add(self.settings.timing.dial), expires)));
+        let until = self.now.saturating_add(self.settings.timing.dial);
+        self.life = Life::Linked(Box::new(Link::new(id, until, token.clone())));
         self.hold = false;
         self.stats.dials += 1;
         self.outputs.push_back(Output::Dial(Dial { link: id, token }));
@@ -372,7 +372,8 @@ impl Machine {
         let Some(ended) = ended else { return self.finish(State::Closed) };
         let mut pace = if again { Pace::Now } else { ended.pace() };
         if ended.is_refusal() {
-            let token_expired = ready_for.is_none() && link.token_expires.is_some_and(|at| self.unix > at);
+            let token_expired =
+                ready_for.is_none() && link.token.as_ref().is_some_and(|token| token.is_expired(self.unix));
             match self.revocation.judge(&ended, token_expired, self.settings.confirm_refusals) {
                 Judgement::Retry(retry) => pace = retry,
                 Judgement::Confirm => {
@@ -397,7 +398,8 @@ impl Machine {
         }
         let wait = self.backoff.wait(pace, ready_for, &self.settings.timing, &mut self.rng);
         self.life = Life::Waiting { due: Some(self.now.saturating_add(wait)), dormant };
-        self.push_event(Event::Disconnected { ended, retry_in: Some(wait) });
+        let retry_in = self.redial_at().map(|at| at.saturating_sub(self.now));
+        self.push_event(Event::Disconnected { ended, retry_in });
         self.dial_if_due();
     }
 

@@ -181,7 +181,8 @@ pub enum Event {
         /// When the next dial comes; `None` when none will come by itself.
         retry_in: Option<Duration>,
     },
-    /// The connector acknowledged that this gateway went idle.
+    /// The connector acknowledged that this gateway went idle: it delivers nothing more on this link. Also when the
+    /// acknowledgement came too late for the call that asked for it.
     Idle,
     /// The credentials are revoked. Terminal: no dial will follow (AUTH-2).
     Revoked {

@@ -7,8 +7,9 @@ use crate::frame::Interrupt;
 
 /// What an event is taken to weigh beyond its text.
 const OVERHEAD: usize = 256;
-/// How many unread reports of links and dials are kept. An application that reads none for hours must not pile them up.
-const REPORTS: usize = 64;
+/// How many unread reports of links and dials are kept. An application that reads none for hours must not
+/// pile them up, and those of ready links hold a descriptor each.
+const REPORTS: usize = 16;
 
 /// The queue. Bounded by its owner, which asks for [`bytes`](Self::bytes).
 #[derive(Debug, Default)]

@@ -35,7 +35,9 @@ pub enum Event {
         /// When the next dial comes; `None` when none will come by itself.
         retry_in: Option<Duration>,
     },
-    /// The connector acknowledged that this gateway went idle (IDLE-1).
+    /// The connector acknowledged that this gateway went idle: it delivers nothing more on this link (IDLE-1). Also when
+    /// the acknowledgement came too late for the call that asked for it; [`reconnect`](super::Gateway::reconnect) then
+    /// brings deliveries back.
     Idle,
     /// The credentials are revoked. Terminal (AUTH-2).
     Revoked {

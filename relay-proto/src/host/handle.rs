@@ -153,7 +153,8 @@ impl Gateway {
         self.shared.with(|inner, now| inner.dialer.machine_mut().release_redial(now));
     }
 
-    /// Makes a new link at once (LINK-1).
+    /// Makes a new link without waiting: dials, or closes the link there is and then dials. A peer that does not answer the
+    /// close frame delays that by up to [`Timing::close`](crate::gateway::Timing::close) (LINK-1).
     pub fn reconnect(&self) {
         self.shared.with(|inner, now| inner.dialer.machine_mut().reconnect(now));
     }

@@ -113,6 +113,8 @@ struct Wire {
     dial: Option<Dial>,
     /// From when the socket is connected.
     link: Option<ClientLink>,
+    /// Writing failed: nothing more is put on the wire, so that what was not written ends as what it is.
+    broken: bool,
 }
 
 /// What a host has to do.
@@ -183,9 +185,9 @@ impl Dialer {
         self.machine.poll_timeout()
     }
 
-    /// Whether to read from the socket. When false, leave the bytes where they are (REQ-7).
+    /// Whether to read from the socket. When false, leave the bytes where they are (REQ-7), or there is no socket yet.
     pub fn wants_read(&self) -> bool {
-        self.machine.wants_read()
+        self.link.as_ref().is_some_and(|wire| wire.link.is_some()) && self.machine.wants_read()
     }
 
     // ── outputs ──────────────────────────────────────────────────────────
@@ -261,6 +263,9 @@ impl Dialer {
     /// [`handle_eof`](Self::handle_eof) or [`handle_failed`](Self::handle_failed): a close frame that says why may have
     /// arrived already (LINK-2).
     pub fn handle_transmit_failed(&mut self, link: LinkId, now: Now) {
+        if let Some(wire) = self.link.as_mut().filter(|wire| wire.id == link) {
+            wire.broken = true;
+        }
         self.on_client(link, now, ClientLink::transmit_failed);
     }
 
@@ -313,7 +318,7 @@ impl Dialer {
                     self.disconnect();
                     let target = self.machine.settings().target();
                     let (link, host, port) = (dial.link, target.host().into(), target.port());
-                    self.link = Some(Wire { id: link, dial: Some(dial), link: None });
+                    self.link = Some(Wire { id: link, dial: Some(dial), link: None, broken: false });
                     self.actions.push_back(Action::Connect { link, host, port });
                 }
                 Output::Drop(link) => {
@@ -333,8 +338,8 @@ impl Dialer {
 
     /// Passes the wire's events up and the machine's frames down. Whether there were any.
     fn settle_wire(&mut self, now: Now) -> bool {
-        let Some(Wire { id, link: Some(client), .. }) = &mut self.link else { return false };
-        let (id, mut any) = (*id, false);
+        let Some(Wire { id, link: Some(client), broken, .. }) = &mut self.link else { return false };
+        let (id, broken, mut any) = (*id, *broken, false);
         while let Some(event) = client.poll_event() {
             any = true;
             match event {
@@ -347,7 +352,7 @@ impl Dialer {
                 }
             }
         }
-        while client.transmit().len() < ENOUGH {
+        while !broken && client.transmit().len() < ENOUGH {
             let Some(transmit) = self.machine.poll_transmit(id) else { break };
             any = true;
             match transmit {

@@ -159,10 +159,10 @@ fn reports_left_unread_for_hours_do_not_pile_up() {
     world.reads = true;
     world.drain();
     let events = world.take_events();
-    assert!(events.len() <= 70, "{}", events.len());
+    assert!(events.len() <= 20, "{}", events.len());
     assert!(events.iter().any(|event| matches!(event, Event::Message(_))), "deliveries are never dropped");
     assert_eq!(events.last(), Some(&Event::Closed));
-    assert_eq!(world.machine.stats().reports_dropped, 501 - 64);
+    assert_eq!(world.machine.stats().reports_dropped, 501 - 16);
 }
 
 // proves: REQ-7
