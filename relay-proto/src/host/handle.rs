@@ -159,20 +159,17 @@ impl Gateway {
         self.shared.with(|inner, now| inner.dialer.machine_mut().reconnect(now));
     }
 
-    /// Shuts down in order, and waits for the end (CLOSE-1). A second call is the same as the first. After a revocation
-    /// there is nothing to shut down.
-    pub async fn close(&self) {
+    /// Shuts down in order (CLOSE-1): begins at once, and is ready when it is done, with the terminal state. A second call
+    /// is the same as the first. After a revocation there is nothing to shut down.
+    pub fn close(&self) -> impl Future<Output = State> + Send + use<> {
         self.shared.with(|inner, now| inner.dialer.machine_mut().close(now));
-        self.ended().await;
+        self.ended()
     }
 
     /// Waits for the end, without bringing it about: the terminal state.
-    pub async fn ended(&self) -> State {
-        let mut state = self.state();
-        while !state.is_terminal() {
-            state = self.state_changed(state).await;
-        }
-        state
+    pub fn ended(&self) -> impl Future<Output = State> + Send + use<> {
+        let shared = self.shared.clone();
+        poll_fn(move |context| shared.poll_end(context.waker()))
     }
 
     // ── views ────────────────────────────────────────────────────────────

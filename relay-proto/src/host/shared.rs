@@ -204,9 +204,18 @@ impl Shared {
 
     /// A state other than `since`.
     pub(super) fn poll_state(&self, since: State, waker: &Waker) -> Poll<State> {
+        self.poll_state_that(|state| state != since, waker)
+    }
+
+    /// The terminal state.
+    pub(super) fn poll_end(&self, waker: &Waker) -> Poll<State> {
+        self.poll_state_that(State::is_terminal, waker)
+    }
+
+    fn poll_state_that(&self, is: impl FnOnce(State) -> bool, waker: &Waker) -> Poll<State> {
         let mut inner = self.lock();
         let state = inner.dialer.machine().state();
-        if state != since {
+        if is(state) {
             return Poll::Ready(state);
         }
         if !inner.state_wakers.iter().any(|known| known.will_wake(waker)) {

@@ -1,0 +1,274 @@
+//! The command line itself: flags, help, and what they mean together.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use relay_tokio::Config;
+
+use crate::environment;
+
+const EXIT_CODES: &str = "Exit codes:\n  \
+    0  fine\n  \
+    1  failed: bad input, a refused token, a link lost for good, output that cannot be written\n  \
+    2  usage: a flag, or an environment variable that it names, is missing or wrong\n  \
+    3  revoked: the connector no longer accepts the gateway's credentials\n\n\
+    Logs go to standard error; RELAY_LOG sets their level, for example RELAY_LOG=debug (default: warn).";
+
+/// Gateways and connectors of the Hermes relay protocol, on the command line.
+///
+/// Without a subcommand this is `relay demo`.
+#[derive(Debug, Parser)]
+#[command(name = "relay", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    Gateway(Box<GatewayArgs>),
+    Decode(DecodeArgs),
+    /// Mint and verify the tokens that gateways authenticate with
+    #[command(
+        subcommand,
+        after_help = "Example:\n  \
+        $ SECRET=s3cret relay token mint --id my-gateway --secret-env SECRET"
+    )]
+    Token(TokenCommand),
+    Url(UrlArgs),
+}
+
+/// Show the whole life of a link, on loopback, over real sockets
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  $ relay demo --once")]
+pub(crate) struct DemoArgs {
+    /// Tell the story once, without a prompt after it
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Print the URL that a gateway dials for a connector's address
+///
+/// An address that cannot be dialled is an error: it is explained on standard error, and the exit code is 1.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  $ relay url https://connector.example\n  wss://connector.example/relay")]
+pub(crate) struct UrlArgs {
+    /// The connector's base URL: https, http, wss or ws
+    pub(crate) url: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    Mint(MintArgs),
+    Verify(VerifyArgs),
+}
+
+/// Print a token
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  $ SECRET=s3cret relay token mint --id my-gateway --secret-env SECRET")]
+pub(crate) struct MintArgs {
+    /// The gateway's id
+    #[arg(long)]
+    pub(crate) id: String,
+    /// The environment variable that holds the secret; white space around it is cut off. Blank is an error
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret_env: String,
+    /// How long the token is good, in seconds; 0 is for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) ttl: u64,
+    /// The time to count from, in unix seconds, instead of the clock's
+    #[arg(long, value_name = "UNIX")]
+    pub(crate) now: Option<u64>,
+}
+
+/// Verify a token: print {"id":…}, or {"refused":"malformed|expired|bad_signature"} with exit code 1
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    $ export OLD=s3cret NEW=s3cret2\n  \
+    $ token=$(relay token mint --id my-gateway --secret-env OLD)\n  \
+    $ relay token verify --secret-env NEW --secret-env OLD \"$token\"\n  \
+    {\"id\":\"my-gateway\"}")]
+pub(crate) struct VerifyArgs {
+    /// The environment variable that holds the secret; white space around it is cut off. Repeat it for the secrets of
+    /// a rotation: any will do, and blank ones among them are skipped with a warning
+    #[arg(long, value_name = "NAME", required = true)]
+    pub(crate) secret_env: Vec<String>,
+    /// The time to judge by, in unix seconds, instead of the clock's
+    #[arg(long, value_name = "UNIX")]
+    pub(crate) now: Option<u64>,
+    /// The token. Whatever starts with a dash and is no flag is taken as one; put `--` before what is
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) token: String,
+}
+
+/// Show what a gateway makes of a connector's frames
+///
+/// Frames come in on standard input, one a line. For each there is one line on standard output: {"frame":…} with the
+/// normalised content, or {"skipped":"why"}. Blank lines are passed over. The exit code at the end of input is 0.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    $ echo '{\"type\":\"inbound\",\"bufferId\":\"1\",\"event\":{\"text\":\"hi\"}}' | relay decode")]
+pub(crate) struct DecodeArgs {
+    /// Add the content's own JSON, as `raw`, with the fields that this version does not know
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+/// When a delivery is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AckMode {
+    /// As soon as its line is written
+    Auto,
+    /// On {"do":"ack","delivery":N}
+    Manual,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    Tokio,
+    AsyncStd,
+    Blocking,
+}
+
+const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by their `event`:
+  ready         descriptor
+  message       delivery, buffer_id, session_key, key, message [platform_name] [raw]
+  passthrough   delivery, buffer_id, key, forward [raw]
+  undecodable   delivery, buffer_id, key, frame_type, reason, raw
+  interrupt     session_key, chat_id
+  disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself)
+  idle
+  result        id, outcome, result [error, cause] [chat_info]
+  error         error, line [id]: that line of the input made no sense, and changed nothing
+  revoked       cause, code, reason: the last event, and exit code 3
+  closed        the last event
+
+  `key` names a delivery in every run: use it to tell a replay after a crash.
+  The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
+  do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
+  one word in `cause`.
+  JSON of the connector's that many readers refuse (a lone surrogate, a number out of range,
+  deep nesting) is null, and its text stands beside it: `result_json`, `raw_json`.
+
+Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
+  {"op":"send","chat_id":"7","content":"hi","id":1}
+        Any action, answered with a result. `id` and `platform` are not part of the action:
+        `platform` chooses among the platforms that are fronted.
+  {"do":"ack","delivery":1}
+        The delivery is taken (with --ack manual).
+  {"do":"give_back","delivery":1}
+        It is not, and comes again on the next link (with --ack manual).
+  {"do":"interrupt","session_key":"agent:main:discord:dm:7","reason":"stopped"}
+        The agent stopped a session. Answered only when it could not be sent.
+  {"do":"go_idle"} {"do":"go_dormant"}
+        Answered with a result, whose outcome is acknowledged, timed_out or no_link.
+  {"do":"wake"} {"do":"reconnect"} {"do":"hold_redial"} {"do":"release_redial"}
+  {"do":"close"}
+        Closes in order, as the end of input does.
+
+Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
+GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
+GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET.
+
+Examples:
+  $ relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
+  $ relay gateway --url https://connector.example --id my-gateway --secret-env RELAY_SECRET \
+      --platform discord --bot-id 1234 --platform telegram --bot-id 5678 \
+      --ack manual --exec python3 agent.py"#;
+
+/// Run a gateway: dial a connector, print events, take commands
+///
+/// The end of input, SIGINT and SIGTERM close in order: requests under way are given time to finish. A second signal
+/// ends at once. The exit code is 0 after closing in order, 1 when the link is gone for good and nobody asked for that
+/// (--no-reconnect), 3 when the credentials are revoked.
+#[derive(Args, Debug)]
+#[command(after_help = GATEWAY_HELP)]
+pub(crate) struct GatewayArgs {
+    /// The connector's base URL. Without it, see GATEWAY_RELAY_URL below
+    #[arg(long, requires = "platform")]
+    pub(crate) url: Option<String>,
+    /// A platform to front: discord, telegram, … Repeat it for more; the first is the default
+    #[arg(long, requires = "url")]
+    pub(crate) platform: Vec<String>,
+    /// The bot's id there: one for each --platform, in the same order
+    #[arg(long, requires = "url")]
+    pub(crate) bot_id: Vec<String>,
+    /// The gateway's id, to authenticate with
+    #[arg(long, requires = "url")]
+    pub(crate) id: Option<String>,
+    /// The environment variable that holds the gateway's secret; white space around it is cut off
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(crate) secret_env: Option<String>,
+    /// The runtime to run on. This build has tokio
+    #[arg(long, value_enum, default_value = "tokio")]
+    pub(crate) runtime: Runtime,
+    /// When a delivery is acknowledged
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) ack: AckMode,
+    /// Requests made without a ready link wait for one, up to 30 s, instead of ending as not sent
+    #[arg(long)]
+    pub(crate) wait_for_link: bool,
+    /// Send credentials also over plaintext ws to a host that is not this one: whoever sees the connection can take them
+    #[arg(long)]
+    pub(crate) allow_plaintext_credentials: bool,
+    /// Do not dial again: the first end of a link, or of a dial, is the last
+    #[arg(long)]
+    pub(crate) no_reconnect: bool,
+    /// Add each delivery's own JSON, as `raw`, with the fields that this version does not know
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// A program that gets the events on its standard input, and whose standard output is the commands; everything after
+    /// --exec is its command line. It does not see the secret. When it exits the gateway closes in order, with exit code
+    /// 0 if the program succeeded, else 1
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    pub(crate) exec: Option<Vec<OsString>>,
+}
+
+impl GatewayArgs {
+    /// The gateway's configuration, from the flags or from the environment.
+    ///
+    /// # Errors
+    /// What is wrong and what to do. Never shows a secret.
+    pub(crate) fn config(&self) -> Result<Config, String> {
+        if self.runtime != Runtime::Tokio {
+            return Err("this build of relay has only the tokio runtime: leave --runtime out".into());
+        }
+        let config = match &self.url {
+            Some(url) => self.dialling(url)?,
+            None => Config::from_env().map_err(|error| format!("{error} (or use --url and --platform)"))?,
+        };
+        Ok(config.allow_plaintext_credentials(self.allow_plaintext_credentials).reconnect(!self.no_reconnect))
+    }
+
+    fn dialling(&self, url: &str) -> Result<Config, String> {
+        if self.platform.len() != self.bot_id.len() {
+            return Err(format!(
+                "{} --platform and {} --bot-id: each platform needs its bot id, in the same order",
+                self.platform.len(),
+                self.bot_id.len()
+            ));
+        }
+        let mut config = Config::new(url);
+        for (platform, bot_id) in self.platform.iter().zip(&self.bot_id) {
+            config = config.identity(platform, bot_id);
+        }
+        // What is blank or alone is told as a warning when the gateway starts (DIAL-2).
+        let secret = self.secret_env.as_deref().map(environment::secret).transpose()?;
+        Ok(match (&self.id, secret) {
+            (id, Some(secret)) => config.credentials(id.as_deref().unwrap_or_default(), secret),
+            (Some(id), None) => config.gateway_id(id),
+            (None, None) => config,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

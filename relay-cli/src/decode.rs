@@ -1,0 +1,95 @@
+//! `relay decode`: what a gateway makes of each frame.
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use relay_proto::frame::{self, FromConnector, RawJson};
+use relay_proto::ndjson::LineTooLong;
+
+use crate::args::DecodeArgs;
+use crate::json::Object;
+use crate::lines::{self, Line, Lines};
+use crate::output::{self, Output};
+use crate::render;
+
+pub(crate) fn run(args: &DecodeArgs) -> ExitCode {
+    match decode_all(io::stdin().lock(), &mut Output::stdout(), args.raw) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stopped::Reading(error)) => output::fail(&format!("cannot read standard input: {error}"), crate::FAILED),
+        Err(Stopped::Writing(error)) => output::finish(Err(error), ExitCode::SUCCESS),
+    }
+}
+
+/// Which side went wrong first.
+enum Stopped {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+fn decode_all(mut input: impl Read, output: &mut Output<impl Write>, raw: bool) -> Result<(), Stopped> {
+    let mut lines = Lines::default();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => buffer.get(..n).unwrap_or(&[]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Stopped::Reading(error)),
+        };
+        let written = lines.feed(read, |_, line| output.line(&decode(&line, raw)));
+        // Whoever wrote these lines may wait for the answer before writing more.
+        written.and_then(|()| output.flush()).map_err(Stopped::Writing)?;
+    }
+    let written = lines.finish(|_, line| output.line(&decode(&line, raw)));
+    written.and_then(|()| output.flush()).map_err(Stopped::Writing)
+}
+
+/// One line for one line.
+fn decode(line: &Line<'_>, raw: bool) -> String {
+    let why = match line {
+        Line::TooLong => LineTooLong { limit: lines::LIMIT }.to_string(),
+        Line::Bytes(bytes) => match frame::from_connector(bytes) {
+            Ok(frame) => return render(&frame, raw),
+            Err(skipped) => skipped.to_string(),
+        },
+    };
+    Object::new().text("skipped", &why).end()
+}
+
+fn render(frame: &FromConnector, raw: bool) -> String {
+    let object = |name| Object::new().text("frame", name);
+    let with_raw = |object: Object, json: &str| if raw { object.peer_json("raw", json) } else { object };
+    match frame {
+        FromConnector::Descriptor(descriptor) => {
+            let object = object("descriptor").json("descriptor", descriptor.to_json().as_str());
+            with_raw(object, descriptor.raw.as_ref().map_or("null", RawJson::as_str))
+        }
+        FromConnector::Message { event, buffer_id } => {
+            let object = object("inbound")
+                .optional("buffer_id", render::buffer_id(buffer_id.as_ref()))
+                .text("session_key", &render::session_key(event))
+                .json("event", &render::message(event));
+            with_raw(render::platform_name(object, event), event.raw())
+        }
+        FromConnector::Passthrough { forward, buffer_id } => {
+            let object = object("passthrough_forward")
+                .optional("buffer_id", render::buffer_id(buffer_id.as_ref()))
+                .json("forward", &render::forward(forward));
+            with_raw(object, forward.raw.as_str())
+        }
+        FromConnector::Undecodable { content, buffer_id } => {
+            let object = object("undecodable").optional("buffer_id", render::buffer_id(buffer_id.as_ref()));
+            render::undecodable(object, content)
+        }
+        FromConnector::OutboundResult { request_id, result } => object("outbound_result")
+            .text("request_id", request_id)
+            .text("outcome", render::verdict(result))
+            .peer_json("result", result.raw.as_str()),
+        FromConnector::Interrupt(interrupt) => object("interrupt_inbound")
+            .text("session_key", &interrupt.session_key)
+            .optional("chat_id", interrupt.chat_id.as_deref()),
+        FromConnector::GoingIdleAck => object("going_idle_ack"),
+        _ => object("unknown"),
+    }
+    .end()
+}

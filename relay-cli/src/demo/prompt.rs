@@ -1,0 +1,132 @@
+//! The prompt after the story: the user plays the chat platform.
+
+use relay_proto::connector::Event as Seen;
+use relay_tokio::{Event, Gateway, IdleOutcome};
+use tokio::sync::mpsc;
+
+use super::stage::{CHAT, Stage, delivered, message, story};
+use super::{Failure, say};
+
+const HELP: &str = "\
+You are the chat platform now. Write something: the connector delivers it, and the agent answers.
+  /cut     cut the link; it comes back by itself, and so does what was not acknowledged
+  /sleep   the agent goes dormant; what you write waits
+  /wake    and here it comes
+  /stop    stop the agent's session
+  /revoke  revoke the gateway's secret: the end
+  /quit    leave";
+
+/// Plays until the user leaves.
+pub(super) async fn play() -> Result<(), Failure> {
+    let Stage { connector, mut connector_events, gateway, events } = Stage::set().await?;
+    say(&format!("\n{HELP}\n"))?;
+    let peer = connector.gateway(super::stage::ID);
+    tokio::spawn(agent(gateway.clone(), events));
+    let mut lines = lines();
+    let mut written = 100;
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            seen = connector_events.next() => {
+                let Some((_, seen)) = seen else { return Ok(()) };
+                if let Seen::Outbound(outbound) = &seen {
+                    written += 1;
+                    let result = delivered(&format!("m{written}"))?;
+                    // A link that is gone needs no answer.
+                    let _ = peer.answer(outbound.id, &result);
+                }
+                if let Some(line) = describe(&seen) {
+                    say(&line)?;
+                }
+                continue;
+            }
+        };
+        let Some(line) = line else { break };
+        match line.trim() {
+            "" => {}
+            "/quit" | "/q" => break,
+            "/cut" => say(if peer.drop_link() { "  [cut]" } else { "  [there is no link to cut]" })?,
+            "/sleep" => {
+                gateway.hold_redial();
+                let idle = gateway.go_dormant().await;
+                say(match idle {
+                    IdleOutcome::Acknowledged => "  [asleep; /wake wakes it, and so does a minute]",
+                    _ => "  [it cannot sleep without a link]",
+                })?;
+            }
+            "/wake" => gateway.wake(),
+            "/stop" => {
+                let session = format!("agent:main:discord:dm:{CHAT}");
+                if let Err(refused) = peer.interrupt(&session, CHAT) {
+                    say(&format!("  [{refused}]"))?;
+                }
+            }
+            "/revoke" => {
+                peer.revoke();
+            }
+            other if other.starts_with('/') => say(HELP)?,
+            text => {
+                written += 1;
+                peer.deliver(&message("you", written, text)?).await.map_err(story("not taken"))?;
+            }
+        }
+    }
+    gateway.close().await;
+    connector.shutdown().await;
+    Ok(())
+}
+
+/// The smallest agent: it repeats what it is told.
+async fn agent(gateway: Gateway, mut events: relay_tokio::Events) {
+    while let Some(event) = events.next().await {
+        let said = match event {
+            Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())).await {
+                Ok(_) => {
+                    message.ack();
+                    continue;
+                }
+                // It comes again on the next link.
+                Err(error) => format!("  [the reply failed: {error}]"),
+            },
+            Event::Ready { .. } => "  [gateway: ready]".to_owned(),
+            Event::Disconnected { ended, retry_in } => {
+                let next = retry_in.map_or("no dial follows".to_owned(), |wait| format!("next dial in {wait:.1?}"));
+                format!("  [gateway: disconnected: {ended}; {next}]")
+            }
+            Event::Interrupt(interrupt) => format!("  [gateway: told to stop {}]", interrupt.session_key),
+            Event::Idle => "  [gateway: idle]".to_owned(),
+            Event::Revoked { .. } => "  [gateway: revoked; this was its life. /quit leaves]".to_owned(),
+            _ => continue,
+        };
+        if say(&said).is_err() {
+            return;
+        }
+    }
+}
+
+fn describe(seen: &Seen) -> Option<String> {
+    match seen {
+        Seen::Outbound(outbound) => {
+            let action: serde_json::Value = outbound.action.read().ok()?;
+            Some(format!("bot: {}", action.get("content")?.as_str()?))
+        }
+        Seen::Acked(entry) => Some(format!("  [connector: {entry} acknowledged]")),
+        Seen::LinkEnded { .. } => Some("  [connector: the link ended]".to_owned()),
+        _ => None,
+    }
+}
+
+/// The lines of standard input. A thread reads them, since a terminal cannot be waited for otherwise; it ends with the
+/// process.
+fn lines() -> mpsc::Receiver<String> {
+    let (send, receive) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            let Ok(line) = line else { return };
+            if send.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receive
+}

@@ -1,0 +1,33 @@
+//! What comes from the environment: secrets, and the time.
+
+use std::env::{self, VarError};
+
+use relay_proto::token::Secret;
+
+/// The secret in an environment variable. White space around it is cut off, as it is for `GATEWAY_RELAY_SECRET`: a newline
+/// that a file or a here-document left there would be another secret.
+///
+/// # Errors
+/// A message that names the variable, and never shows its value.
+pub(crate) fn secret(name: &str) -> Result<Secret, String> {
+    // `env::var` answers for impossible names as for variables that are not set.
+    match env::var(name) {
+        Ok(value) => Ok(Secret::new(value.trim())),
+        Err(VarError::NotPresent) => {
+            Err(format!("the environment variable `{name}` is not set: it should hold the secret"))
+        }
+        Err(VarError::NotUnicode(_)) => Err(format!("the environment variable `{name}` is not Unicode")),
+    }
+}
+
+/// The message for a secret that is blank where one is needed.
+pub(crate) fn blank(name: &str) -> String {
+    format!("the environment variable `{name}` is blank: it should hold the secret")
+}
+
+/// Unix time, in seconds.
+#[allow(clippy::disallowed_methods)] // The one place of the command line that reads a clock.
+pub(crate) fn unix_now() -> u64 {
+    // A clock before 1970 reads as 1970.
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

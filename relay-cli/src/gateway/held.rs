@@ -1,0 +1,95 @@
+//! Deliveries that the program has not ended yet.
+
+use std::collections::BTreeMap;
+
+use relay_tokio::{Delivery, MessageEvent, PassthroughForward, Undecodable};
+
+/// A delivery, whatever it carries.
+#[derive(Debug)]
+pub(super) enum Held {
+    Message(Delivery<MessageEvent>),
+    Passthrough(Delivery<PassthroughForward>),
+    Undecodable(Delivery<Undecodable>),
+}
+
+impl Held {
+    pub(super) fn ack(self) {
+        match self {
+            Self::Message(delivery) => delivery.ack(),
+            Self::Passthrough(delivery) => delivery.ack(),
+            Self::Undecodable(delivery) => delivery.ack(),
+        }
+    }
+
+    pub(super) fn give_back(self) {
+        match self {
+            Self::Message(delivery) => delivery.give_back(),
+            Self::Passthrough(delivery) => delivery.give_back(),
+            Self::Undecodable(delivery) => delivery.give_back(),
+        }
+    }
+
+    /// Whether the connector waits for its acknowledgement.
+    fn is_buffered(&self) -> bool {
+        match self {
+            Self::Message(delivery) => delivery.buffer_id().is_some(),
+            Self::Passthrough(delivery) => delivery.buffer_id().is_some(),
+            Self::Undecodable(delivery) => delivery.buffer_id().is_some(),
+        }
+    }
+
+    /// About how much memory it holds, in bytes.
+    fn weight(&self) -> usize {
+        const OVERHEAD: usize = 512;
+        OVERHEAD
+            + match self {
+                Self::Message(delivery) => delivery.raw().len(),
+                Self::Passthrough(delivery) => delivery.raw().len() + delivery.body.len(),
+                Self::Undecodable(delivery) => delivery.raw().len(),
+            }
+    }
+}
+
+/// How much memory deliveries may hold that the program does not end, in bytes.
+const ENOUGH: usize = 64 << 20;
+
+/// The deliveries in the program's hands, by their number (`--ack manual`).
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    held: BTreeMap<u64, Held>,
+    /// Those of them that the connector does not wait for.
+    live: std::collections::BTreeSet<u64>,
+    weight: usize,
+}
+
+impl Table {
+    /// Adds a delivery. A program that only ends what has a buffer id must not pile up the rest: when there is too much,
+    /// the oldest of the rest count as taken.
+    pub(super) fn insert(&mut self, number: u64, delivery: Held) {
+        self.weight += delivery.weight();
+        if !delivery.is_buffered() {
+            self.live.insert(number);
+        }
+        self.held.insert(number, delivery);
+        while self.is_full()
+            && let Some(oldest) = self.live.first().copied()
+        {
+            if let Some(delivery) = self.remove(oldest) {
+                delivery.ack();
+            }
+        }
+    }
+
+    /// Takes a delivery out; `None` when the program does not have it, or has it no more.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Held> {
+        let delivery = self.held.remove(&number)?;
+        self.weight -= delivery.weight();
+        self.live.remove(&number);
+        Some(delivery)
+    }
+
+    /// Whether no more should be added until the program ends some.
+    pub(super) fn is_full(&self) -> bool {
+        self.weight > ENOUGH
+    }
+}

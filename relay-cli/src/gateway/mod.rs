@@ -1,0 +1,69 @@
+//! `relay gateway`: a gateway whose application is at the other end of two pipes.
+
+mod commands;
+mod exec;
+mod held;
+mod input;
+mod outbox;
+mod report;
+mod session;
+mod signals;
+
+use std::ffi::OsStr;
+use std::io;
+use std::process::ExitCode;
+
+use relay_tokio::{Config, ConfigError};
+
+use crate::args::GatewayArgs;
+use crate::output;
+use outbox::Outbox;
+use session::{Options, Session};
+
+/// The variable that [`Config::from_env`] reads the secret from.
+const SECRET: &str = "GATEWAY_RELAY_SECRET";
+
+pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
+    let config = match args.config().and_then(check) {
+        Ok(config) => config,
+        Err(problem) => return output::fail(&problem, crate::USAGE),
+    };
+    // One thread moves everything but the two pipes, which have a thread each.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&format!("cannot start: {error}"), crate::FAILED),
+    };
+    let ended = runtime.block_on(serve(args, config));
+    // A name that is still being resolved must not hold up the end.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|problem| output::fail(&problem, crate::FAILED))
+}
+
+/// Finds what is wrong before anything is started.
+fn check(config: Config) -> Result<Config, String> {
+    match config.clone().build() {
+        Ok(_) => Ok(config),
+        Err(error @ ConfigError::PlaintextCredentials { .. }) => {
+            Err(format!("{error} (here: --allow-plaintext-credentials)"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn serve(args: &GatewayArgs, config: Config) -> Result<ExitCode, String> {
+    let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let pipes = |error: io::Error| format!("cannot start: {error}");
+    let (child, commands, outbox) = match &args.exec {
+        Some(command) => {
+            let hidden: Vec<&OsStr> = args.secret_env.iter().map(OsStr::new).chain([OsStr::new(SECRET)]).collect();
+            let (child, to, from) = exec::start(command, &hidden).map_err(|error| {
+                format!("cannot run `{}`: {error}", command.first().map(|c| c.to_string_lossy()).unwrap_or_default())
+            })?;
+            (Some(child), input::start(from).map_err(pipes)?, Outbox::start(to).map_err(pipes)?)
+        }
+        None => (None, input::start(io::stdin()).map_err(pipes)?, Outbox::start(io::stdout()).map_err(pipes)?),
+    };
+    let (gateway, events) = relay_tokio::connect(config).map_err(|error| error.to_string())?;
+    let options = Options { ack: args.ack, raw: args.raw, wait_for_link: args.wait_for_link };
+    Ok(Session::new(options, gateway, events, commands, outbox, child, signals).run().await)
+}

@@ -1,0 +1,202 @@
+//! Lines on their way to a reader that may be slow.
+//!
+//! Standard output blocks, so a thread of its own writes. Lines keep their order. Events are let in while few bytes of
+//! them wait; otherwise they stay in the gateway's own queue, which is bounded and holds the link back. Answers to
+//! commands are always let in, so that no number of unread events holds them up for longer than it takes to read what a
+//! pipe holds (REQ-7); how many there can be is bounded by whoever takes commands.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::held::Held;
+use crate::output::Output;
+
+/// Events are let in while fewer bytes of them wait than this: about what a pipe holds.
+const EVENT_ROOM: usize = 64 << 10;
+
+/// The sending end. The writer ends when this is dropped, once everything is written.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Told when there is something to write.
+    filled: Condvar,
+    /// Told when something was written, and when the writer ends.
+    written: Notify,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: String,
+    kind: Kind,
+    /// The delivery to acknowledge once the line is written.
+    acknowledge: Option<Held>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Answer,
+    Event,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: VecDeque<Line>,
+    /// Bytes that are not written yet, those that the writer has in hand included.
+    unwritten: Unwritten,
+    closed: bool,
+    /// The writer has ended: everything is written, or nothing can be written any more.
+    ended: bool,
+    failed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Unwritten {
+    answers: usize,
+    events: usize,
+}
+
+impl Unwritten {
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Answer => &mut self.answers,
+            Kind::Event => &mut self.events,
+        }
+    }
+}
+
+impl Outbox {
+    /// Starts a writer.
+    pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared { state: Mutex::default(), filled: Condvar::new(), written: Notify::new() });
+        let writer = shared.clone();
+        std::thread::Builder::new().name("relay-output".into()).spawn(move || writer.write(Output::new(to)))?;
+        Ok(Self { shared })
+    }
+
+    /// Answers a command.
+    pub(super) fn answer(&self, text: String) {
+        self.push(Line { text, kind: Kind::Answer, acknowledge: None });
+    }
+
+    /// Tells of an event. With a delivery: acknowledges it when the line is written, and not before; gives it back when
+    /// it cannot be written.
+    pub(super) fn event(&self, text: String, acknowledge: Option<Held>) {
+        self.push(Line { text, kind: Kind::Event, acknowledge });
+    }
+
+    fn push(&self, line: Line) {
+        let mut state = self.shared.lock();
+        if state.ended {
+            // Its delivery is given back, outside the lock.
+            drop(state);
+            drop(line);
+            return;
+        }
+        *state.unwritten.of(line.kind) += line.text.len();
+        state.lines.push_back(line);
+        drop(state);
+        self.shared.filled.notify_one();
+    }
+
+    /// Whether there is room for another event.
+    pub(super) fn has_event_room(&self) -> bool {
+        self.shared.lock().unwritten.events < EVENT_ROOM
+    }
+
+    /// Bytes of answers that wait to be written.
+    pub(super) fn answer_bytes(&self) -> usize {
+        self.shared.lock().unwritten.answers
+    }
+
+    /// Whether nothing can be written any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.shared.lock().failed
+    }
+
+    /// Waits until something was written, or nothing will be any more. Dropping the future loses nothing.
+    pub(super) async fn changed(&self) {
+        self.shared.written.notified().await;
+    }
+
+    /// No line will follow. Waits until the writer has ended; then the other end is closed.
+    pub(super) async fn finish(&self) {
+        self.close();
+        while !self.shared.lock().ended {
+            self.changed().await;
+        }
+    }
+
+    fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_one();
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds this lock panics; if it did, lines are still lines.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer's life.
+    fn write(&self, mut output: Output<impl Write>) {
+        let mut failed = false;
+        while let Some(lines) = self.take() {
+            let written = lines.iter().try_for_each(|line| output.line(&line.text)).and_then(|()| output.flush());
+            if let Err(error) = written {
+                failed = true;
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    crate::output::note(&format!("cannot write events: {error}"));
+                }
+                break;
+            }
+            let mut written = Unwritten::default();
+            for line in lines {
+                *written.of(line.kind) += line.text.len();
+                if let Some(delivery) = line.acknowledge {
+                    delivery.ack();
+                }
+            }
+            let mut state = self.lock();
+            state.unwritten.answers -= written.answers;
+            state.unwritten.events -= written.events;
+            drop(state);
+            self.written.notify_one();
+        }
+        // Closed before anybody is told that it is.
+        drop(output);
+        let mut state = self.lock();
+        (state.ended, state.failed, state.unwritten) = (true, failed, Unwritten::default());
+        let unwritten = std::mem::take(&mut state.lines);
+        drop(state);
+        // Their deliveries are given back.
+        drop(unwritten);
+        self.written.notify_one();
+    }
+
+    /// Waits for lines. `None`: none will follow.
+    fn take(&self) -> Option<VecDeque<Line>> {
+        let mut state = self.lock();
+        while state.lines.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(std::mem::take(&mut state.lines))
+    }
+}

@@ -1,0 +1,161 @@
+//! What the program is told, as lines of JSON.
+
+use std::sync::Arc;
+
+use relay_tokio::{
+    ActionResult, Ambiguous, Delivery, Descriptor, Ended, IdleOutcome, Interrupt, MessageEvent, NotSent, Outcome,
+    PassthroughForward, Undecodable, Verdict,
+};
+
+use crate::json::Object;
+use crate::render;
+
+fn event(name: &str) -> Object {
+    Object::new().text("event", name)
+}
+
+// ── links ────────────────────────────────────────────────────────────────
+
+pub(super) fn ready(descriptor: &Arc<Descriptor>) -> String {
+    event("ready").json("descriptor", descriptor.to_json().as_str()).end()
+}
+
+pub(super) fn disconnected(ended: &Ended, retry_in: Option<std::time::Duration>) -> String {
+    let retry_in = retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    end_of_link(event("disconnected"), ended).number("retry_in_ms", retry_in).end()
+}
+
+pub(super) fn revoked(ended: &Ended) -> String {
+    end_of_link(event("revoked"), ended).end()
+}
+
+fn end_of_link(object: Object, ended: &Ended) -> Object {
+    object.text("cause", ended.cause.as_str()).number("code", ended.code.map(u64::from)).text("reason", &ended.reason)
+}
+
+pub(super) fn idle() -> String {
+    event("idle").end()
+}
+
+pub(super) fn closed() -> String {
+    event("closed").end()
+}
+
+pub(super) fn interrupt(interrupt: &Interrupt) -> String {
+    event("interrupt")
+        .text("session_key", &interrupt.session_key)
+        .optional("chat_id", interrupt.chat_id.as_deref())
+        .end()
+}
+
+// ── deliveries ───────────────────────────────────────────────────────────
+
+pub(super) fn message(number: u64, delivery: &Delivery<MessageEvent>, raw: bool) -> String {
+    let object = event("message")
+        .number("delivery", Some(number))
+        .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
+        .text("session_key", &render::session_key(delivery))
+        .text("key", &delivery.key())
+        .json("message", &render::message(delivery));
+    with_raw(render::platform_name(object, delivery), delivery.raw(), raw).end()
+}
+
+pub(super) fn passthrough(number: u64, delivery: &Delivery<PassthroughForward>, raw: bool) -> String {
+    let object = event("passthrough")
+        .number("delivery", Some(number))
+        .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
+        .text("key", &delivery.key())
+        .json("forward", &render::forward(delivery));
+    with_raw(object, delivery.raw(), raw).end()
+}
+
+pub(super) fn undecodable(number: u64, delivery: &Delivery<Undecodable>) -> String {
+    let object = event("undecodable")
+        .number("delivery", Some(number))
+        .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
+        .text("key", &delivery.key());
+    render::undecodable(object, delivery).end()
+}
+
+fn with_raw(object: Object, json: &str, raw: bool) -> Object {
+    if raw { object.peer_json("raw", json) } else { object }
+}
+
+// ── answers ──────────────────────────────────────────────────────────────
+
+/// A line of the input that made no sense.
+pub(super) fn error(line: u64, id: Option<&str>, problem: &str) -> String {
+    let object = event("error").text("error", problem).number("line", Some(line));
+    match id {
+        Some(id) => object.json("id", id).end(),
+        None => object.end(),
+    }
+}
+
+fn result(id: Option<&str>, outcome: &str) -> Object {
+    event("result").json("id", id.unwrap_or("null")).text("outcome", outcome)
+}
+
+/// The end of a request. `chat_info_of`: the chat, when that is what it asked about (REQ-5).
+pub(super) fn outcome(id: Option<&str>, outcome: &Outcome, chat_info_of: Option<&str>) -> String {
+    match outcome {
+        Outcome::Result(answer) => connector_result(id, answer, chat_info_of),
+        Outcome::NotSent(why) => not_sent(id, why),
+        Outcome::Ambiguous(why) => {
+            let cause = match why {
+                Ambiguous::TimedOut => "timed_out",
+                Ambiguous::LinkLost => "link_lost",
+                Ambiguous::ShutDown => "shut_down",
+                _ => "other",
+            };
+            without_result(result(id, "ambiguous"), &why.to_string(), cause)
+        }
+    }
+}
+
+fn connector_result(id: Option<&str>, answer: &ActionResult, chat_info_of: Option<&str>) -> String {
+    // Connectors answer a question about a chat also without a `success`.
+    let informs = answer.verdict == Verdict::Delivered || answer.verdict == Verdict::Rejected && !answer.says_failed();
+    if let Some(chat) = chat_info_of.filter(|_| informs) {
+        let info = answer.chat_info(chat);
+        return result(id, "delivered")
+            .peer_json("result", answer.raw.as_str())
+            .json("chat_info", &Object::new().text("name", &info.name).text("type", &info.kind).end())
+            .end();
+    }
+    let object = result(id, render::verdict(answer)).peer_json("result", answer.raw.as_str());
+    if answer.verdict == Verdict::Ambiguous {
+        object
+            .text("error", "ambiguous: the connector does not know what became of it")
+            .text("cause", "connector")
+            .end()
+    } else {
+        object.end()
+    }
+}
+
+pub(super) fn not_sent(id: Option<&str>, why: &NotSent) -> String {
+    let cause = match why {
+        NotSent::NoLink => "no_link",
+        NotSent::TimedOut => "timed_out",
+        NotSent::TooLarge { .. } => "too_large",
+        NotSent::ShutDown => "shut_down",
+        NotSent::Revoked => "revoked",
+        _ => "other",
+    };
+    without_result(result(id, "not_sent"), &why.to_string(), cause)
+}
+
+fn without_result(object: Object, error: &str, cause: &str) -> String {
+    object.json("result", "null").text("error", error).text("cause", cause).end()
+}
+
+/// The end of going idle or dormant (IDLE-1).
+pub(super) fn idle_outcome(id: Option<&str>, outcome: IdleOutcome) -> String {
+    let outcome = match outcome {
+        IdleOutcome::Acknowledged => "acknowledged",
+        IdleOutcome::TimedOut => "timed_out",
+        _ => "no_link",
+    };
+    result(id, outcome).json("result", "null").end()
+}

@@ -1,0 +1,402 @@
+//! The loop between the gateway and the two pipes.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use relay_tokio::{Event, Events, Gateway, RequestOptions};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::commands::{Command, Parsed, parse};
+use super::exec::Child;
+use super::held::{Held, Table};
+use super::input::Input;
+use super::outbox::Outbox;
+use super::report;
+use crate::args::AckMode;
+use crate::lines;
+
+/// Commands are taken while fewer requests than this are under way, ...
+const REQUESTS: usize = 1024;
+/// ... with fewer bytes in their lines, ...
+const REQUEST_BYTES: usize = 8 << 20;
+/// ... and fewer bytes of answers wait to be written.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// How long a program that has exited may leave its output open in other hands.
+const ORPHANED: Duration = Duration::from_secs(2);
+
+pub(super) struct Options {
+    pub(super) ack: AckMode,
+    pub(super) raw: bool,
+    pub(super) wait_for_link: bool,
+}
+
+pub(super) struct Session {
+    options: Options,
+    gateway: Gateway,
+    events: Events,
+    commands: mpsc::Receiver<Input>,
+    outbox: Outbox,
+    child: Option<Child>,
+    signal: Arc<Notify>,
+    /// Requests under way: each ends as the line that answers it, and the bytes of the line that asked.
+    requests: JoinSet<(String, usize)>,
+    request_bytes: usize,
+    held: Table,
+    /// The number of the last delivery.
+    delivery: u64,
+    closing: Closing,
+    /// Whether commands are still read.
+    listening: bool,
+    /// Whether the program exited, and how.
+    exited: Option<bool>,
+    /// Bounds the wait for the rest of an exited program's output.
+    orphaned: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Standard output is gone.
+    unheard: bool,
+    /// The gateway's last event, to be told last.
+    ending: Option<Ending>,
+}
+
+/// How far closing in order has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// Nobody asked for it.
+    No,
+    /// The input has ended. Requests that wait for a link get it first.
+    WhenAnswered,
+    /// The gateway does it.
+    Begun,
+}
+
+/// What happened next.
+#[allow(clippy::large_enum_variant)] // There is one at a time, and it does not stay.
+enum Step {
+    Event(Option<Event>),
+    Input(Option<Input>),
+    Answered((String, usize)),
+    Written,
+    Signal,
+    Exited(bool),
+    Orphaned,
+}
+
+/// How it all ended.
+enum Ending {
+    /// The line that says so.
+    Revoked(String),
+    Closed,
+}
+
+impl Session {
+    pub(super) fn new(
+        options: Options,
+        gateway: Gateway,
+        events: Events,
+        commands: mpsc::Receiver<Input>,
+        outbox: Outbox,
+        child: Option<Child>,
+        signal: Arc<Notify>,
+    ) -> Self {
+        Self {
+            options,
+            gateway,
+            events,
+            commands,
+            outbox,
+            child,
+            signal,
+            requests: JoinSet::new(),
+            request_bytes: 0,
+            held: Table::default(),
+            delivery: 0,
+            closing: Closing::No,
+            listening: true,
+            exited: None,
+            orphaned: None,
+            unheard: false,
+            ending: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> ExitCode {
+        while self.ending.is_none() {
+            if self.closing == Closing::WhenAnswered && (!self.options.wait_for_link || self.requests.is_empty()) {
+                self.close();
+            }
+            match self.step().await {
+                Step::Event(event) => self.report(event),
+                Step::Input(Some(input)) => self.carry_out(input),
+                Step::Input(None) => {
+                    self.listening = false;
+                    self.orphaned = None;
+                    if self.closing == Closing::No {
+                        self.closing = Closing::WhenAnswered;
+                    }
+                }
+                Step::Answered((line, bytes)) => self.answered(line, bytes),
+                Step::Written => {
+                    // A program that does not listen may still have something to say.
+                    if self.child.is_none() && self.outbox.has_failed() && !self.unheard {
+                        self.unheard = true;
+                        self.stop();
+                    }
+                }
+                Step::Signal => self.stop(),
+                Step::Exited(succeeded) => {
+                    self.exited = Some(succeeded);
+                    if self.listening {
+                        self.orphaned = Some(Box::pin(async {
+                            let _ = timeout(ORPHANED, pending::<()>()).await;
+                        }));
+                    }
+                }
+                Step::Orphaned => self.stop(),
+            }
+        }
+        self.end().await
+    }
+
+    async fn step(&mut self) -> Step {
+        let event_room = self.has_event_room();
+        let command_room = self.requests.len() < REQUESTS
+            && self.request_bytes < REQUEST_BYTES
+            && self.outbox.answer_bytes() < ANSWER_BYTES;
+        let running = self.exited.is_none();
+        tokio::select! {
+            event = self.events.next(), if event_room => Step::Event(event),
+            input = self.commands.recv(), if self.listening && command_room => Step::Input(input),
+            Some(Ok(answer)) = self.requests.join_next() => Step::Answered(answer),
+            () = self.outbox.changed() => Step::Written,
+            () = self.signal.notified() => Step::Signal,
+            succeeded = exited(&mut self.child), if running => Step::Exited(succeeded),
+            () = over(&mut self.orphaned) => Step::Orphaned,
+        }
+    }
+
+    // ── events ───────────────────────────────────────────────────────────
+
+    fn has_event_room(&self) -> bool {
+        self.outbox.has_event_room() && !self.held.is_full()
+    }
+
+    /// Tells the program of the events that are there already, as far as there is room: what happened before an answer is
+    /// told before it.
+    fn report_waiting(&mut self) {
+        while self.ending.is_none() && self.has_event_room() {
+            match self.events.poll_next(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(event) => self.report(event),
+                Poll::Pending => break,
+            }
+        }
+    }
+
+    /// Tells the program of an event. The last one is told at the very end.
+    fn report(&mut self, event: Option<Event>) {
+        let raw = self.options.raw;
+        match event {
+            Some(Event::Ready { descriptor }) => self.outbox.event(report::ready(&descriptor), None),
+            Some(Event::Message(delivery)) => {
+                let number = self.next_delivery();
+                let line = report::message(number, &delivery, raw);
+                self.deliver(number, line, Held::Message(delivery));
+            }
+            Some(Event::Passthrough(delivery)) => {
+                let number = self.next_delivery();
+                let line = report::passthrough(number, &delivery, raw);
+                self.deliver(number, line, Held::Passthrough(delivery));
+            }
+            Some(Event::Undecodable(delivery)) => {
+                let number = self.next_delivery();
+                let line = report::undecodable(number, &delivery);
+                self.deliver(number, line, Held::Undecodable(delivery));
+            }
+            Some(Event::Interrupt(interrupt)) => self.outbox.event(report::interrupt(&interrupt), None),
+            Some(Event::Disconnected { ended, retry_in }) => {
+                self.outbox.event(report::disconnected(&ended, retry_in), None);
+            }
+            Some(Event::Idle) => self.outbox.event(report::idle(), None),
+            Some(Event::Revoked { ended }) => self.ending = Some(Ending::Revoked(report::revoked(&ended))),
+            Some(Event::Closed) | None => self.ending = Some(Ending::Closed),
+            // An event that this version does not know is none of the program's.
+            Some(_) => {}
+        }
+    }
+
+    fn next_delivery(&mut self) -> u64 {
+        self.delivery += 1;
+        self.delivery
+    }
+
+    fn deliver(&mut self, number: u64, line: String, delivery: Held) {
+        match self.options.ack {
+            AckMode::Auto => self.outbox.event(line, Some(delivery)),
+            AckMode::Manual => {
+                self.held.insert(number, delivery);
+                self.outbox.event(line, None);
+            }
+        }
+    }
+
+    // ── commands ─────────────────────────────────────────────────────────
+
+    fn answer(&mut self, line: String) {
+        self.report_waiting();
+        self.outbox.answer(line);
+    }
+
+    fn carry_out(&mut self, input: Input) {
+        let Input { number, line } = input;
+        let Some(line) = line else {
+            let problem = format!("the line is over the limit of {} bytes", lines::LIMIT);
+            return self.answer(report::error(number, None, &problem));
+        };
+        let Parsed { id, command } = parse(&line);
+        if let Err(problem) = command.and_then(|command| self.obey(command, id.clone(), line.len())) {
+            self.answer(report::error(number, id.as_deref(), &problem));
+        }
+    }
+
+    /// Carries out a command. An error is one of the program's.
+    fn obey(&mut self, command: Command, id: Option<String>, bytes: usize) -> Result<(), String> {
+        match command {
+            Command::Request { action, platform, chat_info_of } => {
+                let mut options = RequestOptions::default();
+                options.platform = platform;
+                options.wait_for_link = self.options.wait_for_link;
+                let outcome = self.gateway.call(&action, &options);
+                self.await_answer(bytes, async move {
+                    report::outcome(id.as_deref(), &outcome.await, chat_info_of.as_deref())
+                });
+            }
+            Command::Ack(number) => self.take(number)?.ack(),
+            Command::GiveBack(number) => self.take(number)?.give_back(),
+            Command::Interrupt { session_key, reason } => {
+                if let Err(why) = self.gateway.interrupt(&session_key, reason.as_deref()) {
+                    self.answer(report::not_sent(id.as_deref(), &why));
+                }
+            }
+            Command::GoIdle => {
+                let outcome = self.gateway.go_idle();
+                self.await_answer(bytes, async move { report::idle_outcome(id.as_deref(), outcome.await) });
+            }
+            Command::GoDormant => {
+                let outcome = self.gateway.go_dormant();
+                self.await_answer(bytes, async move { report::idle_outcome(id.as_deref(), outcome.await) });
+            }
+            Command::Wake => self.gateway.wake(),
+            Command::Reconnect => self.gateway.reconnect(),
+            Command::HoldRedial => self.gateway.hold_redial(),
+            Command::ReleaseRedial => self.gateway.release_redial(),
+            Command::Close => self.close(),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, number: u64) -> Result<Held, String> {
+        if self.options.ack == AckMode::Auto {
+            return Err("deliveries are acknowledged automatically: start with --ack manual to do it by hand".into());
+        }
+        self.held.remove(number).ok_or_else(|| {
+            if number == 0 || number > self.delivery {
+                format!("there was no delivery {number}")
+            } else {
+                format!("delivery {number} has ended already")
+            }
+        })
+    }
+
+    /// Answers when the answer is there: at once, if it is there at once.
+    fn await_answer(&mut self, bytes: usize, answer: impl Future<Output = String> + Send + 'static) {
+        let mut answer = Box::pin(answer);
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(line) => self.answer(line),
+            Poll::Pending => {
+                self.request_bytes += bytes;
+                self.requests.spawn(async move { (answer.await, bytes) });
+            }
+        }
+    }
+
+    fn answered(&mut self, line: String, bytes: usize) {
+        self.request_bytes -= bytes;
+        self.answer(line);
+    }
+
+    // ── the end ──────────────────────────────────────────────────────────
+
+    /// Closes the gateway in order; its last event says when it is done.
+    fn close(&mut self) {
+        if self.closing != Closing::Begun {
+            self.closing = Closing::Begun;
+            // It goes on by itself.
+            drop(self.gateway.close());
+        }
+    }
+
+    /// Carries out what was read, and closes.
+    fn stop(&mut self) {
+        self.hear_out();
+        self.close();
+    }
+
+    /// Reads no more commands, and carries out those that were read.
+    fn hear_out(&mut self) {
+        self.listening = false;
+        self.orphaned = None;
+        self.commands.close();
+        while let Ok(input) = self.commands.try_recv() {
+            self.carry_out(input);
+        }
+    }
+
+    /// The gateway has ended. Whatever was asked is answered, and the last line is written.
+    async fn end(mut self) -> ExitCode {
+        let asked = self.closing != Closing::No;
+        self.hear_out();
+        while let Some(answer) = self.requests.join_next().await {
+            if let Ok((line, bytes)) = answer {
+                self.answered(line, bytes);
+            }
+        }
+        let code = match self.ending {
+            Some(Ending::Revoked(line)) => {
+                self.outbox.event(line, None);
+                crate::REVOKED
+            }
+            Some(Ending::Closed) | None => {
+                self.outbox.event(report::closed(), None);
+                if asked { 0 } else { crate::FAILED }
+            }
+        };
+        let succeeded = match self.child {
+            Some(child) => child.end(self.outbox.finish()).await,
+            None => {
+                self.outbox.finish().await;
+                !self.outbox.has_failed()
+            }
+        };
+        ExitCode::from(if code == 0 && !succeeded { crate::FAILED } else { code })
+    }
+}
+
+/// The program's exit; never, when there is none.
+async fn exited(child: &mut Option<Child>) -> bool {
+    match child {
+        Some(child) => child.exited().await,
+        None => pending().await,
+    }
+}
+
+async fn over(timer: &mut Option<Pin<Box<dyn Future<Output = ()>>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => pending().await,
+    }
+}

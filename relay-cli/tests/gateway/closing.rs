@@ -1,0 +1,98 @@
+//! The end: of the input, by command, by signal.
+
+use std::process::Command;
+
+use relay_proto::end::LinkEnd;
+use serde_json::{Value, json};
+
+use crate::connector::Connector;
+use crate::process::Relay;
+
+fn normal() -> Option<LinkEnd> {
+    Some(LinkEnd::Closed { code: Some(1000), reason: String::new() })
+}
+
+// proves: CLOSE-1
+#[test]
+fn the_end_of_input_closes_in_order_after_what_was_asked() {
+    let connector = Connector::start();
+    let mut relay = Relay::start(&connector.url, &[]);
+    let mut peer = connector.ready(&["discord"]);
+    relay.event("ready");
+    // The last line has no newline.
+    relay.say(r#"{"op":"send","id":1}"#);
+    relay.say("{\"op\":\"send\",\"id\":2}\n{\"do\":\"interrupt\",\"session_key\":\"s\"}");
+    relay.end_input();
+    let (first, _) = peer.next_request();
+    let (second, _) = peer.next_request();
+    assert_eq!(peer.next()["type"], "interrupt");
+    assert_eq!(peer.next()["type"], "going_idle");
+    peer.send(&json!({"type": "going_idle_ack"}));
+    peer.answer(&second, &json!({"success": true}));
+    peer.answer(&first, &json!({"success": true}));
+    let (said, end) = peer.see_it_close();
+    assert_eq!((said, end), (Vec::<Value>::new(), normal()));
+    let (rest, stderr, code) = relay.end();
+    let results: Vec<_> = rest.iter().filter(|event| event["event"] == "result").collect();
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(|result| result["outcome"] == "delivered"), "{rest:?}");
+    assert_eq!(rest.last(), Some(&json!({"event": "closed"})));
+    assert_eq!((stderr.as_str(), code), ("", 0));
+    assert!(connector.is_left_alone());
+}
+
+// proves: CLOSE-1
+#[test]
+fn the_command_closes_as_the_end_of_input_does() {
+    let connector = Connector::start();
+    let mut relay = Relay::start(&connector.url, &[]);
+    let mut peer = connector.ready(&["discord"]);
+    relay.event("ready");
+    relay.say(r#"{"do":"close"}"#);
+    relay.say(r#"{"do":"close"}"#);
+    relay.say(r#"{"op":"send","id":"late"}"#);
+    assert_eq!(peer.see_it_close().1, normal());
+    let (rest, _, code) = relay.end();
+    let late = rest.iter().find(|event| event["event"] == "result").unwrap();
+    assert_eq!((&late["outcome"], &late["cause"]), (&json!("not_sent"), &json!("shut_down")));
+    assert_eq!((rest.last(), code), (Some(&json!({"event": "closed"})), 0));
+}
+
+// proves: CLOSE-1
+#[test]
+fn a_signal_closes_in_order() {
+    for signal in ["-TERM", "-INT"] {
+        let connector = Connector::start();
+        let relay = Relay::start(&connector.url, &[]);
+        let mut peer = connector.ready(&["discord"]);
+        relay.event("ready");
+        assert!(Command::new("kill").args([signal, &relay.id().to_string()]).status().unwrap().success());
+        assert_eq!(peer.see_it_close().1, normal());
+        let (rest, stderr, code) = relay.end();
+        assert_eq!((rest.last(), stderr.as_str(), code), (Some(&json!({"event": "closed"})), "", 0));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let connector = Connector::start();
+    let relay = Relay::start(&connector.url, &[]);
+    let mut peer = connector.ready(&["discord"]);
+    relay.event("ready");
+    let term = || Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap();
+    assert!(term().success());
+    // It has begun to close, and waits for an answer that does not come.
+    assert_eq!(peer.next()["type"], "going_idle");
+    assert!(term().success());
+    let (rest, _, code) = relay.end();
+    assert_eq!((rest, code), (Vec::new(), 1));
+}
+
+#[test]
+fn input_that_has_ended_before_there_is_a_link_ends_it() {
+    let connector = Connector::start();
+    let mut relay = Relay::start(&connector.url, &[]);
+    relay.end_input();
+    let (rest, _, code) = relay.end();
+    assert_eq!((rest, code), (vec![json!({"event": "closed"})], 0));
+}
