@@ -64,8 +64,10 @@ pub mod gateway;
 pub mod host;
 mod json;
 pub mod ndjson;
+mod queue;
 pub mod target;
 pub mod time;
 pub mod token;
+mod transmit;
 #[cfg(feature = "wire")]
 pub mod wire;

@@ -3,11 +3,12 @@
 use alloc::string::String;
 
 use super::link::failure;
-use super::output::{EntryId, Event, HelloId, OutboundId, Output, Refused, Transmit};
+use super::output::{EntryId, Event, HelloId, OutboundId, Output, Refused};
 use super::peer::{Life, Peer};
 use crate::frame::{Descriptor, RawJson, encode};
 use crate::json;
 use crate::time::Now;
+use crate::transmit::Transmit;
 
 /// How much of a host's error text goes to the gateway, in characters.
 const MAX_ERROR: usize = 1024;

@@ -1,12 +1,13 @@
 //! What comes in on a link.
 
 use super::link::failure;
-use super::output::{EntryId, Event, HelloId, Identity, LinkId, Notice, Outbound, OutboundId, Output, Transmit};
+use super::output::{EntryId, Event, HelloId, Identity, LinkId, Notice, Outbound, OutboundId, Output};
 use super::peer::Peer;
 use super::queue::identity_weight;
 use crate::frame::{self, FromGateway, RawJson, encode};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
+use crate::transmit::Transmit;
 
 /// The longest request id that is kept for an answer. Gateways write 32 digits (REQ-1).
 const MAX_REQUEST_ID: usize = 1024;

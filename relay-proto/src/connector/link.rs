@@ -4,9 +4,10 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use core::time::Duration;
 
-use super::output::{HelloId, Identity, LinkId, OutboundId, Transmit};
+use super::output::{HelloId, Identity, LinkId, OutboundId};
 use crate::json::push_field;
 use crate::ndjson::LineBuffer;
+use crate::transmit::Transmit;
 
 /// An outbound whose result is owed.
 #[derive(Debug)]

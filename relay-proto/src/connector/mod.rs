@@ -86,10 +86,11 @@ mod store;
 mod tests;
 mod timers;
 
+pub use crate::transmit::Transmit;
 pub use auth::{GatewayId, Refusal, authenticate};
 pub use config::{Limits, Settings, SettingsError, Timing};
 pub use output::{
     Deadline, Ended, EntryId, Event, Fetch, HelloId, Identity, LinkId, Notice, Outbound, OutboundId, Output, Reason,
-    Refused, Stats, Transmit,
+    Refused, Stats,
 };
 pub use peer::{Backlog, Peer};

@@ -111,23 +111,6 @@ pub struct Fetch {
     pub count: usize,
 }
 
-/// Something to write to the link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Transmit {
-    /// A WebSocket text message: one whole frame (FRAME-1).
-    Text(String),
-    /// A WebSocket ping (LINK-3).
-    Ping,
-    /// A WebSocket close frame. Nothing follows it.
-    Close {
-        /// The code.
-        code: u16,
-        /// The reason.
-        reason: &'static str,
-    },
-}
-
 /// An identity that a gateway fronts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

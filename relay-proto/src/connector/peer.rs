@@ -8,11 +8,12 @@ use core::time::Duration;
 use super::buffer::Buffer;
 use super::config::Settings;
 use super::link::{Link, Pending, failure};
-use super::output::{Ended, EntryId, Event, LinkId, Notice, Output, Stats, Transmit};
-use super::queue::Queue;
+use super::output::{Ended, EntryId, Event, LinkId, Notice, Output, Stats};
 use crate::end::LinkEnd;
 use crate::frame::encode;
+use crate::queue::Queue;
 use crate::time::Now;
+use crate::transmit::Transmit;
 
 /// Notices beyond this many unread ones are counted and not told: one message can hold a million bad lines.
 const MAX_NOTICES: usize = 16;
@@ -41,7 +42,7 @@ pub struct Peer {
     pub(super) next_link: u64,
     pub(super) next_hello: u64,
     pub(super) next_outbound: u64,
-    pub(super) queue: Queue,
+    pub(super) queue: Queue<Event>,
     pub(super) outputs: VecDeque<Output>,
     pub(super) notices: usize,
     pub(super) stats: Stats,

@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use super::link::{Link, Probe};
-use super::output::{Deadline, Notice, Output, Reason, Transmit};
+use super::output::{Deadline, Notice, Output, Reason};
 use super::peer::Peer;
 use crate::time::Now;
+use crate::transmit::Transmit;
 
 impl Peer {
     /// When to call [`handle_timeout`](Self::handle_timeout) next. `None` when there is no link: a gateway that is away

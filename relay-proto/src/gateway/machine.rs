@@ -14,7 +14,7 @@ use super::config::Settings;
 use super::deliveries::Deliveries;
 use super::ending::Ended;
 use super::link::{Closing, Link, Phase, Queued};
-use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats, Transmit};
+use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats};
 use super::queue::Queue;
 use super::requests::Requests;
 use super::revocation::{Judgement, Revocation};
@@ -22,6 +22,7 @@ use crate::end::LinkEnd;
 use crate::frame::{Descriptor, encode};
 use crate::time::Now;
 use crate::token;
+use crate::transmit::Transmit;
 
 /// Notices beyond this many unread ones are counted and not told: one message can hold a million bad lines.
 const MAX_NOTICES: usize = 16;

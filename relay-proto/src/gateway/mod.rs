@@ -64,11 +64,12 @@ mod revocation;
 mod tests;
 mod timers;
 
+pub use crate::transmit::Transmit;
 pub use commands::RequestOptions;
 pub use config::{Config, ConfigError, ConfigWarning, Identity, Limits, Settings, Timing};
 pub use ending::{Cause, Ended};
 pub use machine::Machine;
 pub use output::{
     Ambiguous, Deadline, Delivered, DeliveryId, Dial, Event, IdleId, IdleOutcome, LinkId, NotSent, Notice, Outcome,
-    Output, Reason, RequestId, State, Stats, Transmit,
+    Output, Reason, RequestId, State, Stats,
 };

@@ -1,6 +1,5 @@
 //! What the machine tells its host and its application.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
@@ -74,23 +73,6 @@ pub struct Dial {
     pub link: LinkId,
     /// The bearer token of the upgrade, minted for this dial alone (DIAL-3). `None`: no `Authorization` header.
     pub token: Option<Token>,
-}
-
-/// Something to write to the link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Transmit {
-    /// A WebSocket text message: one whole frame (FRAME-1).
-    Text(String),
-    /// A WebSocket ping (LINK-3).
-    Ping,
-    /// A WebSocket close frame. Nothing follows it.
-    Close {
-        /// The code.
-        code: u16,
-        /// The reason.
-        reason: &'static str,
-    },
 }
 
 /// How a request ended (REQ-1).
