@@ -64,6 +64,7 @@ pub mod gateway;
 pub mod host;
 mod json;
 pub mod ndjson;
+mod outbox;
 mod queue;
 pub mod target;
 pub mod time;

@@ -56,10 +56,10 @@ impl Peer {
             return Err(Refused::BufferFull { limit });
         }
         match self.buffer.append(frame) {
-            Some(frame) => self.outputs.push_back(Output::Append { entry: id, frame }),
+            Some(frame) => self.outputs.push(Output::Append { entry: id, frame }),
             None => {
                 self.stats.accepted += 1;
-                self.outputs.push_back(Output::Accepted(id));
+                self.outputs.push(Output::Accepted(id));
             }
         }
         Ok(id)

@@ -86,7 +86,7 @@ impl Peer {
         self.next_hello += 1;
         link.unanswered_bytes += identity_weight(&identity);
         link.unanswered.insert(hello, identity.clone());
-        self.outputs.push_back(Output::Hello { hello, identity });
+        self.outputs.push(Output::Hello { hello, identity });
         true
     }
 

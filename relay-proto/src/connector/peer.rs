@@ -11,12 +11,11 @@ use super::link::{Link, Pending, failure};
 use super::output::{Ended, EntryId, Event, LinkId, Notice, Output, Stats};
 use crate::end::LinkEnd;
 use crate::frame::encode;
+use crate::outbox::Outbox;
 use crate::queue::Queue;
 use crate::time::Now;
 use crate::transmit::Transmit;
 
-/// Notices beyond this many unread ones are counted and not told: one message can hold a million bad lines.
-const MAX_NOTICES: usize = 16;
 /// Closed links whose gateway has not answered the close frame. A gateway that keeps linking gets no more than these.
 const MAX_CLOSING: usize = 4;
 
@@ -43,8 +42,7 @@ pub struct Peer {
     pub(super) next_hello: u64,
     pub(super) next_outbound: u64,
     pub(super) queue: Queue<Event>,
-    pub(super) outputs: VecDeque<Output>,
-    pub(super) notices: usize,
+    pub(super) outputs: Outbox<Output>,
     pub(super) stats: Stats,
 }
 
@@ -108,8 +106,7 @@ impl Peer {
             next_hello: 0,
             next_outbound: 0,
             queue: Queue::default(),
-            outputs: VecDeque::new(),
-            notices: 0,
+            outputs: Outbox::default(),
             stats: Stats::default(),
         }
     }
@@ -118,12 +115,7 @@ impl Peer {
 
     /// The next thing for the host to do. Drain this after every input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
-        if self.outputs.is_empty() {
-            self.outputs = VecDeque::new();
-            self.notices = 0;
-        }
-        output
+        self.outputs.pop()
     }
 
     /// The next thing to write to this link. Take these while the connection has room for them, in this order: an entry
@@ -315,7 +307,7 @@ impl Peer {
         if self.closing.len() >= MAX_CLOSING
             && let Some(oldest) = self.closing.pop_front()
         {
-            self.outputs.push_back(Output::Drop(oldest.id));
+            self.outputs.push(Output::Drop(oldest.id));
         }
         self.closing.push_back(link);
     }
@@ -323,7 +315,7 @@ impl Peer {
     /// Drops the current link's connection at once. Whether there was one.
     pub(super) fn drop_current(&mut self, why: &'static str) -> bool {
         let Some(link) = self.current.take() else { return false };
-        self.outputs.push_back(Output::Drop(link.id));
+        self.outputs.push(Output::Drop(link.id));
         self.push_event(Event::LinkEnded { link: link.id, ended: Ended::Dropped(why) });
         true
     }
@@ -338,10 +330,7 @@ impl Peer {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices < MAX_NOTICES {
-            self.notices += 1;
-            self.outputs.push_back(Output::Notice(notice));
-        }
+        self.outputs.push_notice(Output::Notice(notice));
     }
 
     pub(super) fn push_event(&mut self, event: Event) {

@@ -18,7 +18,7 @@ impl Peer {
         self.tick(now);
         if self.buffer.on_stored(entry) {
             self.stats.accepted += 1;
-            self.outputs.push_back(Output::Accepted(entry));
+            self.outputs.push(Output::Accepted(entry));
             self.refill();
         }
     }
@@ -44,13 +44,13 @@ impl Peer {
         if self.is_delivering()
             && let Some(fetch) = self.buffer.fetch()
         {
-            self.outputs.push_back(Output::Fetch(fetch));
+            self.outputs.push(Output::Fetch(fetch));
         }
     }
 
     pub(super) fn discard(&mut self, entry: EntryId) {
         if self.buffer.is_stored() {
-            self.outputs.push_back(Output::Discard(entry));
+            self.outputs.push(Output::Discard(entry));
         }
     }
 

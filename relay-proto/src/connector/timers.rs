@@ -67,7 +67,7 @@ impl Peer {
         self.closing.retain(|link| {
             let over = link.closing_until.is_some_and(|until| until <= now);
             if over {
-                outputs.push_back(Output::Drop(link.id));
+                outputs.push(Output::Drop(link.id));
             }
             !over
         });

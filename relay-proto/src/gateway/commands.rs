@@ -156,7 +156,7 @@ impl Machine {
                     dormant,
                 });
             }
-            _ => self.outputs.push_back(Output::IdleEnded { idle: id, outcome: IdleOutcome::NoLink }),
+            _ => self.outputs.push(Output::IdleEnded { idle: id, outcome: IdleOutcome::NoLink }),
         }
         id
     }
@@ -166,7 +166,7 @@ impl Machine {
         self.idle_calls.retain(|call| {
             let ends = which(call);
             if ends {
-                outputs.push_back(Output::IdleEnded { idle: call.id, outcome });
+                outputs.push(Output::IdleEnded { idle: call.id, outcome });
             }
             !ends
         });
@@ -261,7 +261,7 @@ impl Machine {
         }
         let outputs = &mut self.outputs;
         self.requests.end_waiting(&NotSent::ShutDown, |request, outcome| {
-            outputs.push_back(Output::RequestEnded { request, outcome });
+            outputs.push(Output::RequestEnded { request, outcome });
         });
         self.advance_shutdown();
     }

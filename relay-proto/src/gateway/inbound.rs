@@ -137,7 +137,7 @@ impl Machine {
             .and_then(|id| u128::from_str_radix(id, 16).ok())
             .map(RequestId);
         match id.filter(|id| self.requests.remove_written(*id)) {
-            Some(request) => self.outputs.push_back(Output::RequestEnded { request, outcome }),
+            Some(request) => self.outputs.push(Output::RequestEnded { request, outcome }),
             None => {
                 self.stats.unmatched_results += 1;
                 self.notice(Notice::UnmatchedResult);

@@ -20,12 +20,11 @@ use super::requests::Requests;
 use super::revocation::{Judgement, Revocation};
 use crate::end::LinkEnd;
 use crate::frame::{Descriptor, encode};
+use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::token;
 use crate::transmit::Transmit;
 
-/// Notices beyond this many unread ones are counted and not told: one message can hold a million bad lines.
-const MAX_NOTICES: usize = 16;
 /// Bytes of unwritten frames of our own (acks, mostly) from which on the link is not read: a peer that does not read
 /// must not make us hold its answers.
 const MAX_TRANSMIT: usize = 256 << 10;
@@ -52,8 +51,7 @@ pub struct Machine {
     pub(super) deliveries: Deliveries,
     pub(super) idle_calls: Vec<IdleCall>,
     pub(super) queue: Queue,
-    pub(super) outputs: VecDeque<Output>,
-    pub(super) notices: usize,
+    pub(super) outputs: Outbox<Output>,
     pub(super) stats: Stats,
 }
 
@@ -92,8 +90,7 @@ impl Machine {
             deliveries,
             idle_calls: Vec::new(),
             queue: Queue::default(),
-            outputs: VecDeque::new(),
-            notices: 0,
+            outputs: Outbox::default(),
             stats: Stats::default(),
         }
     }
@@ -102,12 +99,7 @@ impl Machine {
 
     /// The next thing for the host to do. Drain this after every input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
-        if self.outputs.is_empty() {
-            self.outputs = VecDeque::new();
-            self.notices = 0;
-        }
-        output
+        self.outputs.pop()
     }
 
     /// The next thing to write to this link. Take these while the connection has room for them, in this order; a
@@ -296,10 +288,7 @@ impl Machine {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices < MAX_NOTICES {
-            self.notices += 1;
-            self.outputs.push_back(Output::Notice(notice));
-        }
+        self.outputs.push_notice(Output::Notice(notice));
     }
 
     pub(super) fn push_event(&mut self, event: Event) {
@@ -318,7 +307,7 @@ impl Machine {
         self.life = Life::Linked(Box::new(Link::new(id, until, token.clone())));
         self.hold = false;
         self.stats.dials += 1;
-        self.outputs.push_back(Output::Dial(Dial { link: id, token }));
+        self.outputs.push(Output::Dial(Dial { link: id, token }));
     }
 
     /// Closes the link in order: a close frame, then up to [`Timing::close`](super::Timing::close) for the peer's.
@@ -341,7 +330,7 @@ impl Machine {
     /// Drops the connection at once.
     pub(super) fn drop_link(&mut self, why: Closing) {
         let Life::Linked(link) = &mut self.life else { return };
-        self.outputs.push_back(Output::Drop(link.id));
+        self.outputs.push(Output::Drop(link.id));
         let ended = match why {
             Closing::End(ended) => Some(ended),
             Closing::Shutdown => None,
@@ -366,7 +355,7 @@ impl Machine {
         self.deliveries.end_link();
         let outputs = &mut self.outputs;
         if self.shutdown.is_none() {
-            self.requests.end_link(|request, outcome| outputs.push_back(Output::RequestEnded { request, outcome }));
+            self.requests.end_link(|request, outcome| outputs.push(Output::RequestEnded { request, outcome }));
         }
         self.end_idle_calls(|_| true, IdleOutcome::NoLink);
 
@@ -413,9 +402,8 @@ impl Machine {
         };
         self.life = Life::Over(state);
         let outputs = &mut self.outputs;
-        self.requests.end_all(&not_sent, ambiguous, |request, outcome| {
-            outputs.push_back(Output::RequestEnded { request, outcome })
-        });
+        self.requests
+            .end_all(&not_sent, ambiguous, |request, outcome| outputs.push(Output::RequestEnded { request, outcome }));
         if state == State::Closed {
             self.push_event(Event::Closed);
         }

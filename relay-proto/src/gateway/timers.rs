@@ -57,7 +57,7 @@ impl Machine {
         self.tick(now);
         let now = self.now;
         while let Some((request, outcome)) = self.requests.pop_expired(now) {
-            self.outputs.push_back(Output::RequestEnded { request, outcome });
+            self.outputs.push(Output::RequestEnded { request, outcome });
         }
         if self.idle_calls.iter().any(|call| call.until <= now) {
             self.end_idle_calls(|call| call.until <= now, IdleOutcome::TimedOut);
@@ -77,7 +77,7 @@ impl Machine {
                 self.close_link(1000, "no descriptor", Closing::End(ended));
             }
             Phase::Closing { until, .. } if until <= now => {
-                self.outputs.push_back(Output::Drop(link.id));
+                self.outputs.push(Output::Drop(link.id));
                 self.end_link(None);
             }
             _ if keepalive.is_some_and(|at| at <= now) => {
