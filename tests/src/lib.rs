@@ -1,1 +1,34 @@
-//! Shared pieces of the test suites.
+//! Shared pieces of the test suites: the runtimes that they run over, the scripted connectors, and the application's end.
+//!
+//! The suites in `tests/` are plain async functions over a [`host::Host`]; [`suite!`] turns them into tests, once for
+//! every host. What a connector does in them is scripted with [`peer`], which shares no code with the wire under test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken expectation of a test helper has to fail the test, with a message"
+)]
+
+pub mod app;
+pub mod frames;
+pub mod host;
+pub mod peer;
+pub mod raw;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long anything may take before a test gives up on it. Never a part of what is tested: only hung tests see it.
+pub const GUARD: Duration = Duration::from_secs(60);
+
+/// Waits for what has to happen, and fails the test when it does not.
+///
+/// # Panics
+/// After [`GUARD`].
+pub async fn guard<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(GUARD, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain: {what}"),
+    }
+}

@@ -1,4 +1,5 @@
 //! relay-tokio's connector, over real sockets, with relay-tokio's gateway and with hand-written clients.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use relay_proto::connector::{Ended, Event as Seen};
 use relay_proto::frame::{Descriptor, RawJson};

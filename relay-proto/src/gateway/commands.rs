@@ -25,6 +25,29 @@ pub struct RequestOptions {
     pub wait_for_link: bool,
 }
 
+impl RequestOptions {
+    /// Acts on this platform.
+    #[must_use]
+    pub fn platform(mut self, platform: impl Into<String>) -> Self {
+        self.platform = Some(platform.into());
+        self
+    }
+
+    /// Ends the request after this time at the latest.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Waits for a ready link, within the deadline.
+    #[must_use]
+    pub fn wait_for_link(mut self) -> Self {
+        self.wait_for_link = true;
+        self
+    }
+}
+
 /// A call of [`Machine::go_idle`] or [`Machine::go_dormant`] that has not ended.
 #[derive(Debug)]
 pub(super) struct IdleCall {

@@ -91,9 +91,9 @@ pub struct Limits {
     /// The largest WebSocket message that is received, in bytes. Default 2 MiB.
     pub message: usize,
     /// Bytes of unread events from which on the link is no longer read, unless requests wait for results (REQ-7).
-    /// Default 1 MiB.
+    /// Default 4 MiB.
     pub queue: usize,
-    /// Bytes of unread events at which the link is closed; what had a `bufferId` comes again. Default 8 MiB.
+    /// Bytes of unread events at which the link is closed; what had a `bufferId` comes again. Default 16 MiB.
     pub queue_hard: usize,
     /// How many ended deliveries are remembered to recognise replays (ACK-4). Default 4096.
     pub replay_memory: usize,
@@ -105,8 +105,8 @@ impl Default for Limits {
             frame: 1 << 20,
             line: 1 << 20,
             message: 2 << 20,
-            queue: 1 << 20,
-            queue_hard: 8 << 20,
+            queue: 4 << 20,
+            queue_hard: 16 << 20,
             replay_memory: 4096,
         }
     }

@@ -1,0 +1,249 @@
+//! The driver's loop over a network that counts: what it does not do while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use relay_proto::gateway::{Config, State};
+use relay_proto::host::{self, Driver, Event, Net, drive};
+use relay_tests::app::{config, quick};
+use relay_tests::frames::message;
+use relay_tests::guard;
+use relay_tests::peer::Peer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A network on which nothing ever happens.
+struct Silence;
+
+impl Net for Silence {
+    type Stream = ();
+    type Connecting = std::future::Pending<io::Result<()>>;
+
+    fn connect(&mut self, _: String, _: u16) -> Self::Connecting {
+        std::future::pending()
+    }
+
+    fn poll_read((): &mut (), _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_write((): &mut (), _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+fn start(config: Config) -> (host::Gateway, host::Events, Driver) {
+    host::gateway(config.build().unwrap(), None)
+}
+
+fn nowhere() -> Config {
+    Config::new("ws://127.0.0.1:1").identity("discord", "b")
+}
+
+#[test]
+fn a_driver_that_waits_for_a_connection_sleeps() {
+    let (gateway, _events, driver) = start(nowhere());
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let mut driving = Box::pin(drive(driver, Silence));
+    assert!(driving.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(gateway.state(), State::Dialing);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "nothing to do, and nobody to wake");
+    gateway.wake();
+    gateway.hold_redial();
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "news of nothing is none");
+    gateway.reconnect();
+    drop(driving);
+    assert_eq!(gateway.state(), State::Closed, "without its driver a gateway has ended");
+}
+
+/// Tokio's sockets, counted.
+#[derive(Clone, Default)]
+struct Count(Arc<Counters>);
+
+#[derive(Default)]
+struct Counters {
+    open: AtomicUsize,
+    most: AtomicUsize,
+    made: AtomicUsize,
+}
+
+struct Counted {
+    stream: TcpStream,
+    _live: Live,
+}
+
+struct Live(Arc<Counters>);
+
+impl Live {
+    fn new(counters: &Arc<Counters>) -> Self {
+        let open = counters.open.fetch_add(1, Ordering::SeqCst) + 1;
+        counters.most.fetch_max(open, Ordering::SeqCst);
+        counters.made.fetch_add(1, Ordering::SeqCst);
+        Self(counters.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Net for Count {
+    type Stream = Counted;
+    type Connecting = Pin<Box<dyn Future<Output = io::Result<Counted>> + Send>>;
+
+    fn connect(&mut self, host: String, port: u16) -> Self::Connecting {
+        // A dial counts from its beginning to the end of its connection.
+        let live = Live::new(&self.0);
+        Box::pin(async move { Ok(Counted { stream: TcpStream::connect((host, port)).await?, _live: live }) })
+    }
+
+    fn poll_read(stream: &mut Counted, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(bytes);
+        Pin::new(&mut stream.stream).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
+    }
+
+    fn poll_write(stream: &mut Counted, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut stream.stream).poll_write(context, bytes)
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+        // Good enough for a test: a timer of its own for every poll.
+        let waker = context.waker().clone();
+        let mut sleep = Box::pin(tokio::time::sleep_until(at.into()));
+        if sleep.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        tokio::spawn(async move {
+            sleep.await;
+            waker.wake();
+        });
+        Poll::Pending
+    }
+}
+
+// proves: DIAL-5
+#[tokio::test]
+async fn there_is_never_more_than_one_dial_or_connection() {
+    let peer = Peer::bind().await;
+    let (gateway, mut events, driver) = start(config(&peer));
+    let count = Count::default();
+    let driving = tokio::spawn(drive(driver, count.clone()));
+    for n in 0..30 {
+        let mut link = peer.handshake().await;
+        assert!(matches!(guard("an event", events.next()).await, Some(Event::Ready { .. })));
+        // All at once, and every way of asking for a dial.
+        for _ in 0..3 {
+            gateway.wake();
+            gateway.release_redial();
+            if n % 3 == 0 {
+                gateway.reconnect();
+            }
+        }
+        match n % 3 {
+            0 => assert_eq!(link.ended().await.map(|(code, _)| code), Some(1000)),
+            1 => link.close(1012, "").await,
+            _ => link.cut(),
+        }
+        assert!(matches!(guard("an event", events.next()).await, Some(Event::Disconnected { .. })));
+        gateway.wake();
+        gateway.wake();
+    }
+    let counters = &count.0;
+    assert_eq!(counters.most.load(Ordering::SeqCst), 1);
+    assert!(counters.made.load(Ordering::SeqCst) >= 30);
+    guard("the end", gateway.close()).await;
+    guard("the driver's end", driving).await.unwrap();
+    assert_eq!(gateway.stats().dials, counters.made.load(Ordering::SeqCst) as u64);
+    assert_eq!(counters.open.load(Ordering::SeqCst), 0);
+}
+
+// proves: REQ-7
+#[tokio::test]
+async fn a_full_queue_stops_reading_and_an_emptied_one_starts_it_again() {
+    let peer = Peer::bind().await;
+    let mut limits = relay_proto::gateway::Limits::default();
+    limits.queue = 10_000;
+    let (_gateway, mut events, driver) = start(config(&peer).limits(limits));
+    let count = Count::default();
+    tokio::spawn(drive(driver, count.clone()));
+    let mut link = peer.handshake().await;
+    assert!(matches!(guard("an event", events.next()).await, Some(Event::Ready { .. })));
+    let text = "x".repeat(20_000);
+    for round in 0..20 {
+        link.send(&message(&format!("{round} first {text}"))).await;
+        link.send(&message(&format!("{round} second {text}"))).await;
+        for part in ["first", "second"] {
+            let Some(Event::Message(message)) = guard("an event", events.next()).await else { panic!("no message") };
+            assert!(message.text().starts_with(&format!("{round} {part}")));
+        }
+    }
+}
+
+// proves: DIAL-5
+#[tokio::test]
+async fn a_connection_in_the_making_is_dropped_when_its_time_is_over() {
+    // Connects never end, but time passes.
+    struct Stuck(Arc<AtomicUsize>, Count);
+    struct Guarded(Arc<AtomicUsize>);
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    impl Net for Stuck {
+        type Stream = Counted;
+        type Connecting = Pin<Box<dyn Future<Output = io::Result<Counted>> + Send>>;
+        fn connect(&mut self, _: String, _: u16) -> Self::Connecting {
+            assert_eq!(self.0.fetch_add(1, Ordering::SeqCst), 0, "the last one is gone");
+            let guarded = Guarded(self.0.clone());
+            Box::pin(async move {
+                let _guarded = guarded;
+                std::future::pending().await
+            })
+        }
+        fn poll_read(stream: &mut Counted, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+            Count::poll_read(stream, context, bytes)
+        }
+        fn poll_write(stream: &mut Counted, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Count::poll_write(stream, context, bytes)
+        }
+        fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+            self.1.poll_timer(context, at)
+        }
+    }
+    let mut timing = quick();
+    timing.dial = Duration::from_millis(5);
+    let (gateway, mut events, driver) = start(nowhere().timing(timing));
+    let connecting = Arc::new(AtomicUsize::new(0));
+    let driving = tokio::spawn(drive(driver, Stuck(connecting.clone(), Count::default())));
+    for _ in 0..10 {
+        let Some(Event::Disconnected { ended, .. }) = guard("an event", events.next()).await else { panic!() };
+        assert_eq!(ended.cause, relay_proto::gateway::Cause::TimedOut);
+    }
+    drop((gateway, events));
+    guard("the driver's end", driving).await.unwrap();
+    assert_eq!(connecting.load(Ordering::SeqCst), 0);
+}

@@ -1,0 +1,106 @@
+//! Memory, counted by the allocator of this process. One test: others would be counted with it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::alloc::System;
+
+use relay_proto::gateway::Cause;
+use relay_tests::app::{App, config};
+use relay_tests::host::Host;
+use relay_tests::peer::{Incoming, Peer};
+use relay_tests::raw;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const IDLE: usize = 100;
+
+// proves: FRAME-3
+#[test]
+fn memory_is_set_aside_for_what_came_and_not_for_what_was_announced() {
+    Host::TokioOneThread.run(|host| async move {
+        an_announcement_costs_nothing(host).await;
+        what_a_limit_allows_is_all_that_is_held(host).await;
+        an_idle_link_holds_little(host).await;
+    });
+}
+
+/// Ten bytes announce sixteen megabytes; and ten more announce as much as the limit allows, and then nothing comes.
+async fn an_announcement_costs_nothing(host: Host) {
+    for (announced, ends) in [(16 << 20, true), (1_u64 << 62, true), (1 << 20, false)] {
+        let peer = Peer::bind().await;
+        let (mut app, link) = App::linked(host, &peer, config(&peer)).await;
+        let mut link = link.into_raw();
+        let region = Region::new(ALLOCATOR);
+        link.write(raw::header(0x80 | raw::BINARY, announced)).await;
+        if ends {
+            link.read_to_end().await;
+            assert_eq!(app.disconnected().await.0.cause, Cause::TooLarge);
+        } else {
+            // What is behind the header is within the payload: it is not answered. A little of it comes.
+            link.write([b' '; 100]).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let change = region.change();
+        println!("a header that announces {announced}: {} bytes allocated", change.bytes_allocated);
+        if ends {
+            assert!(change.bytes_allocated < 200 << 10, "{change:?}");
+        } else {
+            assert!(change.bytes_allocated < 3 << 20, "{change:?}");
+        }
+    }
+}
+
+/// A peer that sends and sends, and never ends its line.
+async fn what_a_limit_allows_is_all_that_is_held(host: Host) {
+    let peer = Peer::bind().await;
+    let (mut app, mut link) = App::linked(host, &peer, config(&peer)).await;
+    let region = Region::new(ALLOCATOR);
+    let piece = vec![b'x'; 64 << 10];
+    for _ in 0..15 {
+        link.send_binary(piece.clone()).await;
+    }
+    link.ping(b"?").await;
+    assert_eq!(link.next().await, Incoming::Pong(b"?".to_vec()));
+    let change = region.change();
+    let held = change.bytes_allocated as i64 - change.bytes_deallocated as i64;
+    println!("a line of 960 KiB that does not end: {held} bytes held");
+    assert!(held < 3 << 20, "{held} bytes for a line within the limit");
+    for _ in 0..2 {
+        link.send_binary(piece.clone()).await;
+    }
+    assert_eq!(link.ended().await.map(|(code, _)| code), Some(1009));
+    assert_eq!(app.disconnected().await.0.cause, Cause::TooLarge);
+    let change = region.change();
+    let held = change.bytes_allocated as i64 - change.bytes_deallocated as i64;
+    println!("after its end: {held} bytes held");
+    assert!(held < 200 << 10, "{held} bytes are held by a link that is gone");
+}
+
+/// Gateway and connector together: the connector's end of each link is a bare socket.
+async fn an_idle_link_holds_little(host: Host) {
+    let peer = Peer::bind().await;
+    let mut kept = Vec::with_capacity(IDLE);
+    let linked = async || {
+        let mut app = App::start(host, config(&peer));
+        let mut raw = peer.accept_raw().await;
+        raw.handshake().await;
+        app.ready().await;
+        // The hello has been written.
+        raw.read().await;
+        (app, raw)
+    };
+    // Whatever is set up once is set up now.
+    let _warm = linked().await;
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..IDLE {
+        kept.push(linked().await);
+    }
+    let change = region.change();
+    let held = change.bytes_allocated as i64 - change.bytes_deallocated as i64;
+    let each = held / IDLE as i64;
+    println!("an idle link and its gateway: {each} bytes on the heap, both ends of the socket included");
+    assert!(each < 24 << 10, "{each} bytes for an idle link");
+}
