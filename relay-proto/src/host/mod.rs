@@ -13,6 +13,8 @@ mod error;
 mod events;
 mod handle;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use delivery::Delivery;
 pub use drive::{Net, drive};
