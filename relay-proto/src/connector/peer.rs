@@ -202,6 +202,11 @@ impl Peer {
         self.current.as_ref().is_some_and(|link| link.delivers())
     }
 
+    /// Whether [`next_event`](Self::next_event) has one.
+    pub fn has_event(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// How many entries are in flight on the current link. Never more than the window.
     pub fn in_flight(&self) -> usize {
         self.current.as_ref().map_or(0, |link| self.buffer.in_flight(link.cursor).count())

@@ -1,6 +1,8 @@
 //! Connections: accepting them, and moving their bytes.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,15 +27,27 @@ const ENOUGH: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Where a connector is mounted (CONN-1).
 const PATH: &str = "/relay";
+/// Where somebody asks whether it lives.
+const HEALTH: &str = "/healthz";
+/// What is said everywhere else.
+const ELSEWHERE: &str = "the relay is at /relay";
+/// The most that is read at once.
+const READ: usize = 16 << 10;
+
+thread_local! {
+    /// What a socket is read into. One for each thread and not for each connection: most connections are idle.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 /// Accepts connections until the connector shuts down.
 pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
+    let _deaf = Deaf(hub.clone());
     while !hub.is_closing() {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     hub.connection_begins();
-                    tokio::spawn(connection(stream, hub.clone()));
+                    tokio::spawn(connection(stream, address.ip(), Counted(hub.clone())));
                 }
                 // One client's failure is no reason to stop, and a lasting one none to spin.
                 Err(_) => sleep_until(hub.after(PAUSE)).await,
@@ -42,13 +56,20 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
         }
     }
     drop(listener);
-    hub.stops_listening();
 }
 
-async fn connection(stream: TcpStream, hub: Arc<Hub>) {
-    let _counted = Counted(hub.clone());
+/// Says that nobody listens any more, however the task ends: a runtime may be dropped at any time.
+struct Deaf(Arc<Hub>);
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.0.stops_listening();
+    }
+}
+
+async fn connection(stream: TcpStream, address: IpAddr, counted: Counted) {
     // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
-    if let Ok(mut connection) = Connection::new(stream, &hub) {
+    if let Ok(mut connection) = Connection::new(stream, address, &counted.0) {
         connection.run().await;
         connection.part().await;
     }
@@ -65,6 +86,7 @@ impl Drop for Counted {
 
 struct Connection<'a> {
     stream: TcpStream,
+    address: IpAddr,
     hub: &'a Hub,
     wire: ServerLink,
     /// Whose link it is, once it is let in.
@@ -82,21 +104,21 @@ struct Member {
 }
 
 impl<'a> Connection<'a> {
-    fn new(stream: TcpStream, hub: &'a Hub) -> io::Result<Self> {
+    fn new(stream: TcpStream, address: IpAddr, hub: &'a Hub) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let limits = hub.config.settings.limits();
         let mut options = LinkOptions::default();
+        options.plain_get = true;
         options.max_message = limits.message;
         options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
         let wire =
             ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        Ok(Self { stream, hub, wire, member: None, ended: false, deaf: false })
+        Ok(Self { stream, address, hub, wire, member: None, ended: false, deaf: false })
     }
 
     /// Moves bytes until the link is over.
     async fn run(&mut self) {
         let upgrade = self.hub.after(UPGRADE).into_std();
-        let mut buffer = vec![0; 16 << 10];
         loop {
             self.settle();
             let dropped = self.member.as_ref().is_some_and(|own| self.hub.is_dropped(&own.id, own.link));
@@ -110,7 +132,7 @@ impl<'a> Connection<'a> {
             let news = self.member.as_ref().map(|own| own.news.clone());
             tokio::select! {
                 ready = self.stream.readable(), if wants_read && !self.ended => match ready {
-                    Ok(()) => self.read(&mut buffer),
+                    Ok(()) => BUFFER.with_borrow_mut(|buffer| self.read(buffer)),
                     Err(error) => self.wire.receive_failed(&error.to_string()),
                 },
                 ready = self.stream.writable(), if !self.deaf && !self.wire.transmit().is_empty() => match ready {
@@ -119,7 +141,7 @@ impl<'a> Connection<'a> {
                 },
                 () = notified(news.as_deref()) => {}
                 () = wait_until(deadline) => match &self.member {
-                    Some(own) => self.hub.with(&own.id, |peer, now| peer.handle_timeout(now)),
+                    Some(own) => self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_timeout(now)),
                     None => self.wire.receive_failed("no upgrade in time"),
                 },
             }
@@ -131,7 +153,7 @@ impl<'a> Connection<'a> {
             Ok(0) => self.wire.receive_eof(),
             Ok(n) => {
                 if let Some(own) = &self.member {
-                    self.hub.with(&own.id, |peer, now| peer.handle_traffic(own.link, now));
+                    self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_traffic(own.link, now));
                 }
                 self.wire.receive(buffer.get(..n).unwrap_or(&[]));
             }
@@ -159,15 +181,20 @@ impl<'a> Connection<'a> {
         while let Some(event) = self.wire.poll_event() {
             match event {
                 ServerEvent::Request(request) => self.judge(&request),
+                ServerEvent::Get(path) => match path.as_str() {
+                    HEALTH => self.wire.respond(200, "ok"),
+                    PATH => self.wire.respond(426, "the relay speaks WebSocket"),
+                    _ => self.wire.respond(400, ELSEWHERE),
+                },
                 ServerEvent::Message(payload) => {
                     if let Some(own) = &self.member {
-                        self.hub.with(&own.id, |peer, now| peer.handle_message(own.link, &payload, now));
+                        self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_message(own.link, &payload, now));
                     }
                 }
                 ServerEvent::Ended(end) => {
                     self.ended = true;
                     if let Some(own) = self.member.take() {
-                        self.hub.with(&own.id, |peer, now| peer.handle_ended(own.link, end, now));
+                        self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_ended(own.link, end, now));
                         self.hub.forget(&own.id, own.link);
                     }
                 }
@@ -189,7 +216,7 @@ impl<'a> Connection<'a> {
     /// Lets an upgrade in, or not (CONN-1).
     fn judge(&mut self, request: &UpgradeRequest) {
         if request.path() != PATH {
-            return self.wire.refuse(400, "the relay is at /relay");
+            return self.wire.refuse(400, ELSEWHERE);
         }
         match self.hub.identify(request.bearer()) {
             Ok(id) => {
@@ -197,6 +224,7 @@ impl<'a> Connection<'a> {
                 let (link, news) = self.hub.open(&id);
                 self.member = Some(Member { id, link, news });
             }
+            Err(_) if !self.hub.may_refuse(self.address) => self.wire.refuse(429, "too many refused tokens"),
             Err(refusal) => {
                 // As a WebSocket that is closed with the reason: that is what gateways understand.
                 self.wire.accept();
