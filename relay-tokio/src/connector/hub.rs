@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use relay_proto::connector::{Event, GatewayId, LinkId, Output, Peer, Refusal, Transmit, authenticate};
+use relay_proto::connector::{
+    Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Transmit, authenticate,
+};
 use relay_proto::time::Now;
 use tokio::sync::Notify;
 
@@ -17,7 +19,7 @@ pub(super) struct Hub {
     /// There may be an event to read, or the end.
     readable: Notify,
     /// The connector shuts down.
-    pub(super) closing: Notify,
+    closing: Notify,
     /// A link is gone.
     gone: Notify,
 }
@@ -38,6 +40,30 @@ struct Member {
     peer: Peer,
     links: BTreeMap<LinkId, Arc<Notify>>,
     readable: bool,
+}
+
+impl Member {
+    /// Does what the peer asks for and tells its links. The hellos that wait for the host's policy.
+    #[must_use]
+    fn settle(&mut self) -> Vec<(HelloId, Identity)> {
+        let mut hellos = Vec::new();
+        while let Some(output) = self.peer.poll_output() {
+            match output {
+                Output::Hello { hello, identity } => hellos.push((hello, identity)),
+                Output::Drop(link) => {
+                    if let Some(notify) = self.links.remove(&link) {
+                        notify.notify_one();
+                    }
+                }
+                // A buffer in memory accepts at once and stores nothing; notices are counted.
+                _ => {}
+            }
+        }
+        for notify in self.links.values() {
+            notify.notify_one();
+        }
+        hellos
+    }
 }
 
 /// The one gateway of a connector that authenticates nobody: without a verified id there is nothing to tell links apart
@@ -100,40 +126,33 @@ impl Hub {
             Member { peer, links: BTreeMap::new(), readable: false }
         });
         let result = change(member, now);
-        self.settle(member, now);
+        let hellos = member.settle();
         if !std::mem::replace(&mut member.readable, true) {
             state.readable.push_back(id.clone());
         }
         drop(state);
         self.readable.notify_one();
+        for (hello, identity) in hellos {
+            self.answer_hello(id, hello, &identity);
+        }
         result
     }
 
-    fn settle(&self, member: &mut Member, now: Now) {
-        while let Some(output) = member.peer.poll_output() {
-            match output {
-                Output::Hello { hello, identity } => {
-                    let described = match self.config.describe_identity(&identity) {
-                        Some(descriptor) => member.peer.describe(hello, &descriptor, now),
-                        None => member.peer.refuse(hello, now),
-                    };
-                    if described.is_err() {
-                        // The descriptor cannot be sent: there is no use in such a link.
-                        let _ = member.peer.refuse(hello, now);
-                    }
-                }
-                Output::Drop(link) => {
-                    if let Some(notify) = member.links.remove(&link) {
-                        notify.notify_one();
-                    }
-                }
-                // A buffer in memory accepts at once and stores nothing; notices are counted.
-                _ => {}
+    /// Looks at a peer, if there ever was one.
+    pub(super) fn view<T: Default>(&self, id: &GatewayId, view: impl FnOnce(&Peer) -> T) -> T {
+        self.lock().peers.get(id).map_or_else(T::default, |member| view(&member.peer))
+    }
+
+    /// The host's policy decides (CONN-2). It is asked outside the lock, since it is the user's code.
+    fn answer_hello(&self, id: &GatewayId, hello: HelloId, identity: &Identity) {
+        let descriptor = self.config.describe_identity(identity);
+        self.with(id, |peer, now| {
+            let described = descriptor.is_some_and(|descriptor| peer.describe(hello, &descriptor, now).is_ok());
+            if !described {
+                // A descriptor that cannot be sent makes the link useless as well. A link that is gone has no use for one.
+                let _ = peer.refuse(hello, now);
             }
-        }
-        for notify in member.links.values() {
-            notify.notify_one();
-        }
+        });
     }
 
     // ── links ────────────────────────────────────────────────────────────
@@ -156,11 +175,11 @@ impl Hub {
     }
 
     /// What to wait for on a link: whether to read it, and the peer's deadline.
-    pub(super) fn interest(&self, id: &GatewayId, link: LinkId) -> (bool, Option<Instant>) {
+    pub(super) fn interest(&self, id: &GatewayId, link: LinkId) -> (bool, Option<tokio::time::Instant>) {
         let state = self.lock();
         let Some(member) = state.peers.get(id) else { return (false, None) };
         let deadline = member.peer.poll_timeout().and_then(|deadline| self.origin.checked_add(deadline.at));
-        (member.peer.wants_read(link), deadline)
+        (member.peer.wants_read(link), deadline.map(Into::into))
     }
 
     pub(super) fn is_dropped(&self, id: &GatewayId, link: LinkId) -> bool {
@@ -182,8 +201,8 @@ impl Hub {
                 while let Some(id) = state.readable.pop_front() {
                     let Some(member) = state.peers.get_mut(&id) else { continue };
                     if let Some(event) = member.peer.next_event() {
-                        // What it held back may move now.
-                        self.settle(member, self.now());
+                        // What it held back may move now. Reading makes no hello.
+                        let _ = member.settle();
                         state.readable.push_back(id.clone());
                         return Some((id, event));
                     }
@@ -207,11 +226,22 @@ impl Hub {
         }
         for member in state.peers.values_mut() {
             member.peer.shutdown(now);
-            self.settle(member, now);
+            // Nobody is let in any more.
+            let _ = member.settle();
         }
         drop(state);
-        self.closing.notify_one();
+        self.closing.notify_waiters();
         self.readable.notify_one();
+    }
+
+    /// Waits until the connector shuts down.
+    pub(super) async fn closing(&self) {
+        let closing = self.closing.notified();
+        tokio::pin!(closing);
+        closing.as_mut().enable();
+        if !self.lock().closing {
+            closing.await;
+        }
     }
 
     pub(super) async fn shutdown(&self) {
@@ -228,10 +258,6 @@ impl Hub {
             }
             gone.await;
         }
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        self.lock().closing
     }
 
     pub(super) fn connection_begins(&self) {

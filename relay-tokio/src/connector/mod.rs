@@ -132,17 +132,17 @@ impl Gateway {
 
     /// Whether it has a link.
     pub fn is_linked(&self) -> bool {
-        self.hub.with(&self.id, |peer, _| peer.current_link().is_some())
+        self.hub.view(&self.id, |peer| peer.current_link().is_some())
     }
 
     /// How many entries it has not acknowledged.
     pub fn buffered(&self) -> u64 {
-        self.hub.with(&self.id, |peer, _| peer.buffered())
+        self.hub.view(&self.id, |peer| peer.buffered())
     }
 
     /// What has been counted.
     pub fn stats(&self) -> Stats {
-        self.hub.with(&self.id, |peer, _| peer.stats().clone())
+        self.hub.view(&self.id, |peer| peer.stats().clone())
     }
 }
 
