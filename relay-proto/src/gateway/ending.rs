@@ -36,7 +36,7 @@ pub enum Cause {
     Tls,
     /// A dial or a handshake took too long.
     TimedOut,
-    /// The application left too many events unread.
+    /// The application left too many events unread, or too many deliveries unacknowledged.
     QueueFull,
     /// The gateway went to sleep.
     Dormant,
