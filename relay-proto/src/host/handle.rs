@@ -154,7 +154,7 @@ impl Gateway {
     }
 
     /// Makes a new link without waiting: dials, or closes the link there is and then dials. A peer that does not answer the
-    /// close frame delays that by up to [`Timing::close`](crate::gateway::Timing::close) (LINK-1).
+    /// close frame delays that by 250 ms (LINK-1).
     pub fn reconnect(&self) {
         self.shared.with(|inner, now| inner.dialer.machine_mut().reconnect(now));
     }
