@@ -179,9 +179,9 @@ Examples:
 
 /// Run a gateway: dial a connector, print events, take commands
 ///
-/// The end of input, SIGINT and SIGTERM close in order: requests under way are given time to finish. A second signal
-/// ends at once. The exit code is 0 after closing in order, 1 when the link is gone for good and nobody asked for that
-/// (--no-reconnect), 3 when the credentials are revoked.
+/// The end of input, SIGINT and SIGTERM close in order: requests under way are given time to finish. After a signal,
+/// output that nobody reads is waited for 5 s; a second signal ends at once. The exit code is 0 after closing in order,
+/// 1 when the link is gone for good and nobody asked for that (--no-reconnect), 3 when the credentials are revoked.
 #[derive(Args, Debug)]
 #[command(after_help = GATEWAY_HELP)]
 pub(crate) struct GatewayArgs {

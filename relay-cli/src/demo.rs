@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::output;
 
-/// How long the story may take before something is wrong. It takes about a second.
+/// How long the story may take before something is wrong. It takes far less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells the story, and on a terminal goes on with a prompt, unless it is to run `once`.

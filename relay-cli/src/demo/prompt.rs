@@ -1,7 +1,9 @@
 //! The prompt after the story: the user plays the chat platform.
 
+use std::io::BufRead as _;
+
 use relay_proto::connector::Event as Seen;
-use relay_tokio::{Event, Gateway, IdleOutcome};
+use relay_tokio::{Event, Gateway, IdleOutcome, State};
 use tokio::sync::mpsc;
 
 use super::stage::{CHAT, Stage, delivered, message, story};
@@ -47,12 +49,17 @@ pub(super) async fn play() -> Result<(), Failure> {
             "/quit" | "/q" => break,
             "/cut" => say(if peer.drop_link() { "  [cut]" } else { "  [there is no link to cut]" })?,
             "/sleep" => {
+                if gateway.state() != State::Ready {
+                    say("  [it cannot sleep without a link]")?;
+                    continue;
+                }
                 gateway.hold_redial();
-                let idle = gateway.go_dormant().await;
-                say(match idle {
-                    IdleOutcome::Acknowledged => "  [asleep; /wake wakes it, and so does a minute]",
-                    _ => "  [it cannot sleep without a link]",
-                })?;
+                if gateway.go_dormant().await == IdleOutcome::Acknowledged {
+                    say("  [asleep; /wake wakes it, and so does a minute]")?;
+                } else {
+                    gateway.release_redial();
+                    say("  [it did not fall asleep]")?;
+                }
             }
             "/wake" => gateway.wake(),
             "/stop" => {
@@ -121,9 +128,10 @@ fn describe(seen: &Seen) -> Option<String> {
 fn lines() -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel(1);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lines() {
+        // A terminal can send what is not UTF-8, which is no reason to leave.
+        for line in std::io::stdin().lock().split(b'\n') {
             let Ok(line) = line else { return };
-            if send.blocking_send(line).is_err() {
+            if send.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }

@@ -95,8 +95,18 @@ impl<'a> Members<'a> {
         let fields: Vec<String> = fields.map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
         let action = action::from_json(&format!("{{{}}}", fields.join(","))).map_err(|error| error.to_string())?;
         let asks_for_chat = self.text("op").is_ok_and(|op| op.as_deref() == Some("get_chat_info"));
-        let chat_info_of = if asks_for_chat { self.text("chat_id").ok().flatten() } else { None };
+        let chat_info_of = asks_for_chat.then(|| self.chat());
         Ok(Command::Request { action, platform, chat_info_of })
+    }
+
+    /// The chat of an action: a text, or a number that is read as one. Empty when there is none.
+    fn chat(&self) -> String {
+        let Some(raw) = self.get("chat_id") else { return String::new() };
+        match serde_json::from_str(raw.get()) {
+            Ok(text) => text,
+            Err(_) if serde_json::from_str::<serde_json::Number>(raw.get()).is_ok() => raw.get().into(),
+            Err(_) => String::new(),
+        }
     }
 
     fn order(&self, what: &str) -> Result<Command, String> {
@@ -196,6 +206,15 @@ mod tests {
         let action = action(r#"{"op":"get_chat_info","chat_id":"7"}"#);
         let expected = Command::Request { action, platform: None, chat_info_of: Some("7".into()) };
         assert_eq!(parsed.command, Ok(expected));
+    }
+
+    #[test]
+    fn a_question_about_a_chat_is_one_whatever_names_the_chat() {
+        for (chat, expected) in [(r#","chat_id":-1001"#, "-1001"), (r#","chat_id":[7]"#, ""), ("", "")] {
+            let parsed = parse(format!(r#"{{"op":"get_chat_info"{chat}}}"#).as_bytes());
+            let Ok(Command::Request { chat_info_of, .. }) = parsed.command else { panic!("{chat}") };
+            assert_eq!(chat_info_of.as_deref(), Some(expected), "{chat}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::process::{self, Command};
 use tokio::time::timeout;
 
 /// How long the program may take to exit when its input has ended.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
@@ -38,12 +38,12 @@ impl Child {
     }
 
     /// Waits until its input has ended and it has exited, for a while, and then kills it. Whether it succeeded.
-    pub(super) async fn end(mut self, input_ended: impl Future<Output = ()>) -> bool {
+    pub(super) async fn end(mut self, input_ended: impl Future<Output = ()>, patience: Duration) -> bool {
         let exited = async {
             input_ended.await;
             self.exited().await
         };
-        if let Ok(succeeded) = timeout(PATIENCE, exited).await {
+        if let Ok(succeeded) = timeout(patience, exited).await {
             return succeeded;
         }
         crate::output::note("the program did not exit when its input ended: killing it");

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::commands::{Command, Parsed, parse};
-use super::exec::Child;
+use super::exec::{Child, PATIENCE};
 use super::held::{Held, Table};
 use super::input::Input;
 use super::outbox::Outbox;
@@ -58,6 +58,10 @@ pub(super) struct Session {
     exited: Option<bool>,
     /// Bounds the wait for the rest of an exited program's output.
     orphaned: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Bounds the wait for a reader that does not read, once it was told to end and the gateway has closed.
+    impatience: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// That wait is over.
+    given_up: bool,
     /// Standard output is gone.
     unheard: bool,
     /// The gateway's last event, to be told last.
@@ -85,6 +89,7 @@ enum Step {
     Signal,
     Exited(bool),
     Orphaned,
+    Unread,
 }
 
 /// How it all ended.
@@ -120,6 +125,8 @@ impl Session {
             listening: true,
             exited: None,
             orphaned: None,
+            impatience: None,
+            given_up: false,
             unheard: false,
             ending: None,
         }
@@ -148,7 +155,10 @@ impl Session {
                         self.stop();
                     }
                 }
-                Step::Signal => self.stop(),
+                Step::Signal => {
+                    self.stop();
+                    self.be_impatient();
+                }
                 Step::Exited(succeeded) => {
                     self.exited = Some(succeeded);
                     if self.listening {
@@ -158,6 +168,7 @@ impl Session {
                     }
                 }
                 Step::Orphaned => self.stop(),
+                Step::Unread => self.give_up(),
             }
         }
         self.end().await
@@ -177,6 +188,7 @@ impl Session {
             () = self.signal.notified() => Step::Signal,
             succeeded = exited(&mut self.child), if running => Step::Exited(succeeded),
             () = over(&mut self.orphaned) => Step::Orphaned,
+            () = over(&mut self.impatience) => Step::Unread,
         }
     }
 
@@ -337,6 +349,38 @@ impl Session {
             self.closing = Closing::Begun;
             // It goes on by itself.
             drop(self.gateway.close());
+            // A program that is told to end ends. Whoever reads standard output may take its time.
+            if self.child.is_some() {
+                self.be_impatient();
+            }
+        }
+    }
+
+    /// From when the gateway has closed, its last events have a while to be read. Without a bound, a program that is
+    /// stuck could not be ended: its pipe stays full, and the event that says that all is over never comes to its turn.
+    fn be_impatient(&mut self) {
+        if self.impatience.is_none() {
+            let closed = self.gateway.ended();
+            self.impatience = Some(Box::pin(async move {
+                closed.await;
+                let _ = timeout(PATIENCE, pending::<()>()).await;
+            }));
+        }
+    }
+
+    /// Passes over what nobody reads. Deliveries among it are given back.
+    fn give_up(&mut self) {
+        self.impatience = None;
+        self.given_up = true;
+        crate::output::note("nobody reads the last events: ending without them");
+        while self.ending.is_none() {
+            match self.events.poll_next(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(Event::Revoked { ended })) => {
+                    self.ending = Some(Ending::Revoked(report::revoked(&ended)));
+                }
+                Poll::Ready(Some(Event::Closed) | None) | Poll::Pending => self.ending = Some(Ending::Closed),
+                Poll::Ready(Some(_)) => {}
+            }
         }
     }
 
@@ -375,11 +419,22 @@ impl Session {
                 if asked { 0 } else { crate::FAILED }
             }
         };
+        let hurried = self.impatience.is_some() || self.given_up;
+        let patience = if self.given_up { Duration::ZERO } else { PATIENCE };
         let succeeded = match self.child {
-            Some(child) => child.end(self.outbox.finish()).await,
+            Some(child) => child.end(self.outbox.finish(), patience).await,
             None => {
-                self.outbox.finish().await;
-                !self.outbox.has_failed()
+                let hurried = async {
+                    if !hurried {
+                        self.signal.notified().await;
+                    }
+                    let _ = timeout(patience, pending::<()>()).await;
+                };
+                tokio::select! {
+                    biased;
+                    () = self.outbox.finish() => !self.outbox.has_failed(),
+                    () = hurried => false,
+                }
             }
         };
         ExitCode::from(if code == 0 && !succeeded { crate::FAILED } else { code })

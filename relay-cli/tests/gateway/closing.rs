@@ -6,7 +6,7 @@ use relay_proto::end::LinkEnd;
 use serde_json::{Value, json};
 
 use crate::connector::Connector;
-use crate::process::Relay;
+use crate::process::{Relay, command};
 
 fn normal() -> Option<LinkEnd> {
     Some(LinkEnd::Closed { code: Some(1000), reason: String::new() })
@@ -71,6 +71,24 @@ fn a_signal_closes_in_order() {
         let (rest, stderr, code) = relay.end();
         assert_eq!((rest.last(), stderr.as_str(), code), (Some(&json!({"event": "closed"})), "", 0));
     }
+}
+
+#[test]
+fn a_signal_ends_it_also_when_nobody_reads_its_output() {
+    let connector = Connector::start();
+    let relay = Relay::start_unread(command(&["--url", &connector.url, "--platform", "discord", "--bot-id", "b1"]));
+    let mut peer = connector.ready(&["discord"]);
+    // More than a pipe holds, and than is let in behind it.
+    let text = "x".repeat(1000);
+    for number in 0..500 {
+        peer.deliver(&format!("{number} {text}"), Some(&format!("b{number}")));
+    }
+    assert!(Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
+    let (acknowledged, end) = peer.see_it_close();
+    assert!(acknowledged.len() < 500);
+    assert_eq!(end, normal());
+    let (_, stderr, code) = relay.end();
+    assert!(code == 1 && stderr.contains("nobody reads"), "{code}: {stderr}");
 }
 
 #[test]

@@ -99,6 +99,15 @@ fn a_question_about_a_chat_is_answered_with_a_name_and_a_type() {
         assert_eq!((&result["outcome"], &result["chat_info"]), (&json!(outcome), &info), "{answer}");
         assert_eq!(result["result"], answer);
     }
+    // Also when the chat's id is a number.
+    relay.say(r#"{"op":"get_chat_info","chat_id":7}"#);
+    let (request, _) = peer.next_request();
+    peer.answer(&request, &json!({"chat_info": {"type": "group"}}));
+    let result = relay.event("result");
+    assert_eq!(
+        (&result["outcome"], &result["chat_info"]),
+        (&json!("delivered"), &json!({"name": "7", "type": "group"}))
+    );
 }
 
 // proves: REQ-1, REQ-2, FRAME-1

@@ -1,5 +1,7 @@
 //! A program at the other end of the pipes.
 
+use std::process::Command as Process;
+
 use serde_json::{Value, json};
 
 use crate::connector::{Connector, Peer};
@@ -79,6 +81,22 @@ fn a_program_that_outlives_its_pipes_is_not_waited_for_for_ever() {
     let relay = exec(&connector, "exec >/dev/null; exec tail -f /dev/null", &[]);
     let (_, stderr, code) = relay.end();
     assert!(code == 1 && stderr.contains("killing"), "{stderr}");
+}
+
+#[test]
+fn a_program_that_is_stuck_can_be_ended() {
+    let connector = Connector::start();
+    let relay = exec(&connector, "exec tail -f /dev/null", &[]);
+    let mut peer = connector.ready(&["discord"]);
+    // More than its input holds, and than is let in behind it.
+    let text = "x".repeat(1000);
+    for number in 0..500 {
+        peer.deliver(&format!("{number} {text}"), Some(&format!("b{number}")));
+    }
+    assert!(Process::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
+    peer.see_it_close();
+    let (_, stderr, code) = relay.end();
+    assert!(code == 1 && stderr.contains("killing"), "{code}: {stderr}");
 }
 
 // proves: TOKEN-3

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::config::Settings;
 use super::ending::{Cause, Ended};
 use super::link::{Closing, Link, Phase, Queued};
-use super::machine::{Life, Machine};
+use super::machine::{Life, Machine, RECONNECT};
 use super::output::{DeliveryId, IdleId, IdleOutcome, NotSent, Output, RequestId, State};
 use crate::frame::{RawJson, encode};
 use crate::json;
@@ -227,7 +227,7 @@ impl Machine {
 
     /// Makes a new link without waiting for the ladder, which is left as it is (LINK-1): dials, or closes the link there is
     /// and then dials. Closing takes a round trip, since the peer may have a reason not to dial again; a peer that says
-    /// nothing is given [`Timing::close`](super::Timing::close).
+    /// nothing is given 250 ms.
     pub fn reconnect(&mut self, now: Now) {
         self.tick(now);
         if self.shutdown.is_some() {
@@ -240,6 +240,9 @@ impl Machine {
             Life::Linked(link) if matches!(link.phase, Phase::Dialing { .. }) => {}
             Life::Linked(link) => {
                 link.again = true;
+                if let Phase::Closing { until, .. } = &mut link.phase {
+                    *until = (*until).min(self.now.saturating_add(RECONNECT));
+                }
                 let ended = Ended::local(Cause::Requested, "a new link was asked for");
                 self.close_link(1000, "reconnect", Closing::End(ended));
             }

@@ -93,7 +93,8 @@ pub struct Limits {
     /// Bytes of unread events from which on the link is no longer read, unless requests wait for results (REQ-7).
     /// Default 4 MiB.
     pub queue: usize,
-    /// Bytes of unread events at which the link is closed; what had a `bufferId` comes again. Default 16 MiB.
+    /// Bytes of unread events, or of acknowledgements that the application holds up, at which the link is closed; what
+    /// had a `bufferId` comes again. Default 16 MiB.
     pub queue_hard: usize,
     /// How many ended deliveries are remembered to recognise replays (ACK-4). Default 4096.
     pub replay_memory: usize,

@@ -154,6 +154,12 @@ impl Deliveries {
         Admission::Show(delivery)
     }
 
+    /// About how many bytes the acknowledgements that this link owes take. They wait for the application alone, however
+    /// much it has read: one delivery given back holds up all behind it (ACK-2).
+    pub(crate) fn owed(&self) -> usize {
+        self.owed_bytes + self.order.len() * size_of::<Slot>()
+    }
+
     fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
         self.order.get_mut(usize::try_from(number.checked_sub(self.first_slot)?).ok()?)
     }

@@ -36,7 +36,7 @@ pub enum Cause {
     Tls,
     /// A dial or a handshake took too long.
     TimedOut,
-    /// The application left too many events unread.
+    /// The application left too many events unread, or too many deliveries unacknowledged.
     QueueFull,
     /// The gateway went to sleep.
     Dormant,
@@ -139,9 +139,12 @@ impl From<LinkEnd> for Ended {
             LinkEnd::Tls { detail } => Self::local(Cause::Tls, detail),
             LinkEnd::Lost { detail } => Self::local(Cause::Lost, detail),
             LinkEnd::Protocol { detail } => Self::local(Cause::Protocol, detail),
-            LinkEnd::MessageTooLarge { limit } => {
-                Self::local(Cause::TooLarge, format!("a message is over the limit of {limit} bytes"))
-            }
+            // As it is with a line that is too long: 1009 is what the peer was told.
+            LinkEnd::MessageTooLarge { limit } => Self {
+                cause: Cause::TooLarge,
+                code: Some(1009),
+                reason: format!("a message is over the limit of {limit} bytes"),
+            },
         }
     }
 }

@@ -86,9 +86,19 @@ impl Machine {
             FromConnector::Interrupt(interrupt) => self.queue.push_interrupt(interrupt),
             FromConnector::GoingIdleAck => self.handle_idle_ack(),
         }
+        let limit = self.settings.limits.queue_hard;
+        if self.deliveries.owed() > limit {
+            // What may leave does not count.
+            self.flush_acks();
+        }
+        if self.deliveries.owed() > limit {
+            let reason = alloc::format!("more than {limit} bytes of acknowledgements wait for the application");
+            let ended = Ended::local(Cause::QueueFull, reason);
+            self.close_link(1013, "too many unacknowledged deliveries", Closing::End(ended));
+            return true;
+        }
         // What was left unread before is no fault of this link.
-        if self.queue.bytes() > self.settings.limits.queue_hard.max(unread) {
-            let limit = self.settings.limits.queue_hard;
+        if self.queue.bytes() > limit.max(unread) {
             let reason = alloc::format!("the application left more than {limit} bytes of events unread");
             self.close_link(1013, "too many unread events", Closing::End(Ended::local(Cause::QueueFull, reason)));
         }

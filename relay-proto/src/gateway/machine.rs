@@ -29,6 +29,9 @@ use crate::transmit::Transmit;
 /// must not make us hold its answers.
 const MAX_TRANSMIT: usize = 256 << 10;
 
+/// How long a peer may take to answer the close frame when the application wants another link.
+pub(super) const RECONNECT: Duration = Duration::from_millis(250);
+
 /// One gateway. See the [module](super) for how to drive it.
 #[derive(Debug)]
 pub struct Machine {
@@ -313,6 +316,7 @@ impl Machine {
     /// Closes the link in order: a close frame, then up to [`Timing::close`](super::Timing::close) for the peer's.
     pub(super) fn close_link(&mut self, code: u16, reason: &'static str, why: Closing) {
         let now = self.now;
+        let until = now.saturating_add(self.close_patience(&why));
         let Life::Linked(link) = &mut self.life else { return };
         match link.phase {
             Phase::Closing { .. } => {}
@@ -320,10 +324,18 @@ impl Machine {
             Phase::Dialing { .. } => self.drop_link(why),
             Phase::Handshaking { .. } | Phase::Ready { .. } => {
                 let ready_for = link.ready_for(now);
-                let until = now.saturating_add(self.settings.timing.close);
                 link.phase = Phase::Closing { until, why, ready_for };
                 link.transmit.push_back(Queued::Close { code, reason });
             }
+        }
+    }
+
+    /// How long to wait for the peer's close frame. Whoever asked for another link has reason to think that this one is
+    /// dead: it is given a round trip.
+    fn close_patience(&self, why: &Closing) -> Duration {
+        match why {
+            Closing::End(ended) if ended.cause == super::Cause::Requested => RECONNECT.min(self.settings.timing.close),
+            _ => self.settings.timing.close,
         }
     }
 

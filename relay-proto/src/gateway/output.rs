@@ -45,7 +45,7 @@ pub enum Output {
     /// Dial. Answer with [`handle_opened`](super::Machine::handle_opened) or
     /// [`handle_ended`](super::Machine::handle_ended). There is never another dial or link at the same time (DIAL-5).
     Dial(Dial),
-    /// Drop this link's connection now, without waiting for anything. No answer is expected.
+    /// Drop this link's connection now, without waiting for anything; a close frame may be tried. No answer is expected.
     Drop(LinkId),
     /// A request ended. Every request that was accepted ends exactly once (REQ-1).
     RequestEnded {

@@ -74,7 +74,7 @@ impl Machine {
             }
             Phase::Handshaking { until } if until <= now => {
                 let ended = Ended::local(Cause::TimedOut, alloc::format!("no descriptor after {:?}", timing.handshake));
-                self.close_link(1000, "no descriptor", Closing::End(ended));
+                self.drop_link(Closing::End(ended));
             }
             Phase::Closing { until, .. } if until <= now => {
                 self.outputs.push(Output::Drop(link.id));

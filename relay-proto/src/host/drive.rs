@@ -1,6 +1,6 @@
 //! The driver's loop, for every runtime with futures.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -52,7 +52,7 @@ const READ: usize = 16 << 10;
 
 thread_local! {
     /// One read buffer a thread serves every link on it: an idle link needs none.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 fn poll<N: Net>(
@@ -188,18 +188,22 @@ fn poll_read<N: Net>(
     broken: Option<&io::Error>,
     context: &mut Context<'_>,
 ) -> Read {
-    BUFFER.with_borrow_mut(|buffer| {
-        buffer.resize(READ, 0);
-        match N::poll_read(stream, context, buffer) {
-            Poll::Pending => return Read::Nothing,
-            Poll::Ready(Ok(0)) => match broken {
-                Some(error) => driver.read_failed(link, error),
-                None => driver.eof(link),
-            },
-            Poll::Ready(Ok(n)) => driver.received(link, buffer.get(..n).unwrap_or(&[])),
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            Poll::Ready(Err(error)) => driver.read_failed(link, &error),
+    // Taken and put back, since what is received may wake a task that the waker runs at once, another driver's even.
+    let mut buffer = BUFFER.take();
+    buffer.resize(READ, 0);
+    let read = match N::poll_read(stream, context, &mut buffer) {
+        Poll::Pending => Read::Nothing,
+        Poll::Ready(result) => {
+            match (result, broken) {
+                (Ok(0), Some(error)) => driver.read_failed(link, error),
+                (Ok(0), None) => driver.eof(link),
+                (Ok(n), _) => driver.received(link, buffer.get(..n).unwrap_or(&[])),
+                (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
+                (Err(error), _) => driver.read_failed(link, &error),
+            }
+            Read::Something
         }
-        Read::Something
-    })
+    };
+    BUFFER.set(buffer);
+    read
 }

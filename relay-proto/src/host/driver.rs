@@ -50,17 +50,19 @@ impl Driver {
     /// Has `waker` called, once, when there is something new: work, bytes to write, a wish to read, an earlier deadline,
     /// or the end. False, and nothing registered, when there is something already.
     pub fn park(&self, waker: &Waker) -> bool {
-        let mut inner = self.shared.lock();
-        if inner.has_news_for_driver() {
-            return false;
-        }
-        register(&mut inner.driver_waker, waker);
-        true
+        self.shared.locked(|inner| {
+            let sleeps = !inner.has_news_for_driver();
+            if sleeps {
+                register(&mut inner.driver_waker, waker, &mut inner.after);
+            }
+            sleeps
+        })
     }
 
     /// Takes the waker back: the driver is awake.
     pub fn unpark(&self) {
-        self.shared.lock().driver_waker = None;
+        let waker = self.shared.lock().driver_waker.take();
+        drop(waker);
     }
 
     /// The next piece of work.

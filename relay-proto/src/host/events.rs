@@ -52,6 +52,9 @@ pub enum Event {
 ///
 /// What is not read is what holds the link back: see [`Limits::queue`](crate::gateway::Limits::queue). Results of
 /// requests are not events, and arrive whether or not events are read (REQ-7).
+///
+/// A program that only sends drops this: what happens is then discarded as it comes, deliveries as if each were dropped
+/// (ACK-6).
 #[derive(Debug)]
 pub struct Events {
     shared: Arc<Shared>,
@@ -99,6 +102,6 @@ impl futures_core::Stream for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.shared.remove_user();
+        self.shared.remove_reader();
     }
 }

@@ -1,14 +1,14 @@
 //! The handle.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::delivery::Delivery;
 use super::error::{RequestError, sort};
-use super::shared::Shared;
+use super::shared::{Shared, Wish};
 use crate::action::Action;
 use crate::frame::{ActionResult, ChatInfo, Descriptor, MessageEvent, RawJson, Verdict};
 use crate::gateway::{IdleId, IdleOutcome, NotSent, Outcome, RequestId, RequestOptions, Settings, State, Stats};
@@ -154,7 +154,7 @@ impl Gateway {
     }
 
     /// Makes a new link without waiting: dials, or closes the link there is and then dials. A peer that does not answer the
-    /// close frame delays that by up to [`Timing::close`](crate::gateway::Timing::close) (LINK-1).
+    /// close frame delays that by 250 ms (LINK-1).
     pub fn reconnect(&self) {
         self.shared.with(|inner, now| inner.dialer.machine_mut().reconnect(now));
     }
@@ -168,8 +168,7 @@ impl Gateway {
 
     /// Waits for the end, without bringing it about: the terminal state.
     pub fn ended(&self) -> impl Future<Output = State> + Send + use<> {
-        let shared = self.shared.clone();
-        poll_fn(move |context| shared.poll_end(context.waker()))
+        Watch { shared: self.shared.clone(), wish: Wish::End, watcher: None }
     }
 
     // ── views ────────────────────────────────────────────────────────────
@@ -181,7 +180,7 @@ impl Gateway {
 
     /// Waits for a state other than `since`, and returns it. States that come and go in between may be missed.
     pub async fn state_changed(&self, since: State) -> State {
-        poll_fn(|context| self.shared.poll_state(since, context.waker())).await
+        Watch { shared: self.shared.clone(), wish: Wish::OtherThan(since), watcher: None }.await
     }
 
     /// The default descriptor; `None` until a link is ready (HELLO-2).
@@ -197,6 +196,12 @@ impl Gateway {
     /// What has been counted.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// How many wait for something.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.waiting()
     }
 
     fn settings<T>(&self, view: impl FnOnce(&Settings) -> T) -> T {
@@ -267,5 +272,29 @@ impl Future for Idling {
 impl Drop for Idling {
     fn drop(&mut self) {
         self.shared.forget_idle(self.id);
+    }
+}
+
+/// A wait for a state.
+struct Watch {
+    shared: Arc<Shared>,
+    wish: Wish,
+    watcher: Option<u64>,
+}
+
+impl Future for Watch {
+    type Output = State;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<State> {
+        let Self { shared, wish, watcher } = &mut *self;
+        shared.poll_state(*wish, watcher, context.waker())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(watcher) = self.watcher {
+            self.shared.forget_watcher(watcher);
+        }
     }
 }

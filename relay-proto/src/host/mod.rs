@@ -29,7 +29,15 @@ use crate::gateway::Settings;
 use crate::wire::ClientTls;
 
 /// A gateway: the handle, its events, and the driver that has to run for either to get anywhere.
+///
+/// `tls` is for `wss`; `None` takes the platform's trust store, which the first such call reads.
 pub fn gateway(settings: Settings, tls: Option<ClientTls>) -> (Gateway, Events, Driver) {
+    // Read here, and not at the first dial, which happens under the lock. Should it fail, the dial will, and say why.
+    #[cfg(feature = "tls")]
+    let tls = match tls {
+        None if settings.target().is_tls() => crate::wire::default_tls_config().ok(),
+        tls => tls,
+    };
     let shared = Arc::new(shared::Shared::new(settings, tls));
     (Gateway::new(shared.clone()), Events::new(shared.clone()), Driver::new(shared))
 }

@@ -1,13 +1,16 @@
 //! What handle, events and driver share: the machine and its wire behind one lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::driver::Work;
 use crate::frame::RawJson;
-use crate::gateway::{Event, IdleId, IdleOutcome, NotSent, Outcome, RequestId, RequestOptions, Settings, State, Stats};
+use crate::gateway::{
+    Event, IdleId, IdleOutcome, NotSent, Notice, Outcome, RequestId, RequestOptions, Settings, State, Stats,
+};
 use crate::time::Now;
 use crate::wire::{Action, ClientTls, Dialer};
 
@@ -30,8 +33,10 @@ pub(super) struct Inner {
     idles: HashMap<IdleId, Slot<IdleOutcome>>,
     events_waker: Option<Waker>,
     pub(super) driver_waker: Option<Waker>,
+    pub(super) after: After,
     state: State,
-    state_wakers: Vec<Waker>,
+    watchers: BTreeMap<u64, Watcher>,
+    next_watcher: u64,
     /// The deadline that the driver sleeps towards, and whether it waits for the socket to be readable.
     pub(super) armed: Option<Duration>,
     pub(super) reading: bool,
@@ -39,18 +44,60 @@ pub(super) struct Inner {
     pub(super) writing: bool,
     /// Handles and `Events` that are left. When none is, the gateway shuts down.
     users: usize,
+    /// `Events` is gone: nobody will ever read what happens.
+    unread: bool,
     /// The driver is gone, in order or not: nothing will move any more.
     abandoned: bool,
 }
 
-/// Wakers to call once the lock is released.
-#[derive(Default)]
-pub(super) struct Wakes(Vec<Waker>);
+/// Somebody who waits for a state.
+struct Watcher {
+    waker: Waker,
+    wish: Wish,
+}
 
-impl Drop for Wakes {
+/// Which state somebody waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Wish {
+    /// Any but this.
+    OtherThan(State),
+    /// The terminal one.
+    End,
+}
+
+impl Wish {
+    fn is_met(self, state: State) -> bool {
+        match self {
+            Self::OtherThan(since) => state != since,
+            Self::End => state.is_terminal(),
+        }
+    }
+}
+
+/// What is done once the lock is released, because it runs code of the user's: wakers that are called or dropped, which
+/// may run or drop a task and with it a handle of this gateway, and log lines.
+#[derive(Default)]
+pub(super) struct After {
+    wakes: Vec<Waker>,
+    drops: Vec<Waker>,
+    notices: Vec<Notice>,
+    state: Option<State>,
+}
+
+impl Drop for After {
     fn drop(&mut self) {
-        for waker in self.0.drain(..) {
-            waker.wake();
+        // One that panics must take neither the link nor the others' wakes with it. The panic hook has told of it.
+        for waker in self.wakes.drain(..) {
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+        for waker in self.drops.drain(..) {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
+        }
+        for notice in self.notices.drain(..) {
+            let _ = catch_unwind(AssertUnwindSafe(|| log_notice(&notice)));
+        }
+        if let Some(state) = self.state {
+            let _ = catch_unwind(|| log_state(state));
         }
     }
 }
@@ -74,12 +121,15 @@ impl Shared {
                 idles: HashMap::new(),
                 events_waker: None,
                 driver_waker: None,
+                after: After::default(),
                 state,
-                state_wakers: Vec::new(),
+                watchers: BTreeMap::new(),
+                next_watcher: 0,
                 armed: None,
                 reading: false,
                 writing: false,
                 users: 0,
+                unread: false,
                 abandoned: false,
             }),
         };
@@ -97,22 +147,29 @@ impl Shared {
         self.origin.checked_add(at)
     }
 
-    /// Changes the state, then passes on what follows from it. Wakes outside the lock.
+    /// Changes the state, then passes on what follows from it.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Inner, Now) -> T) -> T {
         let now = self.now();
-        // Declared before the guard, so that it is dropped after it.
-        let mut wakes = Wakes::default();
+        self.locked(|inner| {
+            let result = change(inner, now);
+            inner.settle(now);
+            result
+        })
+    }
+
+    /// For what changes nothing but who waits.
+    pub(super) fn locked<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
-        let result = change(&mut inner, now);
-        inner.settle(now, &mut wakes);
+        let result = change(&mut inner);
+        let after = std::mem::take(&mut inner.after);
         drop(inner);
-        drop(wakes);
+        drop(after);
         result
     }
 
-    /// For what changes nothing that somebody else waits for.
+    /// For what changes nothing.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic of a user's waker or subscriber must not take the link with it.
+        // A panic under the lock, which would be a mistake of ours, must not take every handle with it.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,6 +177,12 @@ impl Shared {
 
     pub(super) fn add_user(&self) {
         self.lock().users += 1;
+    }
+
+    /// The reader of events is gone.
+    pub(super) fn remove_reader(&self) {
+        self.with(|inner, _| inner.unread = true);
+        self.remove_user();
     }
 
     pub(super) fn remove_user(&self) {
@@ -150,12 +213,13 @@ impl Shared {
     }
 
     pub(super) fn poll_request(&self, id: RequestId, waker: &Waker) -> Poll<Outcome> {
-        poll_slot(&mut self.lock().requests, id, waker)
+        self.locked(|inner| poll_slot(&mut inner.requests, id, waker, &mut inner.after))
     }
 
     pub(super) fn cancel(&self, id: RequestId) {
         self.with(|inner, now| {
-            if inner.requests.remove(&id).is_some() {
+            if let Some(slot) = inner.requests.remove(&id) {
+                inner.after.drops.extend(slot.into_waker());
                 inner.dialer.machine_mut().cancel(id, now);
             }
         });
@@ -173,24 +237,28 @@ impl Shared {
     }
 
     pub(super) fn poll_idle(&self, id: IdleId, waker: &Waker) -> Poll<IdleOutcome> {
-        poll_slot(&mut self.lock().idles, id, waker)
+        self.locked(|inner| poll_slot(&mut inner.idles, id, waker, &mut inner.after))
     }
 
     pub(super) fn forget_idle(&self, id: IdleId) {
-        self.lock().idles.remove(&id);
+        self.locked(|inner| {
+            let slot = inner.idles.remove(&id);
+            inner.after.drops.extend(slot.and_then(Slot::into_waker));
+        });
     }
 
     // ── events and state ─────────────────────────────────────────────────
 
     /// The next event; `None` when there will never be one again.
     pub(super) fn poll_event(&self, waker: &Waker) -> Poll<Option<Event>> {
-        self.with(|inner, _| match inner.dialer.machine_mut().next_event() {
-            Some(event) => Poll::Ready(Some(event)),
-            None if inner.dialer.machine().state().is_terminal() => Poll::Ready(None),
-            None => {
-                register(&mut inner.events_waker, waker);
-                Poll::Pending
+        self.with(|inner, _| {
+            let event = inner.dialer.machine_mut().next_event();
+            if event.is_some() || inner.dialer.machine().state().is_terminal() {
+                inner.after.drops.extend(inner.events_waker.take());
+                return Poll::Ready(event);
             }
+            register(&mut inner.events_waker, waker, &mut inner.after);
+            Poll::Pending
         })
     }
 
@@ -202,26 +270,36 @@ impl Shared {
         self.lock().dialer.machine().stats().clone()
     }
 
-    /// A state other than `since`.
-    pub(super) fn poll_state(&self, since: State, waker: &Waker) -> Poll<State> {
-        self.poll_state_that(|state| state != since, waker)
+    /// A state that meets the wish. `watcher` names who waits, from the first time on that there is something to wait for:
+    /// [`forget_watcher`](Self::forget_watcher) it.
+    pub(super) fn poll_state(&self, wish: Wish, watcher: &mut Option<u64>, waker: &Waker) -> Poll<State> {
+        self.locked(|inner| {
+            let state = inner.dialer.machine().state();
+            if wish.is_met(state) {
+                return Poll::Ready(state);
+            }
+            let key = *watcher.get_or_insert_with(|| {
+                inner.next_watcher += 1;
+                inner.next_watcher
+            });
+            let known = inner.watchers.insert(key, Watcher { waker: waker.clone(), wish });
+            inner.after.drops.extend(known.map(|known| known.waker));
+            Poll::Pending
+        })
     }
 
-    /// The terminal state.
-    pub(super) fn poll_end(&self, waker: &Waker) -> Poll<State> {
-        self.poll_state_that(State::is_terminal, waker)
+    pub(super) fn forget_watcher(&self, watcher: u64) {
+        self.locked(|inner| {
+            let known = inner.watchers.remove(&watcher);
+            inner.after.drops.extend(known.map(|known| known.waker));
+        });
     }
 
-    fn poll_state_that(&self, is: impl FnOnce(State) -> bool, waker: &Waker) -> Poll<State> {
-        let mut inner = self.lock();
-        let state = inner.dialer.machine().state();
-        if is(state) {
-            return Poll::Ready(state);
-        }
-        if !inner.state_wakers.iter().any(|known| known.will_wake(waker)) {
-            inner.state_wakers.push(waker.clone());
-        }
-        Poll::Pending
+    /// How many wait for something.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let inner = self.lock();
+        inner.requests.len() + inner.idles.len() + inner.watchers.len()
     }
 }
 
@@ -233,28 +311,53 @@ impl std::fmt::Debug for Shared {
 
 impl Inner {
     /// Passes the dialer's actions on, and finds out whom to wake.
-    fn settle(&mut self, now: Now, wakes: &mut Wakes) {
+    fn settle(&mut self, now: Now) {
+        if self.unread {
+            self.discard_events(now);
+        }
         while let Some(action) = self.dialer.poll_action(now) {
             match action {
                 Action::Connect { link, host, port } => self.work.push_back(Work::Connect { link, host, port }),
                 Action::Disconnect { link, last_words } => self.work.push_back(Work::Disconnect { link, last_words }),
-                Action::RequestEnded { request, outcome } => fill(&mut self.requests, request, outcome, wakes),
-                Action::IdleEnded { idle, outcome } => fill(&mut self.idles, idle, outcome, wakes),
-                Action::Notice(notice) => log_notice(&notice),
+                Action::RequestEnded { request, outcome } => {
+                    fill(&mut self.requests, request, outcome, &mut self.after)
+                }
+                Action::IdleEnded { idle, outcome } => fill(&mut self.idles, idle, outcome, &mut self.after),
+                Action::Notice(notice) => self.after.notices.push(notice),
             }
         }
         let machine = self.dialer.machine();
         let state = machine.state();
         if !machine.is_drained() || state.is_terminal() {
-            wakes.0.extend(self.events_waker.take());
+            self.after.wakes.extend(self.events_waker.take());
         }
         if self.state != state {
-            log_state(state);
             self.state = state;
-            wakes.0.append(&mut self.state_wakers);
+            self.after.state = Some(state);
+            let wakes = &mut self.after.wakes;
+            self.watchers.retain(|_, watcher| {
+                let waits = !watcher.wish.is_met(state);
+                if !waits {
+                    wakes.push(watcher.waker.clone());
+                }
+                waits
+            });
         }
         if self.driver_waker.is_some() && self.has_news_for_driver() {
-            wakes.0.extend(self.driver_waker.take());
+            self.after.wakes.extend(self.driver_waker.take());
+        }
+    }
+
+    /// Nobody reads: what nobody takes may come again (ACK-6), and holds no link back.
+    fn discard_events(&mut self, now: Now) {
+        let machine = self.dialer.machine_mut();
+        while let Some(event) = machine.next_event() {
+            match event {
+                Event::Message(delivered) => machine.drop_delivery(delivered.id, now),
+                Event::Passthrough(delivered) => machine.drop_delivery(delivered.id, now),
+                Event::Undecodable(delivered) => machine.drop_delivery(delivered.id, now),
+                _ => {}
+            }
         }
     }
 
@@ -274,32 +377,45 @@ impl Inner {
     }
 }
 
-fn fill<K: Eq + std::hash::Hash, T>(slots: &mut HashMap<K, Slot<T>>, key: K, value: T, wakes: &mut Wakes) {
-    // Without a slot nobody waits any more.
-    if let Some(slot) = slots.get_mut(&key)
-        && let Slot::Waiting(waker) = std::mem::replace(slot, Slot::Done(value))
-    {
-        wakes.0.extend(waker);
+impl<T> Slot<T> {
+    fn into_waker(self) -> Option<Waker> {
+        match self {
+            Self::Waiting(waker) => waker,
+            Self::Done(_) => None,
+        }
     }
 }
 
-fn poll_slot<K: Eq + std::hash::Hash + Copy, T>(slots: &mut HashMap<K, Slot<T>>, key: K, waker: &Waker) -> Poll<T> {
-    match slots.remove(&key) {
-        Some(Slot::Done(value)) => Poll::Ready(value),
-        Some(Slot::Waiting(mut known)) => {
-            register(&mut known, waker);
-            slots.insert(key, Slot::Waiting(known));
+fn fill<K: Eq + std::hash::Hash, T>(slots: &mut HashMap<K, Slot<T>>, key: K, value: T, after: &mut After) {
+    // Without a slot nobody waits any more.
+    if let Some(slot) = slots.get_mut(&key) {
+        after.wakes.extend(std::mem::replace(slot, Slot::Done(value)).into_waker());
+    }
+}
+
+fn poll_slot<K: Eq + std::hash::Hash, T>(
+    slots: &mut HashMap<K, Slot<T>>,
+    key: K,
+    waker: &Waker,
+    after: &mut After,
+) -> Poll<T> {
+    match slots.get_mut(&key) {
+        Some(Slot::Waiting(known)) => {
+            register(known, waker, after);
             Poll::Pending
         }
+        Some(Slot::Done(_)) => match slots.remove(&key) {
+            Some(Slot::Done(value)) => Poll::Ready(value),
+            _ => Poll::Pending,
+        },
         // Polled again after it was ready: never ready again, as the futures of the standard library do it.
         None => Poll::Pending,
     }
 }
 
-pub(super) fn register(known: &mut Option<Waker>, waker: &Waker) {
-    match known {
-        Some(known) => known.clone_from(waker),
-        None => *known = Some(waker.clone()),
+pub(super) fn register(known: &mut Option<Waker>, waker: &Waker, after: &mut After) {
+    if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        after.drops.extend(known.replace(waker.clone()));
     }
 }
 
@@ -316,7 +432,7 @@ fn unix() -> Duration {
 }
 
 #[cfg(feature = "tracing")]
-fn log_notice(notice: &crate::gateway::Notice) {
+fn log_notice(notice: &Notice) {
     tracing::debug!(target: "relay", "{notice}");
 }
 #[cfg(feature = "tracing")]
@@ -329,7 +445,7 @@ fn log_warning(warning: &crate::gateway::ConfigWarning) {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn log_notice(_: &crate::gateway::Notice) {}
+fn log_notice(_: &Notice) {}
 #[cfg(not(feature = "tracing"))]
 fn log_state(_: State) {}
 #[cfg(not(feature = "tracing"))]

@@ -323,6 +323,10 @@ impl Dialer {
                 }
                 Output::Drop(link) => {
                     if self.link.as_ref().is_some_and(|wire| wire.id == link) {
+                        // For a peer that listens after all; nothing happens when it was said before.
+                        if let Some(client) = self.client() {
+                            client.close(1000, "");
+                        }
                         self.disconnect();
                     }
                 }

@@ -4,7 +4,7 @@ use std::{
     format,
     io::{BufRead, Write},
     string::ToString,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     vec,
 };
 
@@ -17,13 +17,17 @@ use crate::end::LinkEnd;
 /// Plaintext that is encrypted before the result moves on: one TLS record.
 const RECORD: usize = 16 << 10;
 
-/// A TLS configuration that trusts what the platform trusts, and speaks HTTP/1.1. Make it once and use it for every dial:
-/// reading the platform's certificates takes time, and the configuration remembers sessions.
+/// A TLS configuration that trusts what the platform trusts, and speaks HTTP/1.1. The first call reads the platform's
+/// certificates, which takes time; later ones share what it made, and with it the sessions that it remembers.
 ///
 /// # Errors
 ///
 /// [`LinkEnd::Tls`] if the platform's trust store cannot be used.
 pub fn default_tls_config() -> Result<Arc<ClientConfig>, LinkEnd> {
+    static MADE: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = MADE.get() {
+        return Ok(config.clone());
+    }
     // The provider is named so that the process needs no default one.
     let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -31,7 +35,7 @@ pub fn default_tls_config() -> Result<Arc<ClientConfig>, LinkEnd> {
         .map_err(|error| failed(&error))?
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(MADE.get_or_init(|| Arc::new(config)).clone())
 }
 
 fn failed(error: &rustls::Error) -> LinkEnd {

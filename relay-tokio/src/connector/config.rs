@@ -57,8 +57,7 @@ impl Config {
     }
 
     /// Decides for each hello: a descriptor, or `None` to turn the gateway away. Takes the place of
-    /// [`descriptor`](Self::descriptor). It is called under the connector's lock: it must not wait, nor call the
-    /// connector.
+    /// [`descriptor`](Self::descriptor). It is called on the link's task, and must not wait.
     #[must_use]
     pub fn describe(mut self, describe: impl Fn(&Identity) -> Option<Descriptor> + Send + Sync + 'static) -> Self {
         self.describe = Some(Arc::new(describe));

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use relay_proto::connector::{
-    Backlog, EntryId, Event, GatewayId, LinkId, Output, Peer, Refusal, Refused, Transmit, authenticate,
+    Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, Transmit,
+    authenticate,
 };
 use relay_proto::time::Now;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
@@ -27,7 +28,7 @@ pub(super) struct Hub {
     /// There may be an event to read, or the end.
     readable: Notify,
     /// The connector shuts down.
-    pub(super) closing: Notify,
+    closing: Notify,
     /// The connector has shut down.
     gone: Notify,
 }
@@ -207,7 +208,7 @@ impl Hub {
             None => peers.entry(id.clone()).or_insert_with(|| Member::new(self.peer(*closing, now))),
         };
         let result = change(member, now);
-        self.settle(id, member, now);
+        let hellos = self.settle(id, member);
         member.wake(wake);
         let news = !member.readable && member.has_event();
         if news {
@@ -217,6 +218,9 @@ impl Hub {
         drop(state);
         if news {
             self.readable.notify_one();
+        }
+        for (hello, identity) in hellos {
+            self.answer_hello(id, hello, &identity);
         }
         result
     }
@@ -234,19 +238,13 @@ impl Hub {
         peer
     }
 
-    fn settle(&self, id: &GatewayId, member: &mut Member, now: Now) {
+    /// Does what a peer asks for. The hellos that wait for the host's policy.
+    #[must_use]
+    fn settle(&self, id: &GatewayId, member: &mut Member) -> Vec<(HelloId, Identity)> {
+        let mut hellos = Vec::new();
         while let Some(output) = member.peer.poll_output() {
             match output {
-                Output::Hello { hello, identity } => {
-                    let described = match self.config.describe_identity(&identity) {
-                        Some(descriptor) => member.peer.describe(hello, &descriptor, now),
-                        None => member.peer.refuse(hello, now),
-                    };
-                    if described.is_err() {
-                        // The descriptor cannot be sent: there is no use in such a link.
-                        let _ = member.peer.refuse(hello, now);
-                    }
-                }
+                Output::Hello { hello, identity } => hellos.push((hello, identity)),
                 Output::Drop(link) => {
                     if let Some(notify) = member.links.remove(&link) {
                         notify.notify_one();
@@ -274,12 +272,25 @@ impl Hub {
                 _ => {}
             }
         }
+        hellos
     }
 
     fn store(&self, change: Change) {
         if let Some(keeper) = &self.keeper {
             keeper.change(change);
         }
+    }
+
+    /// The host's policy decides (CONN-2). It is asked outside the lock, since it is the user's code.
+    fn answer_hello(&self, id: &GatewayId, hello: HelloId, identity: &Identity) {
+        let descriptor = self.config.describe_identity(identity);
+        self.with(id, |peer, now| {
+            let described = descriptor.is_some_and(|descriptor| peer.describe(hello, &descriptor, now).is_ok());
+            if !described {
+                // A descriptor that cannot be sent makes the link useless as well. A link that is gone has no use for one.
+                let _ = peer.refuse(hello, now);
+            }
+        });
     }
 
     // ── deliveries and the store ─────────────────────────────────────────
@@ -371,11 +382,11 @@ impl Hub {
     }
 
     /// What to wait for on a link: whether to read it, and the peer's deadline.
-    pub(super) fn interest(&self, id: &GatewayId, link: LinkId) -> (bool, Option<Instant>) {
+    pub(super) fn interest(&self, id: &GatewayId, link: LinkId) -> (bool, Option<tokio::time::Instant>) {
         let state = self.lock();
         let Some(member) = state.peers.get(id) else { return (false, None) };
         let deadline = member.peer.poll_timeout().and_then(|deadline| self.origin.checked_add(deadline.at));
-        (member.peer.wants_read(link), deadline)
+        (member.peer.wants_read(link), deadline.map(Into::into))
     }
 
     pub(super) fn is_dropped(&self, id: &GatewayId, link: LinkId) -> bool {
@@ -398,7 +409,8 @@ impl Hub {
                     let Some(member) = state.peers.get_mut(&id) else { continue };
                     let held_back = member.links.keys().any(|link| !member.peer.wants_read(*link));
                     let event = member.next_event();
-                    self.settle(&id, member, self.now());
+                    // Reading makes no hello.
+                    let _ = self.settle(&id, member);
                     member.wake(if held_back { Wake::All } else { Wake::None });
                     member.readable = member.has_event();
                     if member.readable {
@@ -427,7 +439,8 @@ impl Hub {
         let State { peers, readable, .. } = &mut *state;
         for (id, member) in peers {
             member.peer.shutdown(now);
-            self.settle(id, member, now);
+            // Nobody is let in any more.
+            let _ = self.settle(id, member);
             member.wake(Wake::All);
             if !member.readable && member.has_event() {
                 member.readable = true;
@@ -438,7 +451,7 @@ impl Hub {
             keeper.refuse_more();
         }
         self.wind_up(state);
-        self.closing.notify_one();
+        self.closing.notify_waiters();
     }
 
     /// Links are over, perhaps all of them: then nothing more comes for the store, which commits what it has and closes.
@@ -453,6 +466,16 @@ impl Hub {
         self.readable.notify_one();
     }
 
+    /// Waits until the connector shuts down.
+    pub(super) async fn closing(&self) {
+        let closing = self.closing.notified();
+        tokio::pin!(closing);
+        closing.as_mut().enable();
+        if !self.lock().closing {
+            closing.await;
+        }
+    }
+
     pub(super) async fn shutdown(&self) {
         self.begin_shutdown();
         loop {
@@ -464,10 +487,6 @@ impl Hub {
             }
             gone.await;
         }
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        self.lock().closing
     }
 
     pub(super) fn connection_begins(&self) {

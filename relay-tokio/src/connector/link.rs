@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_proto::connector::{GatewayId, LinkId, Refusal, Transmit};
+use relay_proto::end::LinkEnd;
 use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink, UpgradeRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::hub::Hub;
 
@@ -41,42 +42,50 @@ thread_local! {
 
 /// Accepts connections until the connector shuts down.
 pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
-    let _deaf = Deaf(hub.clone());
-    while !hub.is_closing() {
+    // Dropped in reverse: whoever waits for the end finds the port free.
+    let hub = Listening(hub);
+    let listener = listener;
+    loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    hub.connection_begins();
-                    tokio::spawn(connection(stream, address.ip(), Counted(hub.clone())));
+                    tokio::spawn(connection(stream, address.ip(), Counted::new(hub.0.clone())));
                 }
                 // One client's failure is no reason to stop, and a lasting one none to spin.
-                Err(_) => sleep_until(hub.after(PAUSE)).await,
+                Err(_) => sleep_until(hub.0.after(PAUSE)).await,
             },
-            () = hub.closing.notified() => {}
+            () = hub.0.closing() => return,
         }
     }
-    drop(listener);
 }
 
-/// Says that nobody listens any more, however the task ends: a runtime may be dropped at any time.
-struct Deaf(Arc<Hub>);
-
-impl Drop for Deaf {
-    fn drop(&mut self) {
-        self.0.stops_listening();
-    }
-}
-
-async fn connection(stream: TcpStream, address: IpAddr, counted: Counted) {
+async fn connection(stream: TcpStream, address: IpAddr, hub: Counted) {
     // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
-    if let Ok(mut connection) = Connection::new(stream, address, &counted.0) {
+    if let Ok(mut connection) = Connection::new(stream, address, &hub.0) {
         connection.run().await;
         connection.part().await;
     }
 }
 
-/// Counts a connection out, however its task ends.
+/// Tells that nobody listens any more, however the task ends: its runtime may go away under it.
+struct Listening(Arc<Hub>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.begin_shutdown();
+        self.0.stops_listening();
+    }
+}
+
+/// Counts a connection in, and out however its task ends.
 struct Counted(Arc<Hub>);
+
+impl Counted {
+    fn new(hub: Arc<Hub>) -> Self {
+        hub.connection_begins();
+        Self(hub)
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -91,8 +100,8 @@ struct Connection<'a> {
     wire: ServerLink,
     /// Whose link it is, once it is let in.
     member: Option<Member>,
-    /// The wire has ended. What it still has to say is written, and then it is over.
-    ended: bool,
+    /// The wire has ended. What it still has to say is written until this time, and then it is over.
+    ended: Option<Instant>,
     /// The socket takes no more bytes.
     deaf: bool,
 }
@@ -113,25 +122,27 @@ impl<'a> Connection<'a> {
         options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
         let wire =
             ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        Ok(Self { stream, address, hub, wire, member: None, ended: false, deaf: false })
+        Ok(Self { stream, address, hub, wire, member: None, ended: None, deaf: false })
     }
 
     /// Moves bytes until the link is over.
     async fn run(&mut self) {
-        let upgrade = self.hub.after(UPGRADE).into_std();
+        let upgrade = self.hub.after(UPGRADE);
         loop {
             self.settle();
             let dropped = self.member.as_ref().is_some_and(|own| self.hub.is_dropped(&own.id, own.link));
-            if dropped || self.ended && (self.deaf || self.wire.transmit().is_empty()) {
+            if dropped || self.ended.is_some() && (self.deaf || self.wire.transmit().is_empty()) {
                 return;
             }
-            let (wants_read, deadline) = match &self.member {
-                Some(own) => self.hub.interest(&own.id, own.link),
-                None => (true, Some(upgrade)),
+            let (wants_read, deadline) = match (&self.member, self.ended) {
+                (Some(own), _) => self.hub.interest(&own.id, own.link),
+                (None, Some(until)) => (false, Some(until)),
+                (None, None) => (true, Some(upgrade)),
             };
+            let stranger = self.member.is_none() && self.ended.is_none();
             let news = self.member.as_ref().map(|own| own.news.clone());
             tokio::select! {
-                ready = self.stream.readable(), if wants_read && !self.ended => match ready {
+                ready = self.stream.readable(), if wants_read => match ready {
                     Ok(()) => BUFFER.with_borrow_mut(|buffer| self.read(buffer)),
                     Err(error) => self.wire.receive_failed(&error.to_string()),
                 },
@@ -140,8 +151,11 @@ impl<'a> Connection<'a> {
                     Err(_) => self.write_failed(),
                 },
                 () = notified(news.as_deref()) => {}
+                () = self.hub.closing(), if stranger => self.wire.receive_failed("the connector shuts down"),
                 () = wait_until(deadline) => match &self.member {
                     Some(own) => self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_timeout(now)),
+                    // It takes its time to read what was said to it.
+                    None if self.ended.is_some() => return self.deaf = true,
                     None => self.wire.receive_failed("no upgrade in time"),
                 },
             }
@@ -192,11 +206,8 @@ impl<'a> Connection<'a> {
                     }
                 }
                 ServerEvent::Ended(end) => {
-                    self.ended = true;
-                    if let Some(own) = self.member.take() {
-                        self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_ended(own.link, end, now));
-                        self.hub.forget(&own.id, own.link);
-                    }
+                    self.ended = Some(self.hub.after(LINGER));
+                    self.leave(end);
                 }
                 _ => {}
             }
@@ -210,6 +221,14 @@ impl<'a> Connection<'a> {
                 Some(Transmit::Close { code, reason }) => self.wire.close(code, reason),
                 _ => break,
             }
+        }
+    }
+
+    /// The link is over, if it was one.
+    fn leave(&mut self, end: LinkEnd) {
+        if let Some(own) = self.member.take() {
+            self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_ended(own.link, end, now));
+            self.hub.forget(&own.id, own.link);
         }
     }
 
@@ -235,12 +254,8 @@ impl<'a> Connection<'a> {
 
     /// Says goodbye to the socket: a reset, which unread bytes can cause, may overtake the close frame.
     async fn part(&mut self) {
-        if let Some(own) = self.member.take() {
-            self.hub.forget(&own.id, own.link);
-            return;
-        }
         let until = self.hub.after(LINGER);
-        if self.deaf || self.stream.shutdown().await.is_err() {
+        if self.member.is_some() || self.deaf || self.stream.shutdown().await.is_err() {
             return;
         }
         let mut rest = [0; 1024];
@@ -258,6 +273,13 @@ impl<'a> Connection<'a> {
     }
 }
 
+impl Drop for Connection<'_> {
+    /// Also when the task ends midway: a link without a connection would never end.
+    fn drop(&mut self) {
+        self.leave(LinkEnd::Lost { detail: "the connection was dropped".into() });
+    }
+}
+
 async fn notified(news: Option<&Notify>) {
     match news {
         Some(news) => news.notified().await,
@@ -265,9 +287,9 @@ async fn notified(news: Option<&Notify>) {
     }
 }
 
-async fn wait_until(deadline: Option<std::time::Instant>) {
+async fn wait_until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => sleep_until(at.into()).await,
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

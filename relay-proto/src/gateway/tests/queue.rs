@@ -180,3 +180,31 @@ fn lists_of_tiny_things_weigh_what_they_cost() {
         assert!(world.machine.wants_read());
     }
 }
+
+// proves: ACK-2, FRAME-3
+#[test]
+fn acks_that_one_delivery_holds_up_are_bounded() {
+    let mut world = World::ready_with(config().limits(small()));
+    let first = world.deliver("first", "given back").unwrap();
+    world.call(|machine, now| {
+        machine.give_back(first, now);
+    });
+    let mut number = 0;
+    while world.state() == State::Ready {
+        let id = world.deliver(&format!("{number}"), "taken").unwrap();
+        world.ack(id);
+        number += 1;
+        assert!(number < 10_000, "acknowledgements that nobody bounds");
+    }
+    assert_eq!(world.close_frame(), Some((1013, "too many unacknowledged deliveries")));
+    world.end(closed(1013, ""));
+    assert_eq!(world.disconnected().0.cause, Cause::QueueFull);
+    // The next link replays them, and nothing is held up any more.
+    world.reconnect();
+    let again = world.deliver("first", "given back").expect("given back: shown again");
+    world.ack(again);
+    for i in 0..number {
+        assert_eq!(world.deliver(&format!("{i}"), "taken"), None);
+    }
+    assert_eq!(world.acked().len(), number + 1);
+}
