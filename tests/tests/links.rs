@@ -71,19 +71,6 @@ async fn a_close_frame_is_answered(host: Host) {
     assert_eq!((ended.cause, ended.code), (Cause::Normal, None));
 }
 
-// proves: DIAL-5
-async fn a_peer_that_never_describes_itself_is_told_goodbye_and_dialled_again(host: Host) {
-    let peer = Peer::bind().await;
-    let mut timing = quick();
-    timing.handshake = Duration::from_millis(50);
-    let mut app = App::start(host, config(&peer).timing(timing));
-    let mut link = peer.accept().await;
-    let (ended, _) = app.disconnected().await;
-    assert_eq!(ended.cause, Cause::TimedOut);
-    assert_eq!(link.ended().await, Some((1000, String::new())));
-    peer.accept().await;
-}
-
 // proves: LINK-2
 async fn an_end_without_a_close_frame_is_a_loss(host: Host) {
     let peer = Peer::bind().await;
@@ -394,7 +381,6 @@ async fn many_pings_do_not_pile_up(host: Host) {
 relay_tests::suite! {
     every_close_code_has_its_class,
     a_close_frame_is_answered,
-    a_peer_that_never_describes_itself_is_told_goodbye_and_dialled_again,
     an_end_without_a_close_frame_is_a_loss,
     a_close_code_is_not_lost_behind_a_write_error,
     a_close_code_is_not_lost_behind_a_full_socket,

@@ -210,7 +210,7 @@ async fn a_descriptor_that_never_comes(host: Host) {
     link.expect("hello").await;
     // None of these is a descriptor.
     link.send_text("{\"type\":\"descriptor\",\"descriptor\":null}\n{\"type\":\"ping\"}\n").await;
-    assert_eq!(link.next().await, Incoming::Close(Some((1000, "no descriptor".into()))));
+    assert_eq!(link.next().await, Incoming::Close(Some((1000, String::new()))));
     let (ended, _) = app.disconnected().await;
     assert_eq!(ended.cause, Cause::TimedOut, "{ended}");
 }
