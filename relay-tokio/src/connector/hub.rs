@@ -338,6 +338,7 @@ impl Hub {
                             }
                         }
                         (Change::Discard { entry, .. }, None) => {
+                            member.peer.handle_discarded(*entry, now);
                             if member.discarding.remove(entry) == Some(true) {
                                 member.acked.push_back(*entry);
                             }
