@@ -4,14 +4,19 @@
 //! standard output, one JSON object a line; logs and errors are on standard error.
 
 mod args;
+mod connector;
 mod decode;
 mod demo;
 mod environment;
 mod gateway;
+mod input;
 mod json;
 mod lines;
+mod members;
+mod outbox;
 mod output;
 mod render;
+mod signals;
 mod token;
 mod url;
 
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Demo(args)) => demo::run(args.once),
         Some(Command::Gateway(args)) => gateway::run(args),
+        Some(Command::Connector(args)) => connector::run(args),
         Some(Command::Decode(args)) => decode::run(args),
         Some(Command::Token(command)) => token::run(command),
         Some(Command::Url(args)) => url::run(args),

@@ -229,7 +229,7 @@ async fn shutting_down_closes_every_link_with_1001_and_ends_the_events() {
     while guard("the end of events", events.next()).await.is_some() {}
     assert!(TcpStream::connect(connector.address()).await.is_err(), "nobody listens any more");
     let refused = connector.gateway(ID).deliver(&text("too late")).await;
-    assert_eq!(refused, Err(connector::Refused::ShutDown));
+    assert_eq!(refused, Err(connector::Refused::ShutDown.into()));
 }
 
 #[tokio::test]

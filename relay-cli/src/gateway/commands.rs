@@ -1,14 +1,13 @@
 //! Commands, as lines of JSON.
 
-use std::collections::BTreeSet;
-use std::fmt;
-
 use relay_proto::action;
 use relay_tokio::RawJson;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
-use crate::json::{compact, quoted};
+use crate::json::quoted;
+use crate::members::{Members, excerpt};
+
+/// What commands look like.
+const LIKE: &str = "{\"op\":\"send\",…} or {\"do\":\"close\"}";
 
 /// What a line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,130 +46,74 @@ pub(super) struct Parsed {
 
 /// Reads a line.
 pub(super) fn parse(line: &[u8]) -> Parsed {
-    match members(line) {
-        Ok(members) => Parsed { id: members.get("id").map(|id| compact(id.get())), command: members.command() },
+    match Members::read(line, LIKE) {
+        Ok(members) => Parsed { id: members.id(), command: command(&members) },
         Err(problem) => Parsed { id: None, command: Err(problem) },
     }
 }
 
-fn members(line: &[u8]) -> Result<Members<'_>, String> {
-    let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
-    serde_json::from_str(text).map_err(|error| match serde_json::from_str::<&RawValue>(text) {
-        Ok(_) if !text.starts_with('{') => {
-            "not a JSON object: a command looks like {\"op\":\"send\",…} or {\"do\":\"close\"}".into()
+fn command(members: &Members<'_>) -> Result<Command, String> {
+    match (members.get("op"), members.text("do")?) {
+        (Some(_), None) => request(members),
+        (None, Some(what)) => order(members, &what),
+        (Some(_), Some(_)) => Err("both `op`, which makes it an action, and `do`: use one".into()),
+        (None, None) => Err("neither `op`, as in {\"op\":\"send\",…}, nor `do`, as in {\"do\":\"close\"}".into()),
+    }
+}
+
+fn request(members: &Members<'_>) -> Result<Command, String> {
+    let platform = members.text("platform")?;
+    let fields = members.iter().filter(|(name, _)| !matches!(*name, "id" | "platform"));
+    let fields: Vec<String> = fields.map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
+    let action = action::from_json(&format!("{{{}}}", fields.join(","))).map_err(|error| error.to_string())?;
+    let asks_for_chat = members.text("op").is_ok_and(|op| op.as_deref() == Some("get_chat_info"));
+    let chat_info_of = asks_for_chat.then(|| chat(members));
+    Ok(Command::Request { action, platform, chat_info_of })
+}
+
+/// The chat of an action: a text, or a number that is read as one. Empty when there is none.
+fn chat(members: &Members<'_>) -> String {
+    let Some(raw) = members.get("chat_id") else { return String::new() };
+    match serde_json::from_str(raw.get()) {
+        Ok(text) => text,
+        Err(_) if serde_json::from_str::<serde_json::Number>(raw.get()).is_ok() => raw.get().into(),
+        Err(_) => String::new(),
+    }
+}
+
+fn order(members: &Members<'_>, what: &str) -> Result<Command, String> {
+    Ok(match what {
+        "ack" => Command::Ack(delivery(members)?),
+        "give_back" => Command::GiveBack(delivery(members)?),
+        "interrupt" => Command::Interrupt {
+            session_key: members
+                .text("session_key")?
+                .filter(|key| !key.is_empty())
+                .ok_or("`interrupt` needs a `session_key`: the one that came with the message")?,
+            reason: members.text("reason")?,
+        },
+        "go_idle" => Command::GoIdle,
+        "go_dormant" => Command::GoDormant,
+        "wake" => Command::Wake,
+        "reconnect" => Command::Reconnect,
+        "hold_redial" => Command::HoldRedial,
+        "release_redial" => Command::ReleaseRedial,
+        "close" => Command::Close,
+        _ => {
+            return Err(format!(
+                "no such command: {}; there are ack, give_back, interrupt, go_idle, go_dormant, wake, reconnect, \
+                 hold_redial, release_redial and close",
+                excerpt(what)
+            ));
         }
-        _ => format!("not JSON: {error}"),
     })
 }
 
-/// The members of an object, in order, each name once.
-#[derive(Debug)]
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
-    }
-
-    /// A text. Null counts as absent.
-    fn text(&self, name: &str) -> Result<Option<String>, String> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| format!("`{name}` is not a text")),
-        }
-    }
-
-    fn command(&self) -> Result<Command, String> {
-        match (self.get("op"), self.text("do")?) {
-            (Some(_), None) => self.request(),
-            (None, Some(what)) => self.order(&what),
-            (Some(_), Some(_)) => Err("both `op`, which makes it an action, and `do`: use one".into()),
-            (None, None) => Err("neither `op`, as in {\"op\":\"send\",…}, nor `do`, as in {\"do\":\"close\"}".into()),
-        }
-    }
-
-    fn request(&self) -> Result<Command, String> {
-        let platform = self.text("platform")?;
-        let fields = self.0.iter().filter(|(name, _)| name != "id" && name != "platform");
-        let fields: Vec<String> = fields.map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
-        let action = action::from_json(&format!("{{{}}}", fields.join(","))).map_err(|error| error.to_string())?;
-        let asks_for_chat = self.text("op").is_ok_and(|op| op.as_deref() == Some("get_chat_info"));
-        let chat_info_of = asks_for_chat.then(|| self.chat());
-        Ok(Command::Request { action, platform, chat_info_of })
-    }
-
-    /// The chat of an action: a text, or a number that is read as one. Empty when there is none.
-    fn chat(&self) -> String {
-        let Some(raw) = self.get("chat_id") else { return String::new() };
-        match serde_json::from_str(raw.get()) {
-            Ok(text) => text,
-            Err(_) if serde_json::from_str::<serde_json::Number>(raw.get()).is_ok() => raw.get().into(),
-            Err(_) => String::new(),
-        }
-    }
-
-    fn order(&self, what: &str) -> Result<Command, String> {
-        Ok(match what {
-            "ack" => Command::Ack(self.delivery()?),
-            "give_back" => Command::GiveBack(self.delivery()?),
-            "interrupt" => Command::Interrupt {
-                session_key: self
-                    .text("session_key")?
-                    .filter(|key| !key.is_empty())
-                    .ok_or("`interrupt` needs a `session_key`: the one that came with the message")?,
-                reason: self.text("reason")?,
-            },
-            "go_idle" => Command::GoIdle,
-            "go_dormant" => Command::GoDormant,
-            "wake" => Command::Wake,
-            "reconnect" => Command::Reconnect,
-            "hold_redial" => Command::HoldRedial,
-            "release_redial" => Command::ReleaseRedial,
-            "close" => Command::Close,
-            _ => {
-                let what: String = what.chars().take(64).collect();
-                return Err(format!(
-                    "no such command: {}; there are ack, give_back, interrupt, go_idle, go_dormant, wake, reconnect, \
-                     hold_redial, release_redial and close",
-                    quoted(&what)
-                ));
-            }
-        })
-    }
-
-    fn delivery(&self) -> Result<u64, String> {
-        self.get("delivery")
-            .and_then(|raw| raw.get().parse().ok())
-            .ok_or_else(|| "`delivery` should be the number that came with the delivery".into())
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut members, mut names) = (Vec::new(), BTreeSet::new());
-                while let Some(name) = map.next_key::<String>()? {
-                    let value: &RawValue = map.next_value()?;
-                    // Which of the two is meant? Readers do not agree, so that no answer would be right.
-                    if !names.insert(name.clone()) {
-                        let name: String = name.chars().take(64).collect();
-                        return Err(serde::de::Error::custom(format!("the name {} is there twice", quoted(&name))));
-                    }
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
+fn delivery(members: &Members<'_>) -> Result<u64, String> {
+    members
+        .get("delivery")
+        .and_then(|raw| raw.get().parse().ok())
+        .ok_or_else(|| "`delivery` should be the number that came with the delivery".into())
 }
 
 #[cfg(test)]

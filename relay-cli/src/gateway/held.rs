@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use relay_tokio::{Delivery, MessageEvent, PassthroughForward, Undecodable};
 
+use crate::outbox::OnWritten;
+
 /// A delivery, whatever it carries.
 #[derive(Debug)]
 pub(super) enum Held {
@@ -47,6 +49,13 @@ impl Held {
                 Self::Passthrough(delivery) => delivery.raw().len() + delivery.body.len(),
                 Self::Undecodable(delivery) => delivery.raw().len(),
             }
+    }
+}
+
+/// With `--ack auto` a delivery is acknowledged when its line is out. Dropped, it is given back.
+impl OnWritten for Held {
+    fn written(self) {
+        self.ack();
     }
 }
 

@@ -3,11 +3,8 @@
 mod commands;
 mod exec;
 mod held;
-mod input;
-mod outbox;
 mod report;
 mod session;
-mod signals;
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,8 +13,8 @@ use std::process::ExitCode;
 use relay_tokio::{Config, ConfigError};
 
 use crate::args::GatewayArgs;
-use crate::output;
-use outbox::Outbox;
+use crate::outbox::Outbox;
+use crate::{input, output, signals};
 use session::{Options, Session};
 
 /// The variable that [`Config::from_env`] reads the secret from.

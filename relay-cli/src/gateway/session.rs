@@ -15,11 +15,11 @@ use tokio::time::timeout;
 use super::commands::{Command, Parsed, parse};
 use super::exec::{Child, PATIENCE};
 use super::held::{Held, Table};
-use super::input::Input;
-use super::outbox::Outbox;
 use super::report;
 use crate::args::AckMode;
+use crate::input::Input;
 use crate::lines;
+use crate::outbox::Outbox;
 
 /// Commands are taken while fewer requests than this are under way, ...
 const REQUESTS: usize = 1024;
@@ -42,7 +42,7 @@ pub(super) struct Session {
     gateway: Gateway,
     events: Events,
     commands: mpsc::Receiver<Input>,
-    outbox: Outbox,
+    outbox: Outbox<Held>,
     child: Option<Child>,
     signal: Arc<Notify>,
     /// Requests under way: each ends as the line that answers it, and the bytes of the line that asked.
@@ -105,7 +105,7 @@ impl Session {
         gateway: Gateway,
         events: Events,
         commands: mpsc::Receiver<Input>,
-        outbox: Outbox,
+        outbox: Outbox<Held>,
         child: Option<Child>,
         signal: Arc<Notify>,
     ) -> Self {

@@ -88,9 +88,10 @@ pub enum Output {
         /// Its frame, to be given back byte for byte.
         frame: Arc<str>,
     },
-    /// Delete an entry from the store. No answer is expected; one that is lost in a crash costs a replay, which
-    /// gateways recognise (ACK-4). A host that tells others about acknowledgements tells them once this is durable.
-    /// Never for a buffer in memory.
+    /// Delete an entry from the store. Answer with [`handle_discarded`](super::Peer::handle_discarded) once that is
+    /// durable: until then the entry has its place in the window, so that a crash repeats no more than a window. What is
+    /// lost in one costs a replay, which gateways recognise (ACK-4). A host that tells others about acknowledgements
+    /// tells them then as well. Never for a buffer in memory.
     Discard(EntryId),
     /// Read entries from the store. Answer with [`handle_fetched`](super::Peer::handle_fetched); there is one of these
     /// at a time. Never for a buffer in memory.

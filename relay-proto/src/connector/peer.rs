@@ -1,7 +1,7 @@
 //! The peer itself: the life of its links, and what goes out on them.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use core::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct Peer {
     pub(super) current: Option<Box<Link>>,
     /// Links that this side has closed and that are not over, oldest first.
     pub(super) closing: VecDeque<Box<Link>>,
+    /// Acknowledged entries that the store has not durably deleted.
+    pub(super) discarding: BTreeSet<EntryId>,
     pub(super) next_link: u64,
     pub(super) next_hello: u64,
     pub(super) next_outbound: u64,
@@ -102,6 +104,7 @@ impl Peer {
             presumed: VecDeque::new(),
             current: None,
             closing: VecDeque::new(),
+            discarding: BTreeSet::new(),
             next_link: 0,
             next_hello: 0,
             next_outbound: 0,
@@ -133,7 +136,8 @@ impl Peer {
     /// The next entry of the buffer, if the window has room for one (CONN-3).
     fn next_delivery(&mut self, link: LinkId) -> Option<String> {
         let current = self.current.as_mut().filter(|current| current.id == link && current.delivers())?;
-        if self.buffer.in_flight(current.cursor).count() >= self.settings.limits.window {
+        // What a crash would repeat: what is not acknowledged, and what is, as long as the store may forget that.
+        if self.buffer.in_flight(current.cursor).count() + self.discarding.len() >= self.settings.limits.window {
             return None;
         }
         let entry = self.buffer.next_for(current.cursor)?;
@@ -200,6 +204,11 @@ impl Peer {
     /// Whether deliveries go out: there is a link, its hello was answered, and the gateway is not idle.
     pub fn is_delivering(&self) -> bool {
         self.current.as_ref().is_some_and(|link| link.delivers())
+    }
+
+    /// Whether [`next_event`](Self::next_event) has one.
+    pub fn has_event(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// How many entries are in flight on the current link. Never more than the window.

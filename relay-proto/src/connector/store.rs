@@ -31,6 +31,12 @@ impl Peer {
         self.refill();
     }
 
+    /// An entry of an [`Output::Discard`] is gone from the store, durably. It makes room in the window.
+    pub fn handle_discarded(&mut self, entry: EntryId, now: Now) {
+        self.tick(now);
+        self.discarding.remove(&entry);
+    }
+
     /// The answer to an [`Output::Fetch`]: entries in order, each with the frame that was stored. When the store cannot
     /// be read, leave the fetch unanswered until it can: nothing behind it may go out before it.
     pub fn handle_fetched(&mut self, entries: impl IntoIterator<Item = (EntryId, String)>, now: Now) {
@@ -50,6 +56,7 @@ impl Peer {
 
     pub(super) fn discard(&mut self, entry: EntryId) {
         if self.buffer.is_stored() {
+            self.discarding.insert(entry);
             self.outputs.push(Output::Discard(entry));
         }
     }

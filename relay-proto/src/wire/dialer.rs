@@ -164,7 +164,7 @@ impl Dialer {
     pub fn new(settings: Settings, tls: Option<ClientTls>, seed: u64, now: Now) -> Self {
         let limits = settings.limits();
         let max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
-        let options = LinkOptions { max_message: limits.message, max_frame };
+        let options = LinkOptions { max_message: limits.message, max_frame, ..LinkOptions::default() };
         let mut machine = Machine::new(settings, seed, now);
         machine.handle_timeout(now);
         Self { machine, tls, options, link: None, actions: VecDeque::new() }

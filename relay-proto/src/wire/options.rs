@@ -21,11 +21,14 @@ pub struct LinkOptions {
     /// much memory aside, so this is what a peer gets without sending anything. Default 1 MiB + 64 KiB: a relay frame
     /// of the greatest size and its surroundings.
     pub max_frame: usize,
+    /// For a link that accepts: whether a GET that asks for no upgrade, a health check say, is the host's to answer, see
+    /// [`ServerEvent::Get`](super::ServerEvent::Get). Default false: it is answered with 426.
+    pub plain_get: bool,
 }
 
 impl Default for LinkOptions {
     fn default() -> Self {
-        Self { max_message: 2 << 20, max_frame: (1 << 20) + (64 << 10) }
+        Self { max_message: 2 << 20, max_frame: (1 << 20) + (64 << 10), plain_get: false }
     }
 }
 

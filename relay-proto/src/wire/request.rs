@@ -108,8 +108,16 @@ impl BadRequest {
     }
 }
 
-/// Reads a complete head: the request, and the accept key that belongs in the answer.
-pub(super) fn parse_request(head: &[u8]) -> Result<(UpgradeRequest, String), BadRequest> {
+/// A GET, whatever it asks for.
+pub(super) struct Get {
+    uri: Uri,
+    fields: Fields,
+    /// Whether it is HTTP/1.1, which an upgrade needs.
+    current: bool,
+}
+
+/// Reads a complete head.
+pub(super) fn parse_get(head: &[u8]) -> Result<Get, BadRequest> {
     let bad = |detail: &str| BadRequest::new(400, detail);
     let (line, fields) = parse_head(head).map_err(|detail| BadRequest::new(400, detail))?;
     let line = str::from_utf8(line).map_err(|_| bad("the HTTP request line is malformed"))?;
@@ -128,23 +136,39 @@ pub(super) fn parse_request(head: &[u8]) -> Result<(UpgradeRequest, String), Bad
     if !uri.path().starts_with('/') {
         return Err(bad("the HTTP request names no path"));
     }
-    if version != "HTTP/1.1" || !fields.has_token("connection", "upgrade") || !fields.has_token("upgrade", "websocket")
-    {
-        return Err(BadRequest::new(426, "the request is not a WebSocket upgrade"));
+    Ok(Get { uri, fields, current: version == "HTTP/1.1" })
+}
+
+impl Get {
+    pub(super) fn path(&self) -> &str {
+        self.uri.path()
     }
-    if fields.only("sec-websocket-version") != Some("13") {
-        return Err(BadRequest::new(426, "the WebSocket version is not 13"));
+
+    pub(super) fn is_upgrade(&self) -> bool {
+        self.fields.has_token("connection", "upgrade") && self.fields.has_token("upgrade", "websocket")
     }
-    let host = fields.only("host").ok_or_else(|| bad("the request has no Host, or more than one"))?;
-    let key = fields.only("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
-    let key = key.ok_or_else(|| bad("the Sec-WebSocket-Key is not one of 16 bytes"))?;
-    let request = UpgradeRequest {
-        path: uri.path().into(),
-        query: uri.query().map(ToString::to_string),
-        host: host.into(),
-        bearer: bearer(&fields),
-    };
-    Ok((request, derive_accept_key(key.as_bytes())))
+
+    /// The request for an upgrade, and the accept key that belongs in the answer.
+    pub(super) fn upgrade(&self) -> Result<(UpgradeRequest, String), BadRequest> {
+        let Self { uri, fields, current } = self;
+        let bad = |detail: &str| BadRequest::new(400, detail);
+        if !current || !self.is_upgrade() {
+            return Err(BadRequest::new(426, "the request is not a WebSocket upgrade"));
+        }
+        if fields.only("sec-websocket-version") != Some("13") {
+            return Err(BadRequest::new(426, "the WebSocket version is not 13"));
+        }
+        let host = fields.only("host").ok_or_else(|| bad("the request has no Host, or more than one"))?;
+        let key = fields.only("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
+        let key = key.ok_or_else(|| bad("the Sec-WebSocket-Key is not one of 16 bytes"))?;
+        let request = UpgradeRequest {
+            path: uri.path().into(),
+            query: uri.query().map(ToString::to_string),
+            host: host.into(),
+            bearer: bearer(fields),
+        };
+        Ok((request, derive_accept_key(key.as_bytes())))
+    }
 }
 
 fn bearer(fields: &Fields) -> Option<Zeroizing<String>> {

@@ -140,8 +140,19 @@ pub(super) fn acceptance(accept: &str) -> String {
 pub(super) fn rejection(status: u16, body: &str) -> (u16, String) {
     let status =
         StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 300).unwrap_or(StatusCode::BAD_REQUEST);
+    let (code, phrase) = (status.as_u16(), status.canonical_reason().unwrap_or("Refused"));
+    (code, response(status, phrase, body))
+}
+
+/// The answer to a request for no upgrade, and its status, which is 500 if it cannot be one.
+pub(super) fn plain_response(status: u16, body: &str) -> (u16, String) {
+    let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 200);
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status.as_u16(), response(status, status.canonical_reason().unwrap_or("Other"), body))
+}
+
+fn response(status: StatusCode, phrase: &str, body: &str) -> String {
     let code = status.as_u16();
-    let phrase = status.canonical_reason().unwrap_or("Refused");
     let version =
         if status == StatusCode::UPGRADE_REQUIRED { "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" } else { "" };
     let length = body.len();
@@ -149,5 +160,5 @@ pub(super) fn rejection(status: u16, body: &str) -> (u16, String) {
         "HTTP/1.1 {code} {phrase}\r\n{version}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {length}\r\n\r\n"
     );
-    (code, head + body)
+    head + body
 }

@@ -10,8 +10,8 @@ use super::{
     link::{Link, Upgrade},
     options::{LinkOptions, ServerTls},
     payload::Payload,
-    request::{BadRequest, UpgradeRequest, parse_request},
-    response::{acceptance, rejection},
+    request::{BadRequest, UpgradeRequest, parse_get},
+    response::{acceptance, plain_response, rejection},
     session::Session,
 };
 use crate::end::LinkEnd;
@@ -23,6 +23,10 @@ pub enum ServerEvent {
     /// A client asks for an upgrade: answer with [`accept`](ServerLink::accept) or [`refuse`](ServerLink::refuse). At
     /// most once, and first. A request that is no WebSocket upgrade never gets here: it is refused at once.
     Request(UpgradeRequest),
+    /// A client asks for this path, starting with `/` and without the query, and for no upgrade: answer with
+    /// [`respond`](ServerLink::respond). At most once, first, and only with
+    /// [`LinkOptions::plain_get`](super::LinkOptions::plain_get).
+    Get(String),
     /// A WebSocket message arrived, text or binary. Also after [`ServerLink::close`], until the peer closed too.
     Message(Payload),
     /// The link is over: exactly once, and last. What was written is still to be sent, if
@@ -36,8 +40,14 @@ pub enum ServerEvent {
 /// no bytes of either direction.
 pub struct ServerLink(Link<ServerUpgrade>);
 
+/// Whether a GET that asks for no upgrade is the host's.
+#[derive(Clone, Copy)]
+struct PlainGet(bool);
+
 enum ServerUpgrade {
-    Reading(HeadReader),
+    Reading(HeadReader, PlainGet),
+    /// For something that is no upgrade. The path, until the host has seen it.
+    Got(Option<String>),
     Asked {
         /// Until the host has seen it.
         request: Option<UpgradeRequest>,
@@ -49,8 +59,12 @@ enum ServerUpgrade {
 }
 
 impl ServerUpgrade {
-    fn ask(head: &[u8]) -> Result<Self, BadRequest> {
-        let (request, accept) = parse_request(head)?;
+    fn ask(head: &[u8], plain: PlainGet) -> Result<Self, BadRequest> {
+        let get = parse_get(head)?;
+        if plain.0 && !get.is_upgrade() {
+            return Ok(Self::Got(Some(get.path().into())));
+        }
+        let (request, accept) = get.upgrade()?;
         Ok(Self::Asked { request: Some(request), accept, early: Vec::new() })
     }
 }
@@ -58,17 +72,21 @@ impl ServerUpgrade {
 impl Upgrade for ServerUpgrade {
     fn receive(&mut self, input: &mut &[u8], session: &mut Session) {
         let mut outcome = Ok(());
-        if let Self::Reading(reader) = self {
+        if let Self::Reading(reader, plain) = self {
             let asked = match reader.read(input) {
                 // A method is capitals. Anything else, a TLS handshake say, would wait for an end that never comes.
                 _ if !reader.head().first().is_none_or(u8::is_ascii_uppercase) => {
                     Err(BadRequest::new(400, "the client does not speak HTTP"))
                 }
                 Ok(false) => return,
-                Ok(true) => Self::ask(reader.head()),
+                Ok(true) => Self::ask(reader.head(), *plain),
                 Err(detail) => Err(BadRequest::new(431, detail)),
             };
             outcome = asked.map(|asked| *self = asked);
+        }
+        if let Self::Got(_) = self {
+            // A body that nobody asked for, or a second request: this one is the last.
+            *input = &[];
         }
         if let Self::Asked { early, .. } = self {
             if early.len().saturating_add(input.len()) > MAX_HEAD {
@@ -90,7 +108,8 @@ impl Upgrade for ServerUpgrade {
 
     fn buffered(&self) -> usize {
         match self {
-            Self::Reading(reader) => reader.capacity(),
+            Self::Reading(reader, _) => reader.capacity(),
+            Self::Got(path) => path.as_ref().map_or(0, String::capacity),
             Self::Asked { early, .. } => early.capacity(),
             Self::Answered => 0,
         }
@@ -104,7 +123,7 @@ impl ServerLink {
     ///
     /// [`LinkEnd::Tls`] if rustls refuses the configuration.
     pub fn new(options: &LinkOptions, tls: Option<ServerTls>) -> Result<Self, LinkEnd> {
-        let upgrade = ServerUpgrade::Reading(HeadReader::default());
+        let upgrade = ServerUpgrade::Reading(HeadReader::default(), PlainGet(options.plain_get));
         let link = Link::new(upgrade, Session::new(Role::Server, options));
         match tls {
             None => Ok(Self(link)),
@@ -122,6 +141,11 @@ impl ServerLink {
             && let Some(request) = request.take()
         {
             return Some(ServerEvent::Request(request));
+        }
+        if let ServerUpgrade::Got(path) = &mut self.0.upgrade
+            && let Some(path) = path.take()
+        {
+            return Some(ServerEvent::Get(path));
         }
         let session = &mut self.0.session;
         session.poll_message().map(ServerEvent::Message).or_else(|| session.poll_end().map(ServerEvent::Ended))
@@ -156,6 +180,20 @@ impl ServerLink {
         let (status, response) = rejection(status, reason);
         session.out.push(response.as_bytes());
         session.finish(LinkEnd::Refused { status, reason: reason.into() });
+        self.0.settle();
+    }
+
+    /// Answers a [`ServerEvent::Get`] with an HTTP status and a text, which ends the link with [`LinkEnd::Refused`]: no
+    /// link came of it. A status below 200 is sent as 500. Without a request that waits for this, nothing happens.
+    pub fn respond(&mut self, status: u16, body: &str) {
+        let Link { upgrade, session, .. } = &mut self.0;
+        if !session.is_upgrading() || !matches!(upgrade, ServerUpgrade::Got(_)) {
+            return;
+        }
+        *upgrade = ServerUpgrade::Answered;
+        let (status, response) = plain_response(status, body);
+        session.out.push(response.as_bytes());
+        session.finish(LinkEnd::Refused { status, reason: body.into() });
         self.0.settle();
     }
 }

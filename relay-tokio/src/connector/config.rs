@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relay_proto::connector::{Identity, Settings};
 use relay_proto::frame::Descriptor;
@@ -20,6 +21,9 @@ pub struct Config {
     pub(super) describe: Option<Describe>,
     pub(super) settings: Settings,
     pub(super) tls: Option<ServerTls>,
+    pub(super) refusals: u32,
+    pub(super) refusal_every: Duration,
+    pub(super) unstored: usize,
 }
 
 impl Config {
@@ -31,6 +35,9 @@ impl Config {
             describe: None,
             settings: Settings::default(),
             tls: None,
+            refusals: 20,
+            refusal_every: Duration::from_secs(3),
+            unstored: 16 << 20,
         }
     }
 
@@ -68,6 +75,23 @@ impl Config {
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// How many refused tokens an address may show at once, and after which time one more. Beyond that, a refusal is HTTP
+    /// 429 before the upgrade, which costs little; a token that holds is let in all the same. Loopback is an address like
+    /// any other; of IPv6 the first 64 bits are one. Default: 20, and one more every 3 s.
+    #[must_use]
+    pub fn refusals(mut self, at_once: u32, one_more_every: Duration) -> Self {
+        (self.refusals, self.refusal_every) = (at_once, one_more_every);
+        self
+    }
+
+    /// Bytes of entries that may wait for the store to make them durable, at about half a kilobyte more than its payload
+    /// for each. A delivery beyond that waits until there is room. Without a store it has no effect. Default: 16 MiB.
+    #[must_use]
+    pub fn unstored(mut self, bytes: usize) -> Self {
+        self.unstored = bytes;
         self
     }
 

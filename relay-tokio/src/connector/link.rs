@@ -1,6 +1,8 @@
 //! Connections: accepting them, and moving their bytes.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,17 @@ const ENOUGH: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Where a connector is mounted (CONN-1).
 const PATH: &str = "/relay";
+/// Where somebody asks whether it lives.
+const HEALTH: &str = "/healthz";
+/// What is said everywhere else.
+const ELSEWHERE: &str = "the relay is at /relay";
+/// The most that is read at once.
+const READ: usize = 16 << 10;
+
+thread_local! {
+    /// What a socket is read into. One for each thread and not for each connection: most connections are idle.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 /// Accepts connections until the connector shuts down.
 pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
@@ -35,8 +48,8 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, Counted::new(hub.0.clone())));
+                Ok((stream, address)) => {
+                    tokio::spawn(connection(stream, address.ip(), Counted::new(hub.0.clone())));
                 }
                 // One client's failure is no reason to stop, and a lasting one none to spin.
                 Err(_) => sleep_until(hub.0.after(PAUSE)).await,
@@ -46,9 +59,9 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     }
 }
 
-async fn connection(stream: TcpStream, hub: Counted) {
+async fn connection(stream: TcpStream, address: IpAddr, hub: Counted) {
     // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
-    if let Ok(mut connection) = Connection::new(stream, &hub.0) {
+    if let Ok(mut connection) = Connection::new(stream, address, &hub.0) {
         connection.run().await;
         connection.part().await;
     }
@@ -82,6 +95,7 @@ impl Drop for Counted {
 
 struct Connection<'a> {
     stream: TcpStream,
+    address: IpAddr,
     hub: &'a Hub,
     wire: ServerLink,
     /// Whose link it is, once it is let in.
@@ -99,21 +113,21 @@ struct Member {
 }
 
 impl<'a> Connection<'a> {
-    fn new(stream: TcpStream, hub: &'a Hub) -> io::Result<Self> {
+    fn new(stream: TcpStream, address: IpAddr, hub: &'a Hub) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let limits = hub.config.settings.limits();
         let mut options = LinkOptions::default();
+        options.plain_get = true;
         options.max_message = limits.message;
         options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
         let wire =
             ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        Ok(Self { stream, hub, wire, member: None, ended: None, deaf: false })
+        Ok(Self { stream, address, hub, wire, member: None, ended: None, deaf: false })
     }
 
     /// Moves bytes until the link is over.
     async fn run(&mut self) {
         let upgrade = self.hub.after(UPGRADE);
-        let mut buffer = vec![0; 16 << 10];
         loop {
             self.settle();
             let dropped = self.member.as_ref().is_some_and(|own| self.hub.is_dropped(&own.id, own.link));
@@ -129,7 +143,7 @@ impl<'a> Connection<'a> {
             let news = self.member.as_ref().map(|own| own.news.clone());
             tokio::select! {
                 ready = self.stream.readable(), if wants_read => match ready {
-                    Ok(()) => self.read(&mut buffer),
+                    Ok(()) => BUFFER.with_borrow_mut(|buffer| self.read(buffer)),
                     Err(error) => self.wire.receive_failed(&error.to_string()),
                 },
                 ready = self.stream.writable(), if !self.deaf && !self.wire.transmit().is_empty() => match ready {
@@ -139,7 +153,7 @@ impl<'a> Connection<'a> {
                 () = notified(news.as_deref()) => {}
                 () = self.hub.closing(), if stranger => self.wire.receive_failed("the connector shuts down"),
                 () = wait_until(deadline) => match &self.member {
-                    Some(own) => self.hub.with(&own.id, |peer, now| peer.handle_timeout(now)),
+                    Some(own) => self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_timeout(now)),
                     // It takes its time to read what was said to it.
                     None if self.ended.is_some() => return self.deaf = true,
                     None => self.wire.receive_failed("no upgrade in time"),
@@ -153,7 +167,7 @@ impl<'a> Connection<'a> {
             Ok(0) => self.wire.receive_eof(),
             Ok(n) => {
                 if let Some(own) = &self.member {
-                    self.hub.with(&own.id, |peer, now| peer.handle_traffic(own.link, now));
+                    self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_traffic(own.link, now));
                 }
                 self.wire.receive(buffer.get(..n).unwrap_or(&[]));
             }
@@ -181,9 +195,14 @@ impl<'a> Connection<'a> {
         while let Some(event) = self.wire.poll_event() {
             match event {
                 ServerEvent::Request(request) => self.judge(&request),
+                ServerEvent::Get(path) => match path.as_str() {
+                    HEALTH => self.wire.respond(200, "ok"),
+                    PATH => self.wire.respond(426, "the relay speaks WebSocket"),
+                    _ => self.wire.respond(400, ELSEWHERE),
+                },
                 ServerEvent::Message(payload) => {
                     if let Some(own) = &self.member {
-                        self.hub.with(&own.id, |peer, now| peer.handle_message(own.link, &payload, now));
+                        self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_message(own.link, &payload, now));
                     }
                 }
                 ServerEvent::Ended(end) => {
@@ -208,7 +227,7 @@ impl<'a> Connection<'a> {
     /// The link is over, if it was one.
     fn leave(&mut self, end: LinkEnd) {
         if let Some(own) = self.member.take() {
-            self.hub.with(&own.id, |peer, now| peer.handle_ended(own.link, end, now));
+            self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_ended(own.link, end, now));
             self.hub.forget(&own.id, own.link);
         }
     }
@@ -216,7 +235,7 @@ impl<'a> Connection<'a> {
     /// Lets an upgrade in, or not (CONN-1).
     fn judge(&mut self, request: &UpgradeRequest) {
         if request.path() != PATH {
-            return self.wire.refuse(400, "the relay is at /relay");
+            return self.wire.refuse(400, ELSEWHERE);
         }
         match self.hub.identify(request.bearer()) {
             Ok(id) => {
@@ -224,6 +243,7 @@ impl<'a> Connection<'a> {
                 let (link, news) = self.hub.open(&id);
                 self.member = Some(Member { id, link, news });
             }
+            Err(_) if !self.hub.may_refuse(self.address) => self.wire.refuse(429, "too many refused tokens"),
             Err(refusal) => {
                 // As a WebSocket that is closed with the reason: that is what gateways understand.
                 self.wire.accept();

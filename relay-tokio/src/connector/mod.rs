@@ -18,13 +18,46 @@
 //! # }
 //! ```
 //!
-//! The rules are those of [`relay_proto::connector`]; this crate moves bytes. Entries are kept in memory, and end with
-//! the process.
+//! The rules are those of [`relay_proto::connector`]; this crate moves bytes.
+//!
+//! # What survives
+//! [`serve`] keeps entries in memory: they end with the process. [`serve_with`] keeps them in a [`Store`], of which
+//! [`Disk`] is one: what [`deliver`](Gateway::deliver) returned `Ok` for is delivered even if the process is killed at
+//! that moment, and after a start the gateways get what they have not acknowledged, in order (CONN-7).
+//!
+//! ```
+//! # use relay_proto::frame::RawJson;
+//! # use relay_tokio::connector;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("relay.store");
+//! for waiting in [1, 2] {
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let store = connector::Disk::open(&path)?;
+//!     let (connector, _events) = connector::serve_with(listener, connector::Config::new(), store)?;
+//!     let gateway = connector.gateway("default");
+//!     gateway.deliver(&RawJson::parse(r#"{"text":"hi"}"#)?).await?;
+//!     assert_eq!(gateway.buffered(), waiting);
+//!     connector.shutdown().await;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # HTTP
+//! Gateways dial `/relay`. `GET /healthz` is answered with 200 and `ok` as long as the process serves, whatever the
+//! state of its store; any other path gets 400.
 
 mod config;
+mod disk;
 mod hub;
+mod keeper;
 mod link;
+mod store;
+mod throttle;
 
+use std::fmt;
 use std::sync::Arc;
 
 use relay_proto::connector as proto;
@@ -32,24 +65,113 @@ use relay_proto::frame::RawJson;
 use tokio::net::TcpListener;
 
 pub use self::config::Config;
+pub use self::disk::Disk;
+pub use self::store::{Change, Store, StoreError, StoreProblem};
 pub use relay_proto::connector::{
-    Ended, EntryId, Event, GatewayId, Identity, LinkId, Outbound, OutboundId, Refused, Stats,
+    Backlog, Ended, EntryId, Event, Fetch, GatewayId, Identity, LinkId, Outbound, OutboundId, Refused, Stats,
 };
 
 use self::hub::Hub;
+use self::keeper::Keeper;
 
 /// Serves a listener until [`Connector::shutdown`], or until every handle and the [`Events`] are dropped. Returns at
-/// once.
+/// once. What it accepts is kept in memory.
 ///
 /// # Errors
 /// When this is not called from within a tokio runtime, or the listener has no address.
 pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connector, Events)> {
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?;
-    let hub = Arc::new(Hub::new(config));
+    let (address, runtime) = ready(&listener)?;
+    Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, None, Vec::new()))))
+}
+
+/// The same with a [`Store`], which keeps what is accepted. Blocks while the store says what it holds; entries of
+/// gateways that the configuration does not know stay there, and wait for it to.
+///
+/// # Errors
+/// [`ServeError`]: as for [`serve`], or because of the store.
+pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> Result<(Connector, Events), ServeError> {
+    let (address, runtime) = ready(&listener)?;
+    let backlogs = store.backlogs()?;
+    let keeper = Arc::new(Keeper::new(config.unstored));
+    let hub = Arc::new(Hub::new(config, Some(keeper.clone()), backlogs));
+    keeper.start(&hub, Arc::new(store))?;
+    Ok(start(listener, address, &runtime, hub))
+}
+
+fn ready(listener: &TcpListener) -> std::io::Result<(std::net::SocketAddr, tokio::runtime::Handle)> {
+    Ok((listener.local_addr()?, tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?))
+}
+
+fn start(
+    listener: TcpListener,
+    address: std::net::SocketAddr,
+    runtime: &tokio::runtime::Handle,
+    hub: Arc<Hub>,
+) -> (Connector, Events) {
     runtime.spawn(link::accept(listener, hub.clone()));
     let users = Arc::new(Users(hub.clone()));
-    Ok((Connector { address, hub, users: users.clone() }, Events { _users: users }))
+    (Connector { address, hub, users: users.clone() }, Events { _users: users })
+}
+
+/// Why no connector was started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The caller is not within a tokio runtime, the listener has no address, or no thread could be started.
+    Io(std::io::Error),
+    /// The store does not say what it holds.
+    Store(StoreError),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<std::io::Error> for ServeError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Why an event or a forward was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeliverError {
+    /// It was not taken up.
+    Refused(Refused),
+    /// The store failed. The entry will not be delivered, unless the process ends before the store works again: what the
+    /// store has of it is deleted then. Later deliveries may succeed.
+    NotStored(StoreError),
+}
+
+impl fmt::Display for DeliverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => refused.fmt(f),
+            Self::NotStored(error) => write!(f, "not stored: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DeliverError {}
+
+impl From<Refused> for DeliverError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 /// The handle of a connector. Clones are of the same connector.
@@ -72,7 +194,8 @@ impl Connector {
         Gateway { id, hub: self.hub.clone(), _users: self.users.clone() }
     }
 
-    /// Closes every link with 1001, and waits until they are gone.
+    /// Closes every link with 1001, and waits until they are gone, with their last acknowledgements, and until the store
+    /// has committed everything and is closed: it may be opened again then.
     pub async fn shutdown(&self) {
         self.hub.shutdown().await;
     }
@@ -88,20 +211,24 @@ pub struct Gateway {
 
 impl Gateway {
     /// Appends a message event, a JSON object, to the gateway's buffer. Ready once it is accepted: from then on it is
-    /// delivered as soon as a link can carry it, and again until it is acknowledged.
+    /// delivered as soon as a link can carry it, and again until it is acknowledged. Concurrent deliveries are ordered as
+    /// their futures are first polled, and share what a [`Store`] does for them: to be fast, have many under way. With
+    /// [`Config::unstored`] bytes waiting for the store it waits for room first.
+    ///
+    /// Dropping the future before it is ready does not take the entry back: it may or may not be delivered.
     ///
     /// # Errors
-    /// [`Refused`] when it is not taken up.
-    pub async fn deliver(&self, event: &RawJson) -> Result<EntryId, Refused> {
-        self.hub.with(&self.id, |peer, now| peer.deliver(event, now))
+    /// [`DeliverError`] when it is not accepted.
+    pub async fn deliver(&self, event: &RawJson) -> Result<EntryId, DeliverError> {
+        self.hub.deliver(&self.id, event.as_str().len(), |peer, now| peer.deliver(event, now)).await
     }
 
     /// Appends a passthrough forward, a JSON object.
     ///
     /// # Errors
     /// As [`deliver`](Self::deliver).
-    pub async fn forward(&self, forward: &RawJson) -> Result<EntryId, Refused> {
-        self.hub.with(&self.id, |peer, now| peer.forward(forward, now))
+    pub async fn forward(&self, forward: &RawJson) -> Result<EntryId, DeliverError> {
+        self.hub.deliver(&self.id, forward.as_str().len(), |peer, now| peer.forward(forward, now)).await
     }
 
     /// Tells the gateway that a user stopped a session.
@@ -132,17 +259,17 @@ impl Gateway {
 
     /// Whether it has a link.
     pub fn is_linked(&self) -> bool {
-        self.hub.view(&self.id, |peer| peer.current_link().is_some())
+        self.hub.view(&self.id, |peer| peer.current_link().is_some()).unwrap_or_default()
     }
 
     /// How many entries it has not acknowledged.
     pub fn buffered(&self) -> u64 {
-        self.hub.view(&self.id, |peer| peer.buffered())
+        self.hub.view(&self.id, proto::Peer::buffered).unwrap_or_default()
     }
 
     /// What has been counted.
     pub fn stats(&self) -> Stats {
-        self.hub.view(&self.id, |peer| peer.stats().clone())
+        self.hub.view(&self.id, |peer| peer.stats().clone()).unwrap_or_default()
     }
 }
 

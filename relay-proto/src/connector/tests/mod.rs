@@ -89,6 +89,7 @@ impl Rig {
                 }
                 (Output::Discard(entry), Some(store)) => {
                     assert!(store.durable.remove(&entry.seq()).is_some(), "what is discarded was stored");
+                    self.peer.handle_discarded(entry, self.now);
                 }
                 (Output::Fetch(fetch), Some(store)) => {
                     let range = store.durable.range(fetch.from..fetch.until).take(fetch.count);

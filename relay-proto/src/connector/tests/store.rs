@@ -176,3 +176,29 @@ fn a_store_that_takes_its_time_is_asked_one_thing_at_a_time() {
     }
     assert_eq!(fetches.len(), 1, "a fetch belongs to the buffer, not to a link");
 }
+
+// proves: CONN-3, CONN-7
+#[test]
+fn what_the_store_may_still_forget_keeps_its_place_in_the_window() {
+    let now = Now::default();
+    let mut peer = Peer::stored(Settings::with_window(2).unwrap(), 7, Backlog::default(), now);
+    for _ in 0..4 {
+        let entry = peer.deliver(&RawJson::parse("{}").unwrap(), now).unwrap();
+        peer.handle_stored(entry, now);
+    }
+    let link = peer.handle_opened(now);
+    peer.handle_message(link, br#"{"type":"hello","platform":"discord"}"#, now);
+    while let Some(output) = peer.poll_output() {
+        if let Output::Hello { hello, .. } = output {
+            peer.describe(hello, &Descriptor::new("discord"), now).unwrap();
+        }
+    }
+    let sent = |peer: &mut Peer| core::iter::from_fn(|| peer.poll_transmit(link)).count();
+    assert_eq!(sent(&mut peer), 1 + 2, "the descriptor and a window");
+    let ack = format!(r#"{{"type":"inbound_ack","bufferId":"{}"}}"#, EntryId::new(7, 0));
+    peer.handle_message(link, ack.as_bytes(), now);
+    assert_eq!(peer.poll_output(), Some(Output::Discard(EntryId::new(7, 0))));
+    assert_eq!(sent(&mut peer), 0, "after a crash it might come again, as the third entry would");
+    peer.handle_discarded(EntryId::new(7, 0), now);
+    assert_eq!(sent(&mut peer), 1);
+}

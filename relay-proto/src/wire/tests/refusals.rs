@@ -161,3 +161,59 @@ fn a_client_that_gives_up_names_the_best_known_end() {
     client.close(1000, "");
     assert_eq!(events(&mut client), [LinkEvent::Ended(refused(503, "Busy"))]);
 }
+
+/// A server whose host answers what asks for no upgrade.
+fn plain_server() -> ServerLink {
+    let options = LinkOptions { plain_get: true, ..LinkOptions::default() };
+    ServerLink::new(&options, None).unwrap()
+}
+
+#[test]
+fn a_get_that_asks_for_no_upgrade_is_the_hosts_if_it_wants() {
+    for (request, path) in [
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "/healthz"),
+        ("GET /healthz?x=1 HTTP/1.0\r\n\r\n", "/healthz"),
+        ("GET /relay HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n\r\n", "/relay"),
+    ] {
+        for (status, sent, phrase) in [(200, 200, "OK"), (400, 400, "Bad Request"), (101, 500, "Internal Server Error")]
+        {
+            let mut server = plain_server();
+            server.receive(request.as_bytes());
+            assert_eq!(server.poll_event(), Some(ServerEvent::Get(path.into())));
+            assert_eq!(server.poll_event(), None);
+            server.accept();
+            server.refuse(400, "no upgrade to refuse");
+            server.receive(b"more");
+            assert!(server.transmit().is_empty() && !server.is_finished());
+            server.respond(status, "ok");
+            server.respond(status, "twice");
+            let answer = String::from_utf8(server.transmit().to_vec()).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {sent} {phrase}\r\nConnection: close\r\n")), "{answer}");
+            assert!(answer.ends_with("Content-Length: 2\r\n\r\nok"), "{answer}");
+            assert_eq!(server_events(&mut server), [ServerEvent::Ended(refused(sent, "ok"))]);
+            server.consume(usize::MAX);
+            assert!(server.is_finished());
+        }
+    }
+}
+
+#[test]
+fn what_asks_for_an_upgrade_badly_is_never_the_hosts() {
+    for (request, status) in [
+        (REQUEST.replace("Version: 13", "Version: 8"), 426),
+        (REQUEST.replace("HTTP/1.1", "HTTP/1.0"), 426),
+        (REQUEST.replace("GET", "HEAD"), 405),
+        (REQUEST.replace("/relay?x=1", "*"), 400),
+    ] {
+        let mut server = plain_server();
+        server.receive(request.as_bytes());
+        let answer = String::from_utf8(server.transmit().to_vec()).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
+        assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]));
+    }
+    let mut server = plain_server();
+    server.receive(REQUEST.as_bytes());
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
+    server.respond(200, "not for an upgrade");
+    assert!(server.transmit().is_empty());
+}

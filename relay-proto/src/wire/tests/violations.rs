@@ -71,7 +71,7 @@ fn after_our_close_a_broken_frame_ends_the_link_without_a_second_close() {
 #[test]
 fn a_message_over_the_limit_ends_the_link_when_its_header_is_there() {
     // proves: FRAME-3
-    let options = LinkOptions { max_message: 1000, max_frame: 600 };
+    let options = LinkOptions { max_message: 1000, max_frame: 600, ..LinkOptions::default() };
     for (what, bytes, limit) in [
         ("frame", from_server(BINARY, &[0; 601]), 600),
         ("header of a frame", from_server(BINARY, &[0; 601])[..4].to_vec(), 600),

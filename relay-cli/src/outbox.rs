@@ -1,7 +1,7 @@
 //! Lines on their way to a reader that may be slow.
 //!
 //! Standard output blocks, so a thread of its own writes. Lines keep their order. Events are let in while few bytes of
-//! them wait; otherwise they stay in the gateway's own queue, which is bounded and holds the link back. Answers to
+//! them wait; otherwise they stay in the queue that they come from, which is bounded and holds its link back. Answers to
 //! commands are always let in, so that no number of unread events holds them up for longer than it takes to read what a
 //! pipe holds (REQ-7); how many there can be is bounded by whoever takes commands.
 
@@ -11,21 +11,31 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::held::Held;
 use crate::output::Output;
 
 /// Events are let in while fewer bytes of them wait than this: about what a pipe holds.
 const EVENT_ROOM: usize = 64 << 10;
 
+/// What hangs on a line: told when the line is written, and dropped when it cannot be.
+pub(crate) trait OnWritten: Send + 'static {
+    /// The line is out.
+    fn written(self);
+}
+
+/// Nothing does.
+impl OnWritten for () {
+    fn written(self) {}
+}
+
 /// The sending end. The writer ends when this is dropped, once everything is written.
 #[derive(Debug)]
-pub(super) struct Outbox {
-    shared: Arc<Shared>,
+pub(crate) struct Outbox<T> {
+    shared: Arc<Shared<T>>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct Shared<T> {
+    state: Mutex<State<T>>,
     /// Told when there is something to write.
     filled: Condvar,
     /// Told when something was written, and when the writer ends.
@@ -33,11 +43,10 @@ struct Shared {
 }
 
 #[derive(Debug)]
-struct Line {
+struct Line<T> {
     text: String,
     kind: Kind,
-    /// The delivery to acknowledge once the line is written.
-    acknowledge: Option<Held>,
+    then: Option<T>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +55,9 @@ enum Kind {
     Event,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    lines: VecDeque<Line>,
+#[derive(Debug)]
+struct State<T> {
+    lines: VecDeque<Line<T>>,
     /// Bytes that are not written yet, those that the writer has in hand included.
     unwritten: Unwritten,
     closed: bool,
@@ -72,9 +81,15 @@ impl Unwritten {
     }
 }
 
-impl Outbox {
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self { lines: VecDeque::new(), unwritten: Unwritten::default(), closed: false, ended: false, failed: false }
+    }
+}
+
+impl<T: OnWritten> Outbox<T> {
     /// Starts a writer.
-    pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), filled: Condvar::new(), written: Notify::new() });
         let writer = shared.clone();
         std::thread::Builder::new().name("relay-output".into()).spawn(move || writer.write(Output::new(to)))?;
@@ -82,20 +97,19 @@ impl Outbox {
     }
 
     /// Answers a command.
-    pub(super) fn answer(&self, text: String) {
-        self.push(Line { text, kind: Kind::Answer, acknowledge: None });
+    pub(crate) fn answer(&self, text: String) {
+        self.push(Line { text, kind: Kind::Answer, then: None });
     }
 
-    /// Tells of an event. With a delivery: acknowledges it when the line is written, and not before; gives it back when
-    /// it cannot be written.
-    pub(super) fn event(&self, text: String, acknowledge: Option<Held>) {
-        self.push(Line { text, kind: Kind::Event, acknowledge });
+    /// Tells of an event, and then tells `then`, when the line is written and not before.
+    pub(crate) fn event(&self, text: String, then: Option<T>) {
+        self.push(Line { text, kind: Kind::Event, then });
     }
 
-    fn push(&self, line: Line) {
+    fn push(&self, line: Line<T>) {
         let mut state = self.shared.lock();
         if state.ended {
-            // Its delivery is given back, outside the lock.
+            // Whatever hangs on it is dropped outside the lock.
             drop(state);
             drop(line);
             return;
@@ -107,51 +121,65 @@ impl Outbox {
     }
 
     /// Whether there is room for another event.
-    pub(super) fn has_event_room(&self) -> bool {
+    pub(crate) fn has_event_room(&self) -> bool {
         self.shared.lock().unwritten.events < EVENT_ROOM
     }
 
     /// Bytes of answers that wait to be written.
-    pub(super) fn answer_bytes(&self) -> usize {
+    pub(crate) fn answer_bytes(&self) -> usize {
         self.shared.lock().unwritten.answers
     }
 
     /// Whether nothing can be written any more.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.shared.lock().failed
     }
 
     /// Waits until something was written, or nothing will be any more. Dropping the future loses nothing.
-    pub(super) async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.shared.written.notified().await;
     }
 
     /// No line will follow. Waits until the writer has ended; then the other end is closed.
-    pub(super) async fn finish(&self) {
-        self.close();
+    pub(crate) async fn finish(&self) {
+        self.shared.close();
         while !self.shared.lock().ended {
             self.changed().await;
         }
     }
-
-    fn close(&self) {
-        self.shared.lock().closed = true;
-        self.shared.filled.notify_one();
-    }
 }
 
-impl Drop for Outbox {
+impl<T> Drop for Outbox<T> {
     fn drop(&mut self) {
-        self.close();
+        self.shared.close();
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<T> Shared<T> {
+    fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing that holds this lock panics; if it did, lines are still lines.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for lines. `None`: none will follow.
+    fn take(&self) -> Option<VecDeque<Line<T>>> {
+        let mut state = self.lock();
+        while state.lines.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(std::mem::take(&mut state.lines))
+    }
+}
+
+impl<T: OnWritten> Shared<T> {
     /// The writer's life.
     fn write(&self, mut output: Output<impl Write>) {
         let mut failed = false;
@@ -167,8 +195,8 @@ impl Shared {
             let mut written = Unwritten::default();
             for line in lines {
                 *written.of(line.kind) += line.text.len();
-                if let Some(delivery) = line.acknowledge {
-                    delivery.ack();
+                if let Some(then) = line.then {
+                    then.written();
                 }
             }
             let mut state = self.lock();
@@ -183,20 +211,8 @@ impl Shared {
         (state.ended, state.failed, state.unwritten) = (true, failed, Unwritten::default());
         let unwritten = std::mem::take(&mut state.lines);
         drop(state);
-        // Their deliveries are given back.
+        // And with them what hangs on them.
         drop(unwritten);
         self.written.notify_one();
-    }
-
-    /// Waits for lines. `None`: none will follow.
-    fn take(&self) -> Option<VecDeque<Line>> {
-        let mut state = self.lock();
-        while state.lines.is_empty() {
-            if state.closed {
-                return None;
-            }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        Some(std::mem::take(&mut state.lines))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// Watches for signals: the first is told, a second ends the process at once.
-pub(super) fn watch() -> io::Result<Arc<Notify>> {
+pub(crate) fn watch() -> io::Result<Arc<Notify>> {
     let asked = Arc::new(Notify::new());
     let teller = asked.clone();
     let mut signals = Signals::new()?;

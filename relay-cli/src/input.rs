@@ -11,15 +11,15 @@ const AHEAD: usize = 8;
 
 /// One line of the input.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Its number, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Its bytes; `None` when it was too long.
-    pub(super) line: Option<Vec<u8>>,
+    pub(crate) line: Option<Vec<u8>>,
 }
 
 /// Starts a reader. The receiver ends with the input.
-pub(super) fn start(from: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<Input>> {
+pub(crate) fn start(from: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<Input>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::Builder::new().name("relay-input".into()).spawn(move || read(from, &sender))?;
     Ok(receiver)
@@ -48,7 +48,7 @@ fn read(mut from: impl Read, sender: &mpsc::Sender<Input>) {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                crate::output::note(&format!("cannot read commands: {error}; closing"));
+                crate::output::note(&format!("cannot read commands: {error}"));
                 break;
             }
         }

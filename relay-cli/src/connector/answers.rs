@@ -1,0 +1,108 @@
+//! Outbounds, and who answers them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use relay_proto::connector::{Limits, Outbound, OutboundId};
+use relay_tokio::RawJson;
+
+use crate::args::AnswerMode;
+use crate::json::Object;
+use crate::members::Members;
+
+/// The outbounds of all gateways.
+pub(super) enum Answers {
+    /// Everything succeeds.
+    Auto(MadeUp),
+    /// They wait for their results.
+    Manual(Waiting),
+}
+
+impl Answers {
+    pub(super) fn new(mode: AnswerMode) -> Result<Self, String> {
+        Ok(match mode {
+            AnswerMode::Auto => {
+                let run = getrandom::u32().map_err(|error| format!("no randomness for message ids: {error}"))?;
+                Self::Auto(MadeUp { run, messages: 0 })
+            }
+            AnswerMode::Manual => Self::Manual(Waiting { most: Limits::default().outbounds, of: BTreeMap::new() }),
+        })
+    }
+}
+
+/// Results that say that all went well.
+pub(super) struct MadeUp {
+    /// Tells the ids of this run from those of another.
+    run: u32,
+    messages: u64,
+}
+
+impl MadeUp {
+    pub(super) fn result(&mut self, action: &RawJson) -> Option<RawJson> {
+        // An action that is hard to read is one that sends something, like any.
+        let action = Members::read(action.as_str().as_bytes(), "").ok();
+        let field = |name| action.as_ref().and_then(|action| action.text(name).ok().flatten());
+        let success = Object::new().json("success", "true");
+        let result = match (field("op").as_deref(), field("message_id")) {
+            (Some("typing"), _) => success,
+            (Some("get_chat_info"), _) => {
+                let name = field("chat_id").unwrap_or_default();
+                success.json("chat_info", &Object::new().text("name", &name).text("type", "dm").end())
+            }
+            (Some("edit"), Some(edited)) => success.text("message_id", &edited),
+            _ => {
+                self.messages += 1;
+                success.text("message_id", &format!("{:08x}-{}", self.run, self.messages))
+            }
+        };
+        RawJson::parse(&result.end()).ok()
+    }
+}
+
+/// Outbounds that nobody answered yet, by gateway, oldest first.
+pub(super) struct Waiting {
+    /// How many of one gateway can wait: those before them have been answered by the connector, since it answers what
+    /// waits for too long, in order.
+    most: usize,
+    of: BTreeMap<String, VecDeque<(String, OutboundId)>>,
+}
+
+impl Waiting {
+    pub(super) fn add(&mut self, gateway: &str, outbound: &Outbound) {
+        let waiting = self.of.entry(gateway.to_owned()).or_default();
+        if waiting.len() >= self.most {
+            waiting.pop_front();
+        }
+        waiting.push_back((outbound.request_id.clone(), outbound.id));
+    }
+
+    /// The oldest one with this request id, which waits no more.
+    pub(super) fn take(&mut self, gateway: &str, request_id: &str) -> Option<OutboundId> {
+        let waiting = self.of.get_mut(gateway)?;
+        let index = waiting.iter().position(|(known, _)| known == request_id)?;
+        waiting.remove(index).map(|(_, id)| id)
+    }
+
+    /// The gateway's link is gone, and with it whoever waited.
+    pub(super) fn forget(&mut self, gateway: &str) {
+        self.of.remove(gateway);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_succeeds_under_an_id_of_its_own() {
+        let mut made_up = MadeUp { run: 0xab, messages: 0 };
+        let mut result = |action: &str| made_up.result(&RawJson::parse(action).unwrap()).unwrap().to_string();
+        assert_eq!(result(r#"{"op":"send"}"#), r#"{"success":true,"message_id":"000000ab-1"}"#);
+        assert_eq!(result(r#"{"op":"follow_up","chat_id":7}"#), r#"{"success":true,"message_id":"000000ab-2"}"#);
+        assert_eq!(result(r#"{"op":"typing"}"#), r#"{"success":true}"#);
+        assert_eq!(result(r#"{"op":"edit","message_id":"m"}"#), r#"{"success":true,"message_id":"m"}"#);
+        assert_eq!(
+            result(r#"{"op":"get_chat_info","chat_id":"7"}"#),
+            r#"{"success":true,"chat_info":{"name":"7","type":"dm"}}"#
+        );
+    }
+}

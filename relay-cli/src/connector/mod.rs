@@ -1,0 +1,69 @@
+//! `relay connector`: a connector whose chat platforms are at the other end of two pipes.
+
+mod accepting;
+mod answers;
+mod commands;
+mod descriptors;
+mod report;
+mod session;
+mod setup;
+mod tls;
+
+use std::io;
+use std::process::ExitCode;
+
+use relay_tokio::connector::{self, Disk};
+use tokio::net::TcpListener;
+
+use crate::args::ConnectorArgs;
+use crate::outbox::Outbox;
+use crate::{input, output, signals};
+use answers::Answers;
+use session::Session;
+use setup::Setup;
+
+pub(crate) fn run(args: &ConnectorArgs) -> ExitCode {
+    let setup = match setup::read(args) {
+        Ok(setup) => setup,
+        Err(problem) => return output::fail(&problem, crate::USAGE),
+    };
+    // Before anybody can dial: reading an old store can take a while.
+    let store = match args.store.as_ref().map(Disk::open).transpose() {
+        Ok(store) => store,
+        Err(problem) => return output::fail(&problem.to_string(), crate::FAILED),
+    };
+    // One thread moves everything but the two pipes, which have a thread each.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&format!("cannot start: {error}"), crate::FAILED),
+    };
+    let ended = runtime.block_on(serve(args, setup, store));
+    // Nobody waits for what still runs.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|problem| output::fail(&problem, crate::FAILED))
+}
+
+async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Result<ExitCode, String> {
+    let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let listener = match TcpListener::bind(&args.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            let wrong = error.kind() == io::ErrorKind::InvalidInput;
+            let problem = format!("cannot listen on `{}`: {error} (--listen takes HOST:PORT)", args.listen);
+            return Ok(output::fail(&problem, if wrong { crate::USAGE } else { crate::FAILED }));
+        }
+    };
+    let cannot_start = |error: io::Error| format!("cannot start: {error}");
+    let answers = Answers::new(args.answer)?;
+    let tls = args.tls_cert.is_some();
+    let durable = store.is_some();
+    let (connector, events) = match store {
+        Some(store) => connector::serve_with(listener, setup.config, store).map_err(|error| error.to_string())?,
+        None => connector::serve(listener, setup.config).map_err(cannot_start)?,
+    };
+    setup::warn_about(connector.address(), tls, &setup.gateways);
+    let commands = input::start(io::stdin()).map_err(cannot_start)?;
+    let outbox = Outbox::start(io::stdout()).map_err(cannot_start)?;
+    outbox.event(report::listening(connector.address(), tls), None);
+    Ok(Session::new(connector, events, setup.gateways, durable, answers, commands, outbox, signals).run().await)
+}

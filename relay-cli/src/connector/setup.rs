@@ -1,0 +1,151 @@
+//! The connector's configuration, from the flags.
+
+use std::net::SocketAddr;
+
+use relay_proto::connector::Settings;
+use relay_proto::token::Secret;
+use relay_tokio::connector::Config;
+
+use super::{descriptors, tls};
+use crate::args::ConnectorArgs;
+use crate::{environment, output};
+
+/// What a connector starts with.
+pub(super) struct Setup {
+    pub(super) config: Config,
+    pub(super) gateways: Gateways,
+}
+
+/// The gateways that are let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Gateways {
+    /// Nobody authenticates, and all links are of one gateway.
+    Anyone,
+    /// Those with these ids, sorted. There is at least one.
+    Registered(Vec<String>),
+}
+
+/// Reads the flags, and the files and variables that they name.
+///
+/// # Errors
+/// What is wrong and what to do. Never shows a secret.
+pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
+    let settings = Settings::with_window(args.window).map_err(|_| "--window is from 1 to 65536".to_owned())?;
+    let mut config = Config::new().settings(settings);
+    for descriptor in descriptors::built_in() {
+        config = config.descriptor(descriptor);
+    }
+    for file in &args.descriptor {
+        for descriptor in descriptors::read(file)? {
+            config = config.descriptor(descriptor);
+        }
+    }
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        config = config.tls(tls::read(certificate, key)?);
+    }
+    let mut ids = Vec::new();
+    for (id, secret) in registered(args)? {
+        config = config.gateway(&id, secret);
+        ids.push(id);
+    }
+    ids.sort();
+    ids.dedup();
+    let gateways = if ids.is_empty() { Gateways::Anyone } else { Gateways::Registered(ids) };
+    Ok(Setup { config, gateways })
+}
+
+/// The gateways with their secrets.
+fn registered(args: &ConnectorArgs) -> Result<Vec<(String, Secret)>, String> {
+    let mut registered = Vec::new();
+    for pair in &args.gateway_env {
+        // The name of a variable holds no `=`, an id may.
+        let (id, name) =
+            pair.rsplit_once('=').ok_or_else(|| format!("--gateway-env takes ID=NAME, and `{pair}` has no `=`"))?;
+        let secret = environment::secret(name)?;
+        if secret.is_blank() {
+            return Err(environment::blank(name));
+        }
+        registered.push((id.to_owned(), secret));
+    }
+    for pair in &args.gateway {
+        let id = pair.id.as_ref().ok_or("--gateway takes ID=SECRET, and there is one without a `=`")?;
+        if pair.secret.is_blank() {
+            return Err(format!("--gateway: the secret of `{id}` is blank"));
+        }
+        registered.push((id.clone(), pair.secret.clone()));
+    }
+    if registered.iter().any(|(id, _)| id.trim().is_empty()) {
+        return Err("the id of a gateway is blank".into());
+    }
+    if !args.gateway.is_empty() {
+        output::note("warning: --gateway shows the secret to whoever can list processes: prefer --gateway-env");
+    }
+    Ok(registered)
+}
+
+/// Says what is unsafe about listening there.
+pub(super) fn warn_about(address: SocketAddr, tls: bool, gateways: &Gateways) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    if *gateways == Gateways::Anyone {
+        output::note("warning: without --gateway-env whoever reaches this address is let in, and gets the messages");
+    }
+    if !tls {
+        output::note("warning: without --tls-cert the network between here and the gateways can read everything");
+    }
+}
+
+impl Gateways {
+    /// The name of the one gateway of a connector that authenticates nobody.
+    pub(super) const ANYONE: &str = "default";
+
+    /// Their names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let (anyone, registered) = match self {
+            Self::Anyone => (Some(Self::ANYONE), [].as_slice()),
+            Self::Registered(ids) => (None, ids.as_slice()),
+        };
+        anyone.into_iter().chain(registered.iter().map(String::as_str))
+    }
+
+    /// The gateway of this name, or the one that there is.
+    ///
+    /// # Errors
+    /// There is none of this name, or more than one and no name.
+    pub(super) fn find(&self, name: Option<&str>) -> Result<String, String> {
+        match (self, name) {
+            (Self::Anyone, None | Some(Self::ANYONE)) => Ok(Self::ANYONE.to_owned()),
+            (Self::Anyone, Some(_)) => {
+                Err("without authentication there are no gateways by name: leave it out, or start with --gateway-env"
+                    .into())
+            }
+            (Self::Registered(ids), Some(name)) => match ids.binary_search_by(|id| id.as_str().cmp(name)) {
+                Ok(_) => Ok(name.to_owned()),
+                Err(_) => Err(format!("there is no gateway {}", crate::members::excerpt(name))),
+            },
+            (Self::Registered(ids), None) => match ids.as_slice() {
+                [id] => Ok(id.clone()),
+                _ => Err("which gateway? There are several: name one".into()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_be_left_out_when_there_is_one_gateway() {
+        assert_eq!(Gateways::Anyone.find(None).as_deref(), Ok("default"));
+        assert_eq!(Gateways::Anyone.find(Some("default")).as_deref(), Ok("default"));
+        assert!(Gateways::Anyone.find(Some("gw")).is_err());
+        let one = Gateways::Registered(vec!["gw".into()]);
+        assert_eq!(one.find(None).as_deref(), Ok("gw"));
+        assert!(one.find(Some("other")).is_err() && one.find(Some("default")).is_err());
+        let two = Gateways::Registered(vec!["a".into(), "b".into()]);
+        assert_eq!(two.find(Some("b")).as_deref(), Ok("b"));
+        assert!(two.find(None).is_err());
+    }
+}

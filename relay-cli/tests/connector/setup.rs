@@ -1,0 +1,181 @@
+//! The command line, files, and what they are worth.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
+
+use crate::pair::{Connector, SECRET, gateway};
+use crate::process::{self, Relay};
+
+/// A directory that goes with the test.
+pub(crate) struct Files(PathBuf);
+
+impl Files {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("relay-connector-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What it says when it does not start: standard error and the exit code.
+fn refused(arguments: &[&str]) -> (String, i32) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.arg("connector").args(arguments).stdin(Stdio::null()).env_remove("RELAY_LOG").env_remove("UNSET");
+    let output = command.env("SECRET", SECRET).env("BLANK", " \n").output().unwrap();
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
+}
+
+// proves: TOKEN-3
+#[test]
+fn a_wrong_command_line_is_explained_without_a_secret() {
+    let files = Files::new("wrong");
+    let text = files.write("text", "nothing useful");
+    for (arguments, word) in [
+        (vec!["--gateway", SECRET], "ID=SECRET"),
+        (vec!["--gateway", "gw="], "blank"),
+        (vec!["--gateway", &format!("={SECRET}")], "blank"),
+        (vec!["--gateway-env", "gw"], "ID=NAME"),
+        (vec!["--gateway-env", "gw=UNSET"], "UNSET"),
+        (vec!["--gateway-env", "gw=BLANK"], "BLANK"),
+        (vec!["--gateway-env", "=SECRET"], "blank"),
+        (vec!["--window", "0"], "--window"),
+        (vec!["--window", "70000"], "--window"),
+        (vec!["--window", "many"], "--window"),
+        (vec!["--answer", "never"], "--answer"),
+        (vec!["--descriptor", &text], "not JSON"),
+        (vec!["--descriptor", "/nowhere/at/all"], "/nowhere/at/all"),
+        (vec!["--tls-cert", &text], "--tls-key"),
+        (vec!["--tls-cert", &text, "--tls-key", &text], "certificate"),
+    ] {
+        let (stderr, code) = refused(&[&["--listen", "127.0.0.1:0"], arguments.as_slice()].concat());
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(word) && !stderr.contains(SECRET), "{arguments:?}: {stderr}");
+    }
+    assert_eq!(refused(&[]).1, 2);
+    let (stderr, code) = refused(&["--listen", "nonsense"]);
+    assert_eq!((stderr.contains("HOST:PORT"), code), (true, 2), "{stderr}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_failure() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (stderr, code) = refused(&["--listen", &address]);
+    assert_eq!((stderr.contains(&address), code), (true, 1), "{stderr}");
+}
+
+// proves: TOKEN-3
+#[test]
+fn a_secret_on_the_command_line_works_and_is_warned_about() {
+    let mut connector = Connector::start(&["--gateway", &format!("gw={SECRET}")]);
+    connector.linked(&[]);
+    connector.event("link_closed");
+    connector.say(&json!({"revoke": "gw"}));
+    connector.relay.end_input();
+    let (rest, stderr, _) = connector.relay.end();
+    assert!(stderr.contains("--gateway-env"), "{stderr}");
+    assert!(!stderr.contains(SECRET) && !rest.iter().any(|event| event.to_string().contains(SECRET)));
+}
+
+// proves: CONN-2
+#[test]
+fn a_platform_is_what_its_file_says() {
+    let files = Files::new("descriptors");
+    let one = files.write("one.json", r#"{"platform":"matrix","max_message_length":99}"#);
+    let two = files.write("two.json", r#"[{"platform":"discord","label":"Mine"},{"platform":"slack"}]"#);
+    let connector = Connector::start(&["--descriptor", &one, "--descriptor", &two]);
+    let first =
+        Relay::start_command(process::command(&["--url", &connector.url, "--platform", "matrix", "--bot-id", "b"]));
+    assert_eq!(first.event("ready")["descriptor"]["max_message_length"], 99);
+    connector.event("hello");
+    let second = gateway(&connector.url, &[]);
+    assert_eq!(second.event("ready")["descriptor"]["label"], "Mine");
+}
+
+// proves: CONN-7
+#[test]
+fn what_a_store_holds_outlives_the_connector() {
+    let files = Files::new("store");
+    let store = files.path("relay.store");
+    let arguments = ["--gateway-env", "gw=SECRET", "--store", &store];
+    let mut first = Connector::start(&arguments);
+    let ids = [first.deliver("a"), first.deliver("b")];
+    // One connector at a time.
+    let (stderr, code) = refused(&["--listen", "127.0.0.1:0", "--store", &store]);
+    assert_eq!((stderr.contains(&store) && stderr.contains("in use"), code), (true, 1), "{stderr}");
+    first.relay.end_input();
+    let (_, stderr, code) = first.relay.end();
+    assert_eq!((stderr.as_str(), code), ("", 0), "nothing is lost");
+    let second = Connector::start(&arguments);
+    let gateway = second.linked(&[]);
+    for (text, id) in ["a", "b"].into_iter().zip(&ids) {
+        let message = gateway.event("message");
+        assert_eq!((&message["message"]["text"], &message["buffer_id"]), (&json!(text), &json!(id)));
+        assert_eq!(second.event("ack")["buffer_id"], json!(id));
+    }
+    drop(second);
+    for (path, word) in [(files.path("no/such/store"), "directory"), (files.write("text", "x"), "not the store")] {
+        let (stderr, code) = refused(&["--listen", "127.0.0.1:0", "--store", &path]);
+        assert_eq!((stderr.contains(&path) && stderr.contains(word), code), (true, 1), "{stderr}");
+    }
+}
+
+#[test]
+fn with_a_certificate_it_speaks_tls() {
+    let files = Files::new("tls");
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&key, &ca).unwrap();
+    let certificate = files.write("cert.pem", &format!("{}{}", leaf.pem(), ca.pem()));
+    let key = files.write("key.pem", &key.serialize_pem());
+    let roots = files.write("roots.pem", &ca.pem());
+
+    let mut connector =
+        Connector::start(&["--gateway-env", "gw=SECRET", "--tls-cert", &certificate, "--tls-key", &key]);
+    assert!(connector.url.starts_with("wss://127.0.0.1:"));
+    // Who does not know the issuer does not trust it.
+    let stranger = gateway(&connector.url, &["--no-reconnect"]);
+    assert_eq!(stranger.event("disconnected")["cause"], "tls");
+    let mut command = process::command(&[
+        "--url",
+        &connector.url,
+        "--platform",
+        "discord",
+        "--bot-id",
+        "b",
+        "--id",
+        "gw",
+        "--secret-env",
+        "SECRET",
+    ]);
+    command.env("SECRET", SECRET).env("SSL_CERT_FILE", roots);
+    let gateway = Relay::start_command(command);
+    gateway.event("ready");
+    connector.event("hello");
+    connector.deliver("hi");
+    gateway.event("message");
+    connector.event("ack");
+}

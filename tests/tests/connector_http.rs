@@ -1,0 +1,140 @@
+//! What a connector's listener does besides links: HTTP beside the upgrade, refusals by address, TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_proto::frame::RawJson;
+use relay_proto::gateway::Config;
+use relay_proto::host::Event;
+use relay_proto::token::{Secret, mint};
+use relay_proto::wire::rustls::crypto::ring;
+use relay_proto::wire::rustls::pki_types::PrivateKeyDer;
+use relay_proto::wire::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use relay_tests::app::quick;
+use relay_tests::guard;
+use relay_tokio::connector::{self, Connector};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+const ID: &str = "gw-1";
+const SECRET: &str = "s3cret";
+
+async fn serve(config: connector::Config) -> (Connector, connector::Events) {
+    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).unwrap()
+}
+
+fn registered() -> connector::Config {
+    connector::Config::new().gateway(ID, SECRET)
+}
+
+/// Sends a request and returns the head and what else comes until the connector closes.
+async fn ask(mut stream: TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    guard("the answer", async {
+        let mut bytes = [0; 512];
+        while let Ok(n @ 1..) = stream.read(&mut bytes).await {
+            answer.extend_from_slice(&bytes[..n]);
+            // A close frame, unmasked: a client that does not answer it is not closed at once.
+            if answer.windows(4).any(|four| four[0] == 0x88 && four[2..] == [0x11, 0x31]) {
+                break;
+            }
+        }
+    })
+    .await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status of an upgrade with this token, from this address of loopback.
+async fn upgrade(connector: &Connector, from: [u8; 4], token: &str) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    let stream = socket.connect(connector.address()).await.unwrap();
+    let request = format!(
+        "GET /relay HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    ask(stream, &request).await
+}
+
+// proves: CONN-1
+#[tokio::test]
+async fn a_health_check_is_answered_and_other_paths_are_not_there() {
+    let (connector, _events) = serve(registered()).await;
+    for (request, status, body) in [
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", "ok"),
+        ("GET /healthz?verbose HTTP/1.0\r\n\r\n", "200 OK", "ok"),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request", "the relay is at /relay"),
+        ("GET /healthz/ HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request", "the relay is at /relay"),
+        ("GET /relay HTTP/1.1\r\nHost: x\r\n\r\n", "426 Upgrade Required", "the relay speaks WebSocket"),
+        ("POST /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "405 Method Not Allowed", "the request is not a GET"),
+    ] {
+        let answer = ask(TcpStream::connect(connector.address()).await.unwrap(), request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{request}: {answer}");
+    }
+}
+
+// proves: CONN-1
+#[tokio::test]
+async fn an_address_that_shows_many_bad_tokens_is_refused_cheaply_and_harms_nobody_else() {
+    let (connector, mut events) = serve(registered().refusals(2, Duration::from_secs(3600))).await;
+    let bad = mint(ID, &Secret::new("wrong"), 0, 0);
+    let here = [127, 0, 0, 1];
+    for _ in 0..2 {
+        assert!(upgrade(&connector, here, bad.as_str()).await.starts_with("HTTP/1.1 101 "));
+    }
+    for _ in 0..3 {
+        let answer = upgrade(&connector, here, bad.as_str()).await;
+        assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
+    }
+    if cfg!(target_os = "linux") {
+        // All of 127/8 is loopback there.
+        assert!(upgrade(&connector, [127, 0, 0, 2], bad.as_str()).await.starts_with("HTTP/1.1 101 "));
+    }
+    let config = Config::new(format!("http://{}", connector.address())).identity("discord", "bot-1").timing(quick());
+    let (_gateway, mut own) = relay_tokio::connect(config.credentials(ID, SECRET)).unwrap();
+    assert!(matches!(guard("a link", own.next()).await, Some(Event::Ready { .. })), "a good token is always let in");
+    assert_eq!(guard("its hello", events.next()).await.unwrap().0.as_str(), ID);
+}
+
+#[tokio::test]
+async fn over_tls_everything_is_the_same() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".into()]).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let (connector, _events) = serve(registered().tls(Arc::new(server))).await;
+    let peer = connector.gateway(ID);
+    let text = "x".repeat(100_000);
+    peer.deliver(&RawJson::parse(&format!(r#"{{"text":"{text}"}}"#)).unwrap()).await.unwrap();
+    let config = Config::new(format!("https://{}", connector.address())).identity("discord", "bot-1").timing(quick());
+    let (_gateway, mut events) =
+        relay_tokio::connect_with_tls(config.credentials(ID, SECRET), Some(Arc::new(client))).unwrap();
+    loop {
+        if let Event::Message(message) = guard("the message", events.next()).await.unwrap() {
+            assert_eq!(message.text(), text);
+            break message.ack();
+        }
+    }
+    // Somebody who does not speak TLS is nobody's trouble.
+    let plain = TcpStream::connect(connector.address()).await.unwrap();
+    let answer = ask(plain, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(!answer.contains("200 OK"), "{answer}");
+    guard("the shutdown", connector.shutdown()).await;
+    while !matches!(guard("the end of the link", events.next()).await.unwrap(), Event::Disconnected { .. }) {}
+}
