@@ -52,6 +52,8 @@ pub(super) struct Session {
     /// The number of the last delivery.
     delivery: u64,
     closing: Closing,
+    /// The gateway had ended before anybody asked for it.
+    lost: bool,
     /// Whether commands are still read.
     listening: bool,
     /// Whether the program exited, and how.
@@ -122,6 +124,7 @@ impl Session {
             held: Table::default(),
             delivery: 0,
             closing: Closing::No,
+            lost: false,
             listening: true,
             exited: None,
             orphaned: None,
@@ -144,7 +147,7 @@ impl Session {
                     self.listening = false;
                     self.orphaned = None;
                     if self.closing == Closing::No {
-                        self.closing = Closing::WhenAnswered;
+                        self.begin(Closing::WhenAnswered);
                     }
                 }
                 Step::Answered((line, bytes)) => self.answered(line, bytes),
@@ -343,10 +346,17 @@ impl Session {
 
     // ── the end ──────────────────────────────────────────────────────────
 
+    /// Takes a step of closing. Whether the gateway had ended by then is asked of the gateway: its last event may still
+    /// wait to be read.
+    fn begin(&mut self, step: Closing) {
+        self.lost |= self.closing == Closing::No && self.gateway.state().is_terminal();
+        self.closing = step;
+    }
+
     /// Closes the gateway in order; its last event says when it is done.
     fn close(&mut self) {
         if self.closing != Closing::Begun {
-            self.closing = Closing::Begun;
+            self.begin(Closing::Begun);
             // It goes on by itself.
             drop(self.gateway.close());
             // A program that is told to end ends. Whoever reads standard output may take its time.
@@ -402,7 +412,7 @@ impl Session {
 
     /// The gateway has ended. Whatever was asked is answered, and the last line is written.
     async fn end(mut self) -> ExitCode {
-        let asked = self.closing != Closing::No;
+        let asked = self.closing != Closing::No && !self.lost;
         self.hear_out();
         while let Some(answer) = self.requests.join_next().await {
             if let Ok((line, bytes)) = answer {
