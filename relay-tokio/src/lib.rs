@@ -9,8 +9,10 @@
 //! let (gateway, mut events) = relay_tokio::connect(config)?;
 //! while let Some(event) = events.next().await {
 //!     if let Event::Message(message) = event {
-//!         gateway.reply(&message, &format!("you said: {}", message.text())).await?;
-//!         message.ack();
+//!         match gateway.reply(&message, &format!("you said: {}", message.text())).await {
+//!             Ok(_) => message.ack(),
+//!             Err(error) => eprintln!("{error}"), // Not acknowledged: it comes again on the next link.
+//!         }
 //!     }
 //! }
 //! # Ok(())

@@ -45,18 +45,8 @@ pub enum FromGateway {
     },
 }
 
-const FIELDS: [&str; 10] = [
-    "type",
-    "platform",
-    "botId",
-    "command_manifest",
-    "requestId",
-    "action",
-    "session_key",
-    "reason",
-    "bufferId",
-    "result",
-];
+const FIELDS: [&str; 9] =
+    ["type", "platform", "botId", "command_manifest", "requestId", "action", "session_key", "reason", "bufferId"];
 
 /// Reads one line as a frame from a gateway.
 ///
@@ -64,7 +54,7 @@ const FIELDS: [&str; 10] = [
 /// [`Skipped`] says why the line is none; the link lives on (FRAME-4, FRAME-5).
 pub fn from_gateway(line: &[u8]) -> Result<FromGateway, Skipped> {
     let text = core::str::from_utf8(line).map_err(|_| Skipped::NotJson)?;
-    let [kind, platform, bot_id, manifest, request_id, action, session_key, reason, buffer_id, _] =
+    let [kind, platform, bot_id, manifest, request_id, action, session_key, reason, buffer_id] =
         json::members(text, &FIELDS)?;
     let [platform, bot_id, request_id, session_key, reason, buffer_id] =
         [platform, bot_id, request_id, session_key, reason, buffer_id]
