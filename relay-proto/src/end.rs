@@ -28,8 +28,17 @@ pub enum LinkEnd {
         /// What the host's network said.
         detail: String,
     },
+    /// The proxy opened no tunnel to the connector (DIAL-6).
+    Proxy {
+        /// The HTTP status that it answered with, if it was one.
+        status: Option<u16>,
+        /// What it said, or what is wrong with what it said.
+        detail: String,
+    },
     /// TLS failed.
     Tls {
+        /// What failed.
+        problem: TlsProblem,
         /// What the TLS library said.
         detail: String,
     },
@@ -48,4 +57,46 @@ pub enum LinkEnd {
         /// The limit, in bytes.
         limit: usize,
     },
+}
+
+/// What failed about TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsProblem {
+    /// The certificate is for another name.
+    WrongName,
+    /// The certificate has expired.
+    Expired,
+    /// The certificate is not valid yet. Perhaps this machine's clock is wrong.
+    NotYetValid,
+    /// Nobody whom this end trusts has issued the certificate.
+    UnknownIssuer,
+    /// The certificate has been revoked.
+    Revoked,
+    /// Something else is wrong with the certificate.
+    BadCertificate,
+    /// The peer does not accept the certificate of this end, or there is none and it wants one.
+    ClientCertificate,
+    /// This end's configuration cannot be used.
+    Configuration,
+    /// The handshake or a record went wrong: the two ends have no version or cipher in common, or the peer does not
+    /// speak TLS.
+    Handshake,
+}
+
+impl TlsProblem {
+    /// As a word, as the command line prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongName => "wrong_name",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::Revoked => "revoked",
+            Self::BadCertificate => "bad_certificate",
+            Self::ClientCertificate => "client_certificate",
+            Self::Configuration => "configuration",
+            Self::Handshake => "handshake",
+        }
+    }
 }

@@ -65,6 +65,7 @@ pub mod host;
 mod json;
 pub mod ndjson;
 mod outbox;
+pub mod proxy;
 mod queue;
 pub mod target;
 pub mod time;

@@ -173,14 +173,7 @@ impl Target {
     /// former, `localhost` and the names under it. Anything else, also other ways to write such an address, is taken to
     /// be remote.
     pub fn is_loopback(&self) -> bool {
-        if let Ok(v4) = self.host.parse::<Ipv4Addr>() {
-            return v4.is_loopback();
-        }
-        if let Ok(v6) = self.host.parse::<Ipv6Addr>() {
-            return v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback());
-        }
-        let name = self.host.strip_suffix('.').unwrap_or(&self.host);
-        name.rsplit('.').next().is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+        is_loopback(&self.host)
     }
 }
 
@@ -196,6 +189,18 @@ impl fmt::Debug for Target {
     }
 }
 
+/// [`Target::is_loopback`], of any host.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    if let Ok(v4) = host.parse::<Ipv4Addr>() {
+        return v4.is_loopback();
+    }
+    if let Ok(v6) = host.parse::<Ipv6Addr>() {
+        return v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback());
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.rsplit('.').next().is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+}
+
 fn is_tls_scheme(scheme: &str) -> Result<bool, TargetError> {
     match scheme.to_ascii_lowercase().as_str() {
         "https" | "wss" => Ok(true),
@@ -206,7 +211,7 @@ fn is_tls_scheme(scheme: &str) -> Result<bool, TargetError> {
     }
 }
 
-fn is_scheme(lower: &str) -> bool {
+pub(crate) fn is_scheme(lower: &str) -> bool {
     lower.len() <= 32
         && lower.starts_with(|c: char| c.is_ascii_lowercase())
         && lower.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
@@ -237,7 +242,7 @@ fn first_escapable(text: &str, also: &str) -> Option<usize> {
 }
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`, and checks the host.
-fn split_port(host_and_port: &str) -> Result<(&str, Option<&str>), TargetError> {
+pub(crate) fn split_port(host_and_port: &str) -> Result<(&str, Option<&str>), TargetError> {
     let bad = |reason| TargetError::BadHost { reason };
     if let Some(inner) = host_and_port.strip_prefix('[') {
         let (host, after) = inner.split_once(']').ok_or(bad("the closing bracket is missing"))?;
@@ -296,7 +301,7 @@ fn bad_name(host: &str) -> Option<&'static str> {
     None
 }
 
-fn parse_port(port: &str) -> Result<u16, TargetError> {
+pub(crate) fn parse_port(port: &str) -> Result<u16, TargetError> {
     // `parse` alone would take a plus sign.
     let digits = port.bytes().all(|b| b.is_ascii_digit());
     port.parse().ok().filter(|port| digits && *port != 0).ok_or(TargetError::BadPort)

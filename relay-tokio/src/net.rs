@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use relay_proto::host::Net;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Sleep, sleep_until};
 
 /// One gateway's timer. Its sockets are with the driver.
@@ -19,12 +20,16 @@ pub(crate) struct Tokio {
 
 impl Net for Tokio {
     type Stream = TcpStream;
+    type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
     type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
-    fn connect(&mut self, host: String, port: u16) -> Self::Connecting {
+    fn resolve(&mut self, host: String, port: u16) -> Self::Resolving {
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
         Box::pin(async move {
-            let stream = TcpStream::connect((host, port)).await?;
-            // Frames are small and somebody waits for each.
+            let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             Ok(stream)
         })

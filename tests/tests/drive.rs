@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,9 +34,14 @@ struct Silence;
 
 impl Net for Silence {
     type Stream = ();
+    type Resolving = std::future::Pending<io::Result<Vec<SocketAddr>>>;
     type Connecting = std::future::Pending<io::Result<()>>;
 
-    fn connect(&mut self, _: String, _: u16) -> Self::Connecting {
+    fn resolve(&mut self, _: String, _: u16) -> Self::Resolving {
+        std::future::pending()
+    }
+
+    fn connect(&mut self, _: SocketAddr) -> Self::Connecting {
         std::future::pending()
     }
 
@@ -112,12 +118,17 @@ impl Drop for Live {
 
 impl Net for Count {
     type Stream = Counted;
+    type Resolving = std::future::Ready<io::Result<Vec<SocketAddr>>>;
     type Connecting = Pin<Box<dyn Future<Output = io::Result<Counted>> + Send>>;
 
-    fn connect(&mut self, host: String, port: u16) -> Self::Connecting {
+    fn resolve(&mut self, _: String, port: u16) -> Self::Resolving {
+        std::future::ready(Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]))
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
         // A dial counts from its beginning to the end of its connection.
         let live = Live::new(&self.0);
-        Box::pin(async move { Ok(Counted { stream: TcpStream::connect((host, port)).await?, _live: live }) })
+        Box::pin(async move { Ok(Counted { stream: TcpStream::connect(address).await?, _live: live }) })
     }
 
     fn poll_read(stream: &mut Counted, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -206,7 +217,8 @@ async fn a_full_queue_stops_reading_and_an_emptied_one_starts_it_again() {
 #[tokio::test]
 async fn a_connection_in_the_making_is_dropped_when_its_time_is_over() {
     // Connects never end, but time passes.
-    struct Stuck(Arc<AtomicUsize>, Count);
+    type Pending = std::future::Pending<io::Result<Vec<SocketAddr>>>;
+    struct Stuck(Arc<AtomicUsize>, Count, Arc<AtomicUsize>);
     struct Guarded(Arc<AtomicUsize>);
     impl Drop for Guarded {
         fn drop(&mut self) {
@@ -215,8 +227,13 @@ async fn a_connection_in_the_making_is_dropped_when_its_time_is_over() {
     }
     impl Net for Stuck {
         type Stream = Counted;
+        type Resolving = Pending;
         type Connecting = Pin<Box<dyn Future<Output = io::Result<Counted>> + Send>>;
-        fn connect(&mut self, _: String, _: u16) -> Self::Connecting {
+        fn resolve(&mut self, _: String, _: u16) -> Self::Resolving {
+            self.2.fetch_add(1, Ordering::SeqCst);
+            std::future::pending()
+        }
+        fn connect(&mut self, _: SocketAddr) -> Self::Connecting {
             assert_eq!(self.0.fetch_add(1, Ordering::SeqCst), 0, "the last one is gone");
             let guarded = Guarded(self.0.clone());
             Box::pin(async move {
@@ -234,16 +251,20 @@ async fn a_connection_in_the_making_is_dropped_when_its_time_is_over() {
             self.1.poll_timer(context, at)
         }
     }
-    let mut timing = quick();
-    timing.dial = Duration::from_millis(5);
-    let (gateway, mut events, driver) = start(nowhere().timing(timing));
-    let connecting = Arc::new(AtomicUsize::new(0));
-    let driving = tokio::spawn(drive(driver, Stuck(connecting.clone(), Count::default())));
-    for _ in 0..10 {
-        let Some(Event::Disconnected { ended, .. }) = guard("an event", events.next()).await else { panic!() };
-        assert_eq!(ended.cause, relay_proto::gateway::Cause::TimedOut);
+    // An address is connected to; a name is looked up, which cannot be stopped, and so goes on for the next dial.
+    for (url, lookups) in [("ws://127.0.0.1:1", 0), ("ws://connector.example", 1)] {
+        let mut timing = quick();
+        timing.dial = Duration::from_millis(5);
+        let config = Config::new(url).identity("discord", "b").timing(timing);
+        let (gateway, mut events, driver) = start(config);
+        let (connecting, looked_up) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let driving = tokio::spawn(drive(driver, Stuck(connecting.clone(), Count::default(), looked_up.clone())));
+        for _ in 0..10 {
+            let Some(Event::Disconnected { ended, .. }) = guard("an event", events.next()).await else { panic!() };
+            assert_eq!(ended.cause, relay_proto::gateway::Cause::TimedOut);
+        }
+        drop((gateway, events));
+        guard("the driver's end", driving).await.unwrap();
+        assert_eq!((connecting.load(Ordering::SeqCst), looked_up.load(Ordering::SeqCst)), (0, lookups));
     }
-    drop((gateway, events));
-    guard("the driver's end", driving).await.unwrap();
-    assert_eq!(connecting.load(Ordering::SeqCst), 0);
 }

@@ -75,7 +75,7 @@ pub(super) fn link_closed(gateway: &str, ended: &Ended) -> String {
             too_large = format!("a message over the limit of {limit} bytes");
             ("too_large", None, too_large.as_str())
         }
-        Ended::Remote(LinkEnd::Lost { detail } | LinkEnd::Tls { detail }) => ("lost", None, detail.as_str()),
+        Ended::Remote(LinkEnd::Lost { detail } | LinkEnd::Tls { detail, .. }) => ("lost", None, detail.as_str()),
         _ => ("lost", None, ""),
     };
     of("link_closed", gateway).text("cause", cause).number("code", code.map(u64::from)).text("reason", reason).end()

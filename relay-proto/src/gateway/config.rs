@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use crate::frame::encode;
 use crate::json::{self, RawJson};
+use crate::proxy::{Proxy, ProxyVars};
 use crate::target::{Target, TargetError};
 use crate::token::Secret;
 
@@ -132,10 +133,19 @@ pub struct Config {
     gateway_id: Option<String>,
     secret: Option<Secret>,
     allow_plaintext_credentials: bool,
+    proxy: ProxyChoice,
     reconnect: bool,
     confirm_refusals: bool,
     timing: Timing,
     limits: Limits,
+}
+
+/// How the proxy is found.
+#[derive(Clone)]
+pub(crate) enum ProxyChoice {
+    None,
+    Named(Proxy),
+    Variables(ProxyVars),
 }
 
 /// The URL is shown as its [`Target`] shows it, since it may hold a password (TOKEN-3).
@@ -147,11 +157,22 @@ impl fmt::Debug for Config {
             .field("gateway_id", &self.gateway_id)
             .field("secret", &self.secret)
             .field("allow_plaintext_credentials", &self.allow_plaintext_credentials)
+            .field("proxy", &self.proxy)
             .field("reconnect", &self.reconnect)
             .field("confirm_refusals", &self.confirm_refusals)
             .field("timing", &self.timing)
             .field("limits", &self.limits)
             .finish()
+    }
+}
+
+impl fmt::Debug for ProxyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Named(proxy) => proxy.fmt(f),
+            Self::Variables(_) => f.write_str("from the environment"),
+        }
     }
 }
 
@@ -164,6 +185,7 @@ impl Config {
             gateway_id: None,
             secret: None,
             allow_plaintext_credentials: false,
+            proxy: ProxyChoice::None,
             reconnect: true,
             confirm_refusals: false,
             timing: Timing::default(),
@@ -207,6 +229,26 @@ impl Config {
     #[must_use]
     pub fn allow_plaintext_credentials(mut self, allow: bool) -> Self {
         self.allow_plaintext_credentials = allow;
+        self
+    }
+
+    /// Reaches the connector through an HTTP proxy (DIAL-6). Default: none, and the environment is not asked; for that
+    /// see [`proxy_from_env`](Self::proxy_from_env).
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = ProxyChoice::Named(proxy);
+        self
+    }
+
+    /// Reaches the connector without a proxy, whatever was said before.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.proxy = ProxyChoice::None;
+        self
+    }
+
+    pub(crate) fn proxy_choice(mut self, choice: ProxyChoice) -> Self {
+        self.proxy = choice;
         self
     }
 
@@ -273,11 +315,19 @@ impl Config {
                 None
             }
         };
-        if credentials.is_some() && !target.is_tls() && !target.is_loopback() && !self.allow_plaintext_credentials {
+        let proxy = match self.proxy {
+            ProxyChoice::None => None,
+            ProxyChoice::Named(proxy) => Some(proxy),
+            ProxyChoice::Variables(vars) => vars.proxy_for(&target)?,
+        };
+        // A proxy's loopback is not ours, and the way to it is readable.
+        let stays_here = target.is_loopback() && proxy.as_ref().is_none_or(Proxy::is_loopback);
+        if credentials.is_some() && !target.is_tls() && !stays_here && !self.allow_plaintext_credentials {
             return Err(ConfigError::PlaintextCredentials { host: target.host().into() });
         }
         Ok(Settings {
             target,
+            proxy,
             identities: self.identities,
             credentials,
             reconnect: self.reconnect,
@@ -332,6 +382,7 @@ const MAX_LINE: usize = 1 << 30;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(crate) target: Target,
+    proxy: Option<Proxy>,
     pub(crate) identities: Vec<Identity>,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) reconnect: bool,
@@ -345,6 +396,11 @@ impl Settings {
     /// Where it dials.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The proxy on the way there.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The identities it fronts, the default first.

@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::backoff::Pace;
-use crate::end::LinkEnd;
+use crate::end::{LinkEnd, TlsProblem};
 use crate::token::Token;
 
 /// The class of a link's end, or of a failed dial's.
@@ -32,8 +32,10 @@ pub enum Cause {
     HttpStatus,
     /// No connection came about.
     Unreachable,
+    /// The proxy opened no tunnel.
+    Proxy,
     /// TLS failed.
-    Tls,
+    Tls(TlsProblem),
     /// A dial or a handshake took too long.
     TimedOut,
     /// The application left too many events unread, or too many deliveries unacknowledged.
@@ -58,7 +60,8 @@ impl Cause {
             Self::Lost => "lost",
             Self::HttpStatus => "http_status",
             Self::Unreachable => "unreachable",
-            Self::Tls => "tls",
+            Self::Proxy => "proxy",
+            Self::Tls(_) => "tls",
             Self::TimedOut => "timed_out",
             Self::QueueFull => "queue_full",
             Self::Dormant => "dormant",
@@ -73,7 +76,7 @@ impl Cause {
 pub struct Ended {
     /// The class.
     pub cause: Cause,
-    /// The close code, or the HTTP status.
+    /// The close code, or the HTTP status of the connector or the proxy.
     pub code: Option<u16>,
     /// What the peer, or the transport, said; possibly empty.
     pub reason: String,
@@ -82,6 +85,9 @@ pub struct Ended {
 impl core::fmt::Display for Ended {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.cause.as_str())?;
+        if let Cause::Tls(problem) = self.cause {
+            write!(f, " ({})", problem.as_str())?;
+        }
         if let Some(code) = self.code {
             write!(f, " ({code})")?;
         }
@@ -136,7 +142,8 @@ impl From<LinkEnd> for Ended {
             LinkEnd::Closed { code, reason } => Self { cause: classify(code, &reason), code, reason },
             LinkEnd::Refused { status, reason } => Self { cause: Cause::HttpStatus, code: Some(status), reason },
             LinkEnd::Unreachable { detail } => Self::local(Cause::Unreachable, detail),
-            LinkEnd::Tls { detail } => Self::local(Cause::Tls, detail),
+            LinkEnd::Proxy { status, detail } => Self { cause: Cause::Proxy, code: status, reason: detail },
+            LinkEnd::Tls { problem, detail } => Self::local(Cause::Tls(problem), detail),
             LinkEnd::Lost { detail } => Self::local(Cause::Lost, detail),
             LinkEnd::Protocol { detail } => Self::local(Cause::Protocol, detail),
             // As it is with a line that is too long: 1009 is what the peer was told.

@@ -6,8 +6,9 @@ use alloc::string::{String, ToString};
 
 use serde_json::value::RawValue;
 
-use super::config::{Config, ConfigError};
+use super::config::{Config, ConfigError, ProxyChoice};
 use crate::json;
+use crate::proxy::ProxyVars;
 
 /// The connector's base URL.
 pub(crate) const URL: &str = "GATEWAY_RELAY_URL";
@@ -23,11 +24,18 @@ impl Config {
     /// [`ConfigError::Variable`] names the variable.
     #[cfg(feature = "std")]
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_vars(|name| match std::env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err("the value is not Unicode".to_string()),
-        })
+        Self::from_vars(variable)
+    }
+
+    /// Reaches the connector through the proxy that the process's environment names, if it does (DIAL-6): see
+    /// [`from_vars`](Self::from_vars), which includes this. Whether a variable holds a good address is checked in
+    /// [`build`](Self::build), and only if it is used.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`] names a variable that is not Unicode.
+    #[cfg(feature = "std")]
+    pub fn proxy_from_env(self) -> Result<Self, ConfigError> {
+        Ok(self.proxy_choice(ProxyChoice::Variables(ProxyVars::read(variable)?)))
     }
 
     /// The configuration in variables, wherever they come from.
@@ -38,6 +46,10 @@ impl Config {
     /// | `GATEWAY_RELAY_PLATFORMS` | the platforms to front, comma separated, the default first; required |
     /// | `GATEWAY_RELAY_BOT_IDS` | a JSON object: platform → `{"botId": "…"}`; a platform may be missing |
     /// | `GATEWAY_RELAY_ID`, `GATEWAY_RELAY_SECRET` | the credentials; optional |
+    /// | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` | the proxy for `wss`, for `ws`, and for what has none; optional |
+    /// | `NO_PROXY` | a comma list of hosts that need none: domains, addresses, networks, or `*` |
+    ///
+    /// The proxy variables are also read in lower case, which goes first. Loopback never needs a proxy.
     ///
     /// White space around values is cut off. An empty value is the same as none.
     ///
@@ -58,7 +70,7 @@ impl Config {
             Some(text) => bot_ids(&text).map_err(|problem| error(BOT_IDS, problem))?,
             None => BTreeMap::new(),
         };
-        let mut config = Self::new(url);
+        let mut config = Self::new(url).proxy_choice(ProxyChoice::Variables(ProxyVars::read(&lookup)?));
         let mut fronted = alloc::vec::Vec::new();
         for platform in platforms.split(',').map(str::trim) {
             if platform.is_empty() {
@@ -81,6 +93,15 @@ impl Config {
             (Some(id), None) => Ok(config.gateway_id(id)),
             (None, None) => Ok(config),
         }
+    }
+}
+
+#[cfg(feature = "std")]
+fn variable(name: &'static str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err("the value is not Unicode".to_string()),
     }
 }
 

@@ -261,6 +261,8 @@ pub enum Reason {
     Redial,
     /// The dial takes too long.
     Dial,
+    /// The next of the connector's addresses is tried beside those that have not answered yet.
+    NextAddress,
     /// The handshake takes too long.
     Handshake,
     /// The peer has been silent; ping it, or give the link up.

@@ -3,22 +3,29 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::driver::{Driver, Work};
 use crate::gateway::LinkId;
+use crate::wire::Attempt;
 
 /// What a runtime brings: sockets and a timer.
 pub trait Net {
     /// A connected socket.
     type Stream;
+    /// A name being looked up.
+    type Resolving: Future<Output = io::Result<Vec<SocketAddr>>>;
     /// A socket in the making. Dropping it stops connecting.
     type Connecting: Future<Output = io::Result<Self::Stream>>;
 
-    /// Connects to a host, a name or an address, and a port.
-    fn connect(&mut self, host: String, port: u16) -> Self::Connecting;
+    /// Looks a host's name up; the addresses have this port, and come in the order in which they are preferred.
+    fn resolve(&mut self, host: String, port: u16) -> Self::Resolving;
+
+    /// Connects, with Nagle's algorithm off.
+    fn connect(&mut self, address: SocketAddr) -> Self::Connecting;
 
     /// Reads, as `AsyncRead` does.
     fn poll_read(stream: &mut Self::Stream, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>>;
@@ -32,14 +39,30 @@ pub trait Net {
 
 /// Runs a gateway until it has ended. Spawn this on the runtime.
 pub async fn drive<N: Net>(driver: Driver, mut net: N) {
-    let mut socket = Socket::<N>::None;
+    let mut network = Network::<N> { lookup: None, socket: Socket::None };
     let mut out = Vec::new();
-    poll_fn(|context| poll(&driver, &mut net, &mut socket, &mut out, context)).await;
+    poll_fn(|context| poll(&driver, &mut net, &mut network, &mut out, context)).await;
 }
+
+/// What the driver has under way.
+struct Network<N: Net> {
+    lookup: Option<Box<Lookup<N>>>,
+    socket: Socket<N>,
+}
+
+/// A name being looked up. Most systems cannot stop that, and it may take minutes; so one that its dial has given up is
+/// kept for the next dial of the same name, and there is never more than one.
+struct Lookup<N: Net> {
+    link: LinkId,
+    name: (String, u16),
+    resolving: Pin<Box<N::Resolving>>,
+}
+
+type Connecting<N> = Pin<Box<<N as Net>::Connecting>>;
 
 enum Socket<N: Net> {
     None,
-    Connecting(LinkId, Pin<Box<N::Connecting>>),
+    Connecting(LinkId, Vec<(Attempt, Connecting<N>)>),
     Open(LinkId, N::Stream),
     /// Writing failed. What the peer said before is still to be read.
     Deaf(LinkId, N::Stream, io::Error),
@@ -58,16 +81,27 @@ thread_local! {
 fn poll<N: Net>(
     driver: &Driver,
     net: &mut N,
-    socket: &mut Socket<N>,
+    network: &mut Network<N>,
     out: &mut Vec<u8>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
     driver.unpark();
+    let Network { lookup, socket } = network;
     for _ in 0..ROUNDS {
         while let Some(work) = driver.work() {
             match work {
-                Work::Connect { link, host, port } => {
-                    *socket = Socket::Connecting(link, Box::pin(net.connect(host, port)));
+                Work::Resolve { link, host, port } => resolve(net, lookup, link, (host, port), context),
+                Work::Connect { link, attempt, address } => {
+                    let connecting = (attempt, Box::pin(net.connect(address)));
+                    match socket {
+                        Socket::Connecting(_, all) => all.push(connecting),
+                        _ => *socket = Socket::Connecting(link, vec![connecting]),
+                    }
+                }
+                Work::Abort { attempt, .. } => {
+                    if let Socket::Connecting(_, all) = socket {
+                        all.retain(|(other, _)| *other != attempt);
+                    }
                 }
                 Work::Disconnect { last_words, .. } => {
                     if let Socket::Open(_, stream) = socket {
@@ -83,7 +117,7 @@ fn poll<N: Net>(
         if driver.is_finished() {
             return Poll::Ready(());
         }
-        let moved = poll_socket(driver, socket, out, context);
+        let moved = poll_lookup(driver, lookup, context) | poll_socket(driver, socket, out, context);
         let late = match driver.deadline() {
             Some(at) => net.poll_timer(context, at).is_ready(),
             None => false,
@@ -99,22 +133,58 @@ fn poll<N: Net>(
     Poll::Pending
 }
 
+/// Starts a lookup, or takes over the one that is still under way for this name.
+fn resolve<N: Net>(
+    net: &mut N,
+    lookup: &mut Option<Box<Lookup<N>>>,
+    link: LinkId,
+    name: (String, u16),
+    context: &mut Context<'_>,
+) {
+    if let Some(known) = lookup.as_mut().filter(|known| known.name == name)
+        && known.resolving.as_mut().poll(context).is_pending()
+    {
+        known.link = link;
+        return;
+    }
+    // What an earlier dial gave up and has come since may be out of date.
+    let resolving = Box::pin(net.resolve(name.0.clone(), name.1));
+    *lookup = Some(Box::new(Lookup { link, name, resolving }));
+}
+
+/// Whether the lookup has ended.
+fn poll_lookup<N: Net>(driver: &Driver, lookup: &mut Option<Box<Lookup<N>>>, context: &mut Context<'_>) -> bool {
+    let Some(known) = lookup else { return false };
+    let Poll::Ready(result) = known.resolving.as_mut().poll(context) else { return false };
+    match result {
+        Ok(addresses) => driver.resolved(known.link, &addresses),
+        Err(error) => driver.unresolved(known.link, &error),
+    }
+    *lookup = None;
+    true
+}
+
 /// Moves what can be moved. Whether anything was.
 fn poll_socket<N: Net>(driver: &Driver, socket: &mut Socket<N>, out: &mut Vec<u8>, context: &mut Context<'_>) -> bool {
     match socket {
         Socket::None => false,
-        Socket::Connecting(link, connecting) => {
+        Socket::Connecting(link, all) => {
             let link = *link;
-            match connecting.as_mut().poll(context) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(stream)) => {
-                    *socket = Socket::Open(link, stream);
-                    driver.connected(link);
+            let done =
+                all.iter_mut().enumerate().find_map(|(at, (_, connecting))| match connecting.as_mut().poll(context) {
+                    Poll::Pending => None,
+                    Poll::Ready(result) => Some((at, result)),
+                });
+            let Some((at, result)) = done else { return false };
+            let (attempt, _) = all.swap_remove(at);
+            match result {
+                Ok(stream) => {
+                    if driver.connected(link, attempt) {
+                        // The others are dropped with it.
+                        *socket = Socket::Open(link, stream);
+                    }
                 }
-                Poll::Ready(Err(error)) => {
-                    *socket = Socket::None;
-                    driver.unreachable(link, &error);
-                }
+                Err(error) => driver.unreachable(link, attempt, &error),
             }
             true
         }

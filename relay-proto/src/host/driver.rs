@@ -1,11 +1,13 @@
 //! What a runtime feeds.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::shared::{Shared, register};
 use crate::gateway::LinkId;
+use crate::wire::Attempt;
 
 /// The driver's end of a gateway: sockets and time in, bytes and work out.
 ///
@@ -24,16 +26,33 @@ const ENOUGH: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Work {
-    /// Open a TCP connection, and answer with [`Driver::connected`] or [`Driver::unreachable`].
+    /// Look a name up, and answer with [`Driver::resolved`] or [`Driver::unresolved`].
+    Resolve {
+        /// The link that it is for.
+        link: LinkId,
+        /// The name; never an address.
+        host: String,
+        /// The port of the addresses.
+        port: u16,
+    },
+    /// Open a TCP connection, beside those that are already being opened, and answer with [`Driver::connected`] or
+    /// [`Driver::unreachable`]. Turn Nagle's algorithm off: frames are small and somebody waits for each.
     Connect {
         /// The link that it is for.
         link: LinkId,
-        /// The host: a name or an address, IPv6 without brackets.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Which of the link's attempts this is.
+        attempt: Attempt,
+        /// Where to.
+        address: SocketAddr,
     },
-    /// Close the connection, or stop connecting, after one attempt to write `last_words`.
+    /// Stop this attempt to connect, or close what has become of it: another one was faster.
+    Abort {
+        /// The link that it was for.
+        link: LinkId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Close the connection, or stop looking up and connecting, after one attempt to write `last_words`.
     Disconnect {
         /// The link.
         link: LinkId,
@@ -120,14 +139,25 @@ impl Driver {
         });
     }
 
-    /// The TCP connection is there.
-    pub fn connected(&self, link: LinkId) {
-        self.shared.with(|inner, now| inner.dialer.handle_connected(link, now));
+    /// The name stands for these addresses, in the order in which the resolver prefers them.
+    pub fn resolved(&self, link: LinkId, addresses: &[SocketAddr]) {
+        self.shared.with(|inner, now| inner.dialer.handle_resolved(link, addresses, now));
     }
 
-    /// No TCP connection came about.
-    pub fn unreachable(&self, link: LinkId, error: &std::io::Error) {
-        self.shared.with(|inner, now| inner.dialer.handle_unreachable(link, &error.to_string(), now));
+    /// The name cannot be looked up.
+    pub fn unresolved(&self, link: LinkId, error: &std::io::Error) {
+        self.shared.with(|inner, now| inner.dialer.handle_unresolved(link, &error.to_string(), now));
+    }
+
+    /// The TCP connection is there. False: it is not wanted any more, and is to be closed.
+    #[must_use]
+    pub fn connected(&self, link: LinkId, attempt: Attempt) -> bool {
+        self.shared.with(|inner, now| inner.dialer.handle_connected(link, attempt, now))
+    }
+
+    /// This attempt led to no TCP connection.
+    pub fn unreachable(&self, link: LinkId, attempt: Attempt, error: &std::io::Error) {
+        self.shared.with(|inner, now| inner.dialer.handle_unreachable(link, attempt, &error.to_string(), now));
     }
 
     /// Bytes came from the socket.

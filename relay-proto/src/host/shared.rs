@@ -317,7 +317,11 @@ impl Inner {
         }
         while let Some(action) = self.dialer.poll_action(now) {
             match action {
-                Action::Connect { link, host, port } => self.work.push_back(Work::Connect { link, host, port }),
+                Action::Resolve { link, host, port } => self.work.push_back(Work::Resolve { link, host, port }),
+                Action::Connect { link, attempt, address } => {
+                    self.work.push_back(Work::Connect { link, attempt, address });
+                }
+                Action::Abort { link, attempt } => self.work.push_back(Work::Abort { link, attempt }),
                 Action::Disconnect { link, last_words } => self.work.push_back(Work::Disconnect { link, last_words }),
                 Action::RequestEnded { request, outcome } => {
                     fill(&mut self.requests, request, outcome, &mut self.after)

@@ -13,7 +13,10 @@ use super::{
     response::ResponseReader,
     session::Session,
 };
-use crate::{end::LinkEnd, target::Target};
+use crate::{
+    end::{LinkEnd, TlsProblem},
+    target::Target,
+};
 
 /// What happened on a [`ClientLink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +95,12 @@ impl ClientLink {
             (false, _) => {}
             #[cfg(feature = "tls")]
             (true, Some(config)) => link = link.with_tls(super::tls::TlsLayer::client(config, target.host())?),
-            (true, _) => return Err(LinkEnd::Tls { detail: "a wss address needs a TLS configuration".into() }),
+            (true, _) => {
+                return Err(LinkEnd::Tls {
+                    problem: TlsProblem::Configuration,
+                    detail: "a wss address needs a TLS configuration".into(),
+                });
+            }
         }
         link.session.out.push(request.as_bytes());
         link.settle();

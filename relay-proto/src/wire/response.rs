@@ -109,7 +109,7 @@ impl ResponseReader {
 }
 
 /// Version, status and reason phrase.
-fn status_line(line: &[u8]) -> Option<(&[u8], u16, String)> {
+pub(super) fn status_line(line: &[u8]) -> Option<(&[u8], u16, String)> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let version = parts.next().filter(|version| matches!(*version, b"HTTP/1.1" | b"HTTP/1.0"))?;
     let status = parts.next().filter(|status| status.len() == 3 && status.iter().all(u8::is_ascii_digit))?;

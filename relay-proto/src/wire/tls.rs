@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::output::Output;
-use crate::end::LinkEnd;
+use crate::end::{LinkEnd, TlsProblem};
 
 /// Plaintext that is encrypted before the result moves on: one TLS record.
 const RECORD: usize = 16 << 10;
@@ -39,7 +39,36 @@ pub fn default_tls_config() -> Result<Arc<ClientConfig>, LinkEnd> {
 }
 
 fn failed(error: &rustls::Error) -> LinkEnd {
-    LinkEnd::Tls { detail: error.to_string() }
+    LinkEnd::Tls { problem: problem(error), detail: error.to_string() }
+}
+
+fn problem(error: &rustls::Error) -> TlsProblem {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    match error {
+        Error::InvalidCertificate(error) => match error {
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => TlsProblem::WrongName,
+            Certificate::Expired | Certificate::ExpiredContext { .. } => TlsProblem::Expired,
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => TlsProblem::NotYetValid,
+            Certificate::UnknownIssuer => TlsProblem::UnknownIssuer,
+            Certificate::Revoked => TlsProblem::Revoked,
+            _ => TlsProblem::BadCertificate,
+        },
+        Error::InvalidCertRevocationList(_) | Error::NoCertificatesPresented => TlsProblem::BadCertificate,
+        // The peer's word about our certificate.
+        Error::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => TlsProblem::ClientCertificate,
+        Error::General(_) | Error::FailedToGetCurrentTime | Error::FailedToGetRandomBytes => TlsProblem::Configuration,
+        _ => TlsProblem::Handshake,
+    }
 }
 
 /// Whether more plaintext may come.
@@ -57,8 +86,10 @@ pub(super) struct TlsLayer {
 
 impl TlsLayer {
     pub(super) fn client(config: Arc<ClientConfig>, host: &str) -> Result<Self, LinkEnd> {
-        let name = ServerName::try_from(host.to_string())
-            .map_err(|_| LinkEnd::Tls { detail: format!("`{host}` is not a name that a certificate can have") })?;
+        let name = ServerName::try_from(host.to_string()).map_err(|_| LinkEnd::Tls {
+            problem: TlsProblem::Configuration,
+            detail: format!("`{host}` is not a name that a certificate can have"),
+        })?;
         ClientConnection::new(config, name)
             .map(|connection| Self::new(connection.into()))
             .map_err(|error| failed(&error))
@@ -81,8 +112,10 @@ impl TlsLayer {
     pub(super) fn receive(&mut self, mut bytes: &[u8], mut plaintext: impl FnMut(&[u8])) -> Result<TlsState, LinkEnd> {
         while !bytes.is_empty() {
             // Takes a few KiB at most, and nothing after the peer's close_notify.
-            let taken =
-                self.connection.read_tls(&mut bytes).map_err(|error| LinkEnd::Tls { detail: error.to_string() })?;
+            let taken = self
+                .connection
+                .read_tls(&mut bytes)
+                .map_err(|error| LinkEnd::Tls { problem: TlsProblem::Handshake, detail: error.to_string() })?;
             let state = self.connection.process_new_packets();
             // A failure queues an alert: it goes out as well.
             self.flush();

@@ -1,7 +1,7 @@
 //! The ends of links, and when the next dial comes.
 
 use super::pair::*;
-use crate::end::LinkEnd;
+use crate::end::{LinkEnd, TlsProblem};
 use crate::gateway::{Cause, Event, State};
 
 /// How long the gateway waits after a ready link ended like this.
@@ -115,7 +115,8 @@ fn every_end_has_a_class_and_its_code_and_reason_reach_the_application() {
         (closed(4403, "why"), Cause::Forbidden, Some(4403)),
         (LinkEnd::Lost { detail: detail() }, Cause::Lost, None),
         (LinkEnd::Protocol { detail: detail() }, Cause::Protocol, None),
-        (LinkEnd::Tls { detail: detail() }, Cause::Tls, None),
+        (LinkEnd::Tls { problem: TlsProblem::Expired, detail: detail() }, Cause::Tls(TlsProblem::Expired), None),
+        (LinkEnd::Proxy { status: Some(407), detail: detail() }, Cause::Proxy, Some(407)),
         (LinkEnd::Refused { status: 503, reason: detail() }, Cause::HttpStatus, Some(503)),
     ] {
         let mut world = World::ready();

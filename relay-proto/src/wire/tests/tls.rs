@@ -126,7 +126,7 @@ fn a_certificate_that_is_not_trusted_ends_both_links() {
     assert!(matches!(&of_client[..], [LinkEvent::Ended(LinkEnd::Tls { .. })]), "{of_client:?}");
     // The alert arrived.
     assert!(
-        matches!(&of_server[..], [ServerEvent::Ended(LinkEnd::Tls { detail })] if detail.contains("alert")),
+        matches!(&of_server[..], [ServerEvent::Ended(LinkEnd::Tls { detail, .. })] if detail.contains("alert")),
         "{of_server:?}"
     );
     assert!(client.is_finished() && server.is_finished());

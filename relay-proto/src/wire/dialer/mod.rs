@@ -1,15 +1,25 @@
 //! A whole gateway, byte by byte: the machine, and the wire of whatever link it has.
 
+mod attempts;
+mod tunnel;
+
+use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
+use std::format;
 use std::string::String;
 use std::vec::Vec;
 
 use super::{ClientLink, ClientTls, LinkEvent, LinkOptions};
 use crate::end::LinkEnd;
 use crate::gateway::{
-    Deadline, Dial, IdleId, IdleOutcome, LinkId, Machine, Notice, Outcome, Output, RequestId, Settings, Transmit,
+    Deadline, Dial, IdleId, IdleOutcome, LinkId, Machine, Notice, Outcome, Output, Reason, RequestId, Settings,
+    Transmit,
 };
 use crate::time::Now;
+use attempts::Attempts;
+use tunnel::Tunnel;
+
+pub use attempts::Attempt;
 
 /// Bytes waiting for the socket from which on no further frame is put on the wire. A request counts as sent once it is
 /// there, so the less waits, the more truthfully it ends.
@@ -23,7 +33,7 @@ const ENOUGH: usize = 64 << 10;
 ///
 /// ```no_run
 /// use std::io::{ErrorKind, Read, Write};
-/// use std::net::TcpStream;
+/// use std::net::{TcpStream, ToSocketAddrs};
 /// use std::time::{Duration, Instant, SystemTime};
 ///
 /// use relay_proto::gateway::{Config, Event};
@@ -43,12 +53,17 @@ const ENOUGH: usize = 64 << 10;
 ///     // Drain every output …
 ///     while let Some(action) = dialer.poll_action(now()) {
 ///         match action {
-///             Action::Connect { link, host, port } => match TcpStream::connect((host.as_str(), port)) {
+///             Action::Resolve { link, host, port } => match (host.as_str(), port).to_socket_addrs() {
+///                 Ok(addresses) => dialer.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
+///                 Err(error) => dialer.handle_unresolved(link, &error.to_string(), now()),
+///             },
+///             Action::Connect { link, attempt, address } => match TcpStream::connect(address) {
 ///                 Ok(stream) => {
-///                     socket = Some((link, stream));
-///                     dialer.handle_connected(link, now());
+///                     if dialer.handle_connected(link, attempt, now()) {
+///                         socket = Some((link, stream));
+///                     }
 ///                 }
-///                 Err(error) => dialer.handle_unreachable(link, &error.to_string(), now()),
+///                 Err(error) => dialer.handle_unreachable(link, attempt, &error.to_string(), now()),
 ///             },
 ///             Action::Disconnect { last_words, .. } => {
 ///                 if let Some((_, mut stream)) = socket.take() {
@@ -109,28 +124,66 @@ pub struct Dialer {
 #[derive(Debug)]
 struct Wire {
     id: LinkId,
-    /// What the dial came with, until the socket is connected.
-    dial: Option<Dial>,
-    /// From when the socket is connected.
-    link: Option<ClientLink>,
+    stage: Stage,
     /// Writing failed: nothing more is put on the wire, so that what was not written ends as what it is.
     broken: bool,
+}
+
+/// How far the wire has come.
+#[expect(clippy::large_enum_variant, reason = "a wire spends its life in the largest one")]
+enum Stage {
+    /// The host looks a name up.
+    Resolving(Dial),
+    /// The host connects to one address or several.
+    Connecting(Dial, Attempts),
+    /// The proxy is asked for a tunnel.
+    Tunnel(Dial, Tunnel),
+    /// TLS, upgrade and WebSocket.
+    Link(ClientLink),
+}
+
+impl core::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Resolving(_) => f.write_str("Resolving"),
+            Self::Connecting(_, attempts) => attempts.fmt(f),
+            Self::Tunnel(..) => f.write_str("Tunnel"),
+            Self::Link(link) => link.fmt(f),
+        }
+    }
 }
 
 /// What a host has to do.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Open a TCP connection, and answer with [`Dialer::handle_connected`] or [`Dialer::handle_unreachable`].
+    /// Look a name up, and answer with [`Dialer::handle_resolved`] or [`Dialer::handle_unresolved`].
+    Resolve {
+        /// The link that it is for.
+        link: LinkId,
+        /// The name; never an address.
+        host: String,
+        /// The port of the addresses.
+        port: u16,
+    },
+    /// Open a TCP connection, beside those that are already being opened, and answer with [`Dialer::handle_connected`] or
+    /// [`Dialer::handle_unreachable`]. Turn Nagle's algorithm off: frames are small and somebody waits for each.
     Connect {
         /// The link that it is for.
         link: LinkId,
-        /// The host: a name or an address, IPv6 without brackets.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Which of the link's attempts this is.
+        attempt: Attempt,
+        /// Where to.
+        address: SocketAddr,
     },
-    /// Close this link's connection, or stop connecting: at once, after at most one attempt to write `last_words`, which
+    /// Stop this attempt to connect, or close what has become of it: another one was faster.
+    Abort {
+        /// The link that it was for.
+        link: LinkId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Close this link's connection, or stop looking up and connecting: at once, after at most one attempt to write `last_words`, which
     /// may be an answer to the peer's close frame. Inputs for the link are ignored from now on.
     Disconnect {
         /// The link.
@@ -182,12 +235,21 @@ impl Dialer {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        self.machine.poll_timeout()
+        let next = match self.link.as_ref().map(|wire| &wire.stage) {
+            Some(Stage::Connecting(_, attempts)) => attempts.next_at(),
+            _ => None,
+        };
+        let next = next.map(|at| Deadline { at, reason: Reason::NextAddress });
+        self.machine.poll_timeout().into_iter().chain(next).min_by_key(|deadline| deadline.at)
     }
 
     /// Whether to read from the socket. When false, leave the bytes where they are (REQ-7), or there is no socket yet.
     pub fn wants_read(&self) -> bool {
-        self.link.as_ref().is_some_and(|wire| wire.link.is_some()) && self.machine.wants_read()
+        match self.link.as_ref().map(|wire| &wire.stage) {
+            Some(Stage::Tunnel(..)) => true,
+            Some(Stage::Link(_)) => self.machine.wants_read(),
+            _ => false,
+        }
     }
 
     // ── outputs ──────────────────────────────────────────────────────────
@@ -200,13 +262,19 @@ impl Dialer {
 
     /// What waits to be written to the current link's socket: all that is due, in one piece.
     pub fn transmit(&self) -> &[u8] {
-        self.link.as_ref().and_then(|wire| wire.link.as_ref()).map_or(&[], ClientLink::transmit)
+        match self.link.as_ref().map(|wire| &wire.stage) {
+            Some(Stage::Tunnel(_, tunnel)) => tunnel.transmit(),
+            Some(Stage::Link(link)) => link.transmit(),
+            _ => &[],
+        }
     }
 
     /// The socket took the first `n` bytes of [`transmit`](Self::transmit). That may make room for more.
     pub fn consume(&mut self, n: usize, now: Now) {
-        if let Some(link) = self.client() {
-            link.consume(n);
+        match self.link.as_mut().map(|wire| &mut wire.stage) {
+            Some(Stage::Tunnel(_, tunnel)) => tunnel.consume(n),
+            Some(Stage::Link(link)) => link.consume(n),
+            _ => {}
         }
         self.settle(now);
     }
@@ -220,42 +288,74 @@ impl Dialer {
 
     // ── inputs ───────────────────────────────────────────────────────────
 
-    /// The TCP connection is there.
-    pub fn handle_connected(&mut self, link: LinkId, now: Now) {
-        let Some(wire) = self.link.as_mut().filter(|wire| wire.id == link) else { return };
-        let Some(dial) = wire.dial.take() else { return };
-        match open(&self.machine, &dial, &self.options, &mut self.tls) {
-            Ok(client) => wire.link = Some(client),
-            Err(end) => {
-                self.machine.handle_ended(link, end, now);
-                self.disconnect();
-            }
+    /// The name stands for these addresses, in the order in which the resolver prefers them.
+    pub fn handle_resolved(&mut self, link: LinkId, addresses: &[SocketAddr], now: Now) {
+        self.advance(link, |stage| match stage {
+            Stage::Resolving(dial) => Stage::Connecting(dial, Attempts::new(addresses, now.monotonic)),
+            stage => stage,
+        });
+        self.settle(now);
+    }
+
+    /// The name cannot be looked up; `detail` says why.
+    pub fn handle_unresolved(&mut self, link: LinkId, detail: &str, now: Now) {
+        if self.wire(link).is_some_and(|wire| matches!(wire.stage, Stage::Resolving(_))) {
+            self.unreachable(detail, now);
         }
         self.settle(now);
     }
 
-    /// No TCP connection came about; `detail` says why.
-    pub fn handle_unreachable(&mut self, link: LinkId, detail: &str, now: Now) {
-        if self.link.as_ref().is_some_and(|wire| wire.id == link) {
-            self.link = None;
-            self.machine.handle_ended(link, LinkEnd::Unreachable { detail: detail.into() }, now);
+    /// The TCP connection is there. False: it is not wanted any more, and the host closes it.
+    #[must_use]
+    pub fn handle_connected(&mut self, link: LinkId, attempt: Attempt, now: Now) -> bool {
+        let Some(Stage::Connecting(_, attempts)) = self.wire(link).map(|wire| &wire.stage) else { return false };
+        if !attempts.has(attempt) {
+            return false;
+        }
+        let losers: Vec<Action> = attempts.losers(attempt).map(|attempt| Action::Abort { link, attempt }).collect();
+        self.actions.extend(losers);
+        let settings = self.machine.settings();
+        match settings.proxy().map(|proxy| Tunnel::new(proxy, settings.target())) {
+            None => self.open(link, now),
+            Some(tunnel) => self.advance(link, |stage| match stage {
+                Stage::Connecting(dial, _) => Stage::Tunnel(dial, tunnel),
+                stage => stage,
+            }),
+        }
+        self.settle(now);
+        true
+    }
+
+    /// This attempt led to no TCP connection; `detail` says why.
+    pub fn handle_unreachable(&mut self, link: LinkId, attempt: Attempt, detail: &str, now: Now) {
+        if let Some(Stage::Connecting(_, attempts)) = self.wire(link).map(|wire| &mut wire.stage) {
+            attempts.failed(attempt, detail, now.monotonic);
         }
         self.settle(now);
     }
 
     /// Bytes came from the socket.
-    pub fn handle_bytes(&mut self, link: LinkId, bytes: &[u8], now: Now) {
+    pub fn handle_bytes(&mut self, link: LinkId, mut bytes: &[u8], now: Now) {
         self.machine.handle_traffic(link, now);
+        if let Some(Stage::Tunnel(_, tunnel)) = self.wire(link).map(|wire| &mut wire.stage) {
+            match tunnel.receive(&mut bytes) {
+                Ok(false) => {}
+                Ok(true) => self.open(link, now),
+                Err(end) => self.end(end, now),
+            }
+        }
         self.on_client(link, now, |client| client.receive(bytes));
     }
 
     /// The socket reached its end.
     pub fn handle_eof(&mut self, link: LinkId, now: Now) {
+        self.end_tunnel(link, "the connection ended", now);
         self.on_client(link, now, ClientLink::receive_eof);
     }
 
     /// Reading from the socket failed; `detail` says why.
     pub fn handle_failed(&mut self, link: LinkId, detail: &str, now: Now) {
+        self.end_tunnel(link, detail, now);
         self.on_client(link, now, |client| client.receive_failed(detail));
     }
 
@@ -263,7 +363,7 @@ impl Dialer {
     /// [`handle_eof`](Self::handle_eof) or [`handle_failed`](Self::handle_failed): a close frame that says why may have
     /// arrived already (LINK-2).
     pub fn handle_transmit_failed(&mut self, link: LinkId, now: Now) {
-        if let Some(wire) = self.link.as_mut().filter(|wire| wire.id == link) {
+        if let Some(wire) = self.wire(link) {
             wire.broken = true;
         }
         self.on_client(link, now, ClientLink::transmit_failed);
@@ -284,12 +384,43 @@ impl Dialer {
 
     // ── inside ───────────────────────────────────────────────────────────
 
+    fn wire(&mut self, link: LinkId) -> Option<&mut Wire> {
+        self.link.as_mut().filter(|wire| wire.id == link)
+    }
+
     fn client(&mut self) -> Option<&mut ClientLink> {
-        self.link.as_mut()?.link.as_mut()
+        match &mut self.link.as_mut()?.stage {
+            Stage::Link(client) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// Moves the wire on to what `next` makes of its stage.
+    fn advance(&mut self, link: LinkId, next: impl FnOnce(Stage) -> Stage) {
+        if let Some(wire) = self.link.take_if(|wire| wire.id == link) {
+            self.link = Some(Wire { stage: next(wire.stage), ..wire });
+        }
+    }
+
+    /// The way to the connector is there: TLS and the upgrade begin.
+    fn open(&mut self, link: LinkId, now: Now) {
+        let Some(Wire { stage: Stage::Connecting(dial, _) | Stage::Tunnel(dial, _), broken, .. }) = &self.link else {
+            return;
+        };
+        let broken = *broken;
+        match open(&self.machine, dial, &self.options, &mut self.tls) {
+            Ok(mut client) => {
+                if broken {
+                    client.transmit_failed();
+                }
+                self.advance(link, |_| Stage::Link(client));
+            }
+            Err(end) => self.end(end, now),
+        }
     }
 
     fn on_client(&mut self, link: LinkId, now: Now, input: impl FnOnce(&mut ClientLink)) {
-        if self.link.as_ref().is_some_and(|wire| wire.id == link)
+        if self.wire(link).is_some()
             && let Some(client) = self.client()
         {
             input(client);
@@ -297,10 +428,35 @@ impl Dialer {
         self.settle(now);
     }
 
+    fn end_tunnel(&mut self, link: LinkId, detail: &str, now: Now) {
+        if let Some(Stage::Tunnel(..)) = self.wire(link).map(|wire| &wire.stage) {
+            self.end(Tunnel::end(detail), now);
+        }
+    }
+
+    /// There is no address to connect to, or none left.
+    fn unreachable(&mut self, detail: &str, now: Now) {
+        if let Some(wire) = self.link.take() {
+            let detail = match self.machine.settings().proxy() {
+                Some(proxy) => format!("the proxy {proxy}: {detail}"),
+                None => detail.into(),
+            };
+            self.machine.handle_ended(wire.id, LinkEnd::Unreachable { detail }, now);
+        }
+    }
+
+    /// The current link has ended on the wire.
+    fn end(&mut self, end: LinkEnd, now: Now) {
+        if let Some(wire) = &self.link {
+            self.machine.handle_ended(wire.id, end, now);
+            self.disconnect();
+        }
+    }
+
     /// Passes on what machine and wire have for each other, until neither has anything.
     fn settle(&mut self, now: Now) {
         loop {
-            let machine = self.settle_machine();
+            let machine = self.settle_machine(now);
             if !self.settle_wire(now) && !machine {
                 return;
             }
@@ -308,7 +464,7 @@ impl Dialer {
     }
 
     /// Takes the machine's outputs. Whether there were any.
-    fn settle_machine(&mut self) -> bool {
+    fn settle_machine(&mut self, now: Now) -> bool {
         let mut any = false;
         while let Some(output) = self.machine.poll_output() {
             any = true;
@@ -316,10 +472,7 @@ impl Dialer {
                 Output::Dial(dial) => {
                     // The machine dials only after the last link has ended; its socket may still be there.
                     self.disconnect();
-                    let target = self.machine.settings().target();
-                    let (link, host, port) = (dial.link, target.host().into(), target.port());
-                    self.link = Some(Wire { id: link, dial: Some(dial), link: None, broken: false });
-                    self.actions.push_back(Action::Connect { link, host, port });
+                    self.dial(dial, now);
                 }
                 Output::Drop(link) => {
                     if self.link.as_ref().is_some_and(|wire| wire.id == link) {
@@ -342,16 +495,29 @@ impl Dialer {
 
     /// Passes the wire's events up and the machine's frames down. Whether there were any.
     fn settle_wire(&mut self, now: Now) -> bool {
-        let Some(Wire { id, link: Some(client), broken, .. }) = &mut self.link else { return false };
+        let Some(Wire { id, stage, broken }) = &mut self.link else { return false };
         let (id, broken, mut any) = (*id, *broken, false);
+        let client = match stage {
+            Stage::Link(client) => client,
+            Stage::Connecting(_, attempts) => {
+                while let Some((attempt, address)) = attempts.poll(now.monotonic) {
+                    self.actions.push_back(Action::Connect { link: id, attempt, address });
+                }
+                if let Some(detail) = attempts.exhausted() {
+                    self.unreachable(&detail, now);
+                    return true;
+                }
+                return false;
+            }
+            Stage::Resolving(_) | Stage::Tunnel(..) => return false,
+        };
         while let Some(event) = client.poll_event() {
             any = true;
             match event {
                 LinkEvent::Opened => self.machine.handle_opened(id, now),
                 LinkEvent::Message(payload) => self.machine.handle_message(id, &payload, now),
                 LinkEvent::Ended(end) => {
-                    self.machine.handle_ended(id, end, now);
-                    self.disconnect();
+                    self.end(end, now);
                     return true;
                 }
             }
@@ -368,9 +534,30 @@ impl Dialer {
         any
     }
 
+    /// Asks the host for the way to the connector, or to the proxy.
+    fn dial(&mut self, dial: Dial, now: Now) {
+        let settings = self.machine.settings();
+        let (host, port) = match settings.proxy() {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (settings.target().host(), settings.target().port()),
+        };
+        let id = dial.link;
+        let stage = match host.parse::<IpAddr>() {
+            Ok(ip) => Stage::Connecting(dial, Attempts::new(&[SocketAddr::new(ip, port)], now.monotonic)),
+            Err(_) => {
+                self.actions.push_back(Action::Resolve { link: id, host: host.into(), port });
+                Stage::Resolving(dial)
+            }
+        };
+        self.link = Some(Wire { id, stage, broken: false });
+    }
+
     fn disconnect(&mut self) {
         if let Some(wire) = self.link.take() {
-            let last_words = wire.link.as_ref().map_or(Vec::new(), |client| client.transmit().to_vec());
+            let last_words = match wire.stage {
+                Stage::Link(client) => client.transmit().to_vec(),
+                _ => Vec::new(),
+            };
             self.actions.push_back(Action::Disconnect { link: wire.id, last_words });
         }
     }
