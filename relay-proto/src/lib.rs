@@ -65,6 +65,8 @@ pub mod host;
 mod json;
 pub mod ndjson;
 mod outbox;
+#[cfg(feature = "host")]
+pub mod prelude;
 pub mod proxy;
 mod queue;
 pub mod target;

@@ -24,17 +24,8 @@
 pub mod connector;
 mod net;
 
-pub use relay_proto::action::Action;
-pub use relay_proto::frame::{
-    ActionResult, BufferId, ChatInfo, ContextMessage, Descriptor, Interrupt, MessageEvent, MessageType,
-    PassthroughForward, RawJson, Undecodable, Verdict,
-};
-pub use relay_proto::gateway::{
-    Ambiguous, Cause, Config, ConfigError, ConfigWarning, Ended, Identity, IdleOutcome, Limits, NotSent, Outcome,
-    RequestOptions, Settings, State, Stats, Timing,
-};
-pub use relay_proto::host::{Delivery, Event, Events, Gateway, RequestError};
-pub use relay_proto::wire::ClientTls;
+#[doc(inline)]
+pub use relay_proto::prelude::*;
 
 use relay_proto::host;
 

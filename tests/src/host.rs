@@ -12,6 +12,8 @@ pub enum Host {
     TokioOneThread,
     /// relay-tokio, on threads of its own: gateway and connector race.
     TokioThreads,
+    /// relay-async-std, on the threads of its executor.
+    AsyncStd,
 }
 
 impl Host {
@@ -22,6 +24,7 @@ impl Host {
     pub fn connect(self, config: Config) -> (Gateway, Events) {
         match self {
             Self::TokioOneThread | Self::TokioThreads => relay_tokio::connect(config).expect("a good configuration"),
+            Self::AsyncStd => relay_async_std::connect(config).expect("a good configuration"),
         }
     }
 
@@ -31,7 +34,7 @@ impl Host {
     /// When the test does.
     pub fn run<F: Future<Output = ()>>(self, test: impl FnOnce(Self) -> F) {
         let mut builder = match self {
-            Self::TokioOneThread => tokio::runtime::Builder::new_current_thread(),
+            Self::TokioOneThread | Self::AsyncStd => tokio::runtime::Builder::new_current_thread(),
             Self::TokioThreads => tokio::runtime::Builder::new_multi_thread(),
         };
         let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
@@ -45,6 +48,7 @@ macro_rules! suite {
     ($($test:ident),+ $(,)?) => {
         $crate::suite!(@ tokio_one_thread TokioOneThread $($test)+);
         $crate::suite!(@ tokio_threads TokioThreads $($test)+);
+        $crate::suite!(@ async_std AsyncStd $($test)+);
     };
     (@ $module:ident $host:ident $($test:ident)+) => {
         mod $module {

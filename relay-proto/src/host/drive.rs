@@ -94,7 +94,7 @@ fn poll<N: Net>(
                 Work::Connect { link, attempt, address } => {
                     let connecting = (attempt, Box::pin(net.connect(address)));
                     match socket {
-                        Socket::Connecting(_, all) => all.push(connecting),
+                        Socket::Connecting(known, all) if *known == link => all.push(connecting),
                         _ => *socket = Socket::Connecting(link, vec![connecting]),
                     }
                 }

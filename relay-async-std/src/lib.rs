@@ -1,0 +1,76 @@
+//! The Hermes relay protocol on async-std and smol.
+//!
+//! ```no_run
+//! use relay_async_std::{Config, Event};
+//!
+//! # #[async_std::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("https://connector.example").identity("discord", "1234").credentials("my-gateway", "s3cret");
+//! let (gateway, mut events) = relay_async_std::connect(config)?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message(message) = event {
+//!         match gateway.reply(&message, &format!("you said: {}", message.text())).await {
+//!             Ok(_) => message.ack(),
+//!             Err(error) => eprintln!("{error}"), // Not acknowledged: it comes again on the next link.
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The sockets and timers are async-io's, which async-std and smol share, and which work under every executor: with smol,
+//! or another one, spawn the future that [`gateway`] returns. Without the feature `async-std` that runtime is no
+//! dependency, and `connect` is not there.
+//!
+//! Everything but the sockets and the timer is [`relay_proto::host`], and re-exported here.
+
+mod net;
+
+use std::future::Future;
+
+#[doc(inline)]
+pub use relay_proto::prelude::*;
+
+use relay_proto::host;
+
+/// Starts a gateway on async-std's executor, and returns at once: the first dial is under way. What comes of it is an
+/// event, and so is everything after it.
+///
+/// # Errors
+/// [`ConfigError`]: the configuration is wrong.
+#[cfg(feature = "async-std")]
+pub fn connect(config: Config) -> Result<(Gateway, Events), ConfigError> {
+    connect_with_tls(config, None)
+}
+
+/// The same with an own TLS configuration, for `wss`. `None`: the platform's trust store.
+///
+/// # Errors
+/// As [`connect`].
+#[cfg(feature = "async-std")]
+pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConfigError> {
+    let (gateway, events, driving) = gateway(config, tls)?;
+    async_std::task::spawn(driving);
+    Ok((gateway, events))
+}
+
+/// A gateway for any executor: spawn the future, which ends when the gateway has. Until it is polled, nothing happens; if
+/// it is dropped, the gateway ends.
+///
+/// ```no_run
+/// # let config = relay_async_std::Config::new("https://connector.example").identity("discord", "1234");
+/// let (gateway, events, driving) = relay_async_std::gateway(config, None)?;
+/// smol::spawn(driving).detach();
+/// # Ok::<(), relay_async_std::ConfigError>(())
+/// ```
+///
+/// # Errors
+/// [`ConfigError`]: the configuration is wrong.
+pub fn gateway(
+    config: Config,
+    tls: Option<ClientTls>,
+) -> Result<(Gateway, Events, impl Future<Output = ()> + Send + 'static), ConfigError> {
+    let (gateway, events, driver) = host::gateway(config.build()?, tls);
+    Ok((gateway, events, host::drive(driver, net::AsyncIo::default())))
+}
