@@ -27,7 +27,7 @@ const GROUPS: &[(&str, u32)] = &[
     ("REQ", 7),
     ("LINK", 4),
     ("AUTH", 3),
-    ("CLOCK", 1),
+    ("CLOCK", 2),
     ("IDLE", 2),
     ("CLOSE", 1),
     ("CONN", 7),

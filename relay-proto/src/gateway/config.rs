@@ -44,6 +44,8 @@ pub struct Timing {
     pub ping_after: Duration,
     /// Silence from the peer after which the link is lost (LINK-3). Default 90 s.
     pub lost_after: Duration,
+    /// How long the peer may stay silent once a suspended machine runs again (CLOCK-2). Default 10 s.
+    pub resume: Duration,
     /// The wait before dialling again after going dormant (IDLE-2). Default 1 s.
     pub dormant_redial: Duration,
     /// How long a hold parks a dial that is due (IDLE-2). Default 60 s.
@@ -71,6 +73,7 @@ impl Default for Timing {
             stable: s(60),
             ping_after: s(30),
             lost_after: s(90),
+            resume: s(10),
             dormant_redial: s(1),
             hold_max: s(60),
             shutdown_idle: s(2),

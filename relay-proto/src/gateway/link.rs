@@ -64,6 +64,8 @@ pub(crate) struct Link {
     pub(crate) heard: Duration,
     /// When to ping next, unless the peer is heard before.
     pub(crate) ping_at: Duration,
+    /// When the link is lost, unless the peer is heard before.
+    pub(crate) lost_at: Duration,
     /// Descriptors by platform, the first of the link in front.
     pub(crate) descriptors: Vec<Arc<Descriptor>>,
     /// Whether reading was taken up again after a pause, at a time that the next input will tell.
@@ -87,6 +89,7 @@ impl Link {
             transmit_bytes: 0,
             heard: Duration::ZERO,
             ping_at: Duration::ZERO,
+            lost_at: Duration::ZERO,
             descriptors: Vec::new(),
             resumed: false,
             again: false,

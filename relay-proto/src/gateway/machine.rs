@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use super::backoff::{Backoff, Pace};
 use super::commands::{IdleCall, Shutdown};
-use super::config::Settings;
+use super::config::{Settings, Timing};
 use super::deliveries::Deliveries;
 use super::ending::Ended;
 use super::link::{Closing, Link, Phase, Queued};
@@ -28,6 +28,10 @@ use crate::transmit::Transmit;
 /// Bytes of unwritten frames of our own (acks, mostly) from which on the link is not read: a peer that does not read
 /// must not make us hold its answers.
 const MAX_TRANSMIT: usize = 256 << 10;
+
+/// How much further the wall clock has to go than the monotonic clock for that to be a suspended machine, and not a clock
+/// that was corrected.
+const SUSPENDED: Duration = Duration::from_secs(10);
 
 /// How long a peer may take to answer the close frame when the application wants another link.
 pub(super) const RECONNECT: Duration = Duration::from_millis(250);
@@ -234,7 +238,7 @@ impl Machine {
             return;
         }
         link.phase = Phase::Handshaking { until: at.saturating_add(timing.handshake) };
-        link.hear(at, timing.ping_after);
+        link.hear(at, timing);
         for identity in &self.settings.identities {
             link.queue_frame(encode::hello(&identity.platform, &identity.bot_id, identity.command_manifest.as_ref()));
         }
@@ -245,7 +249,7 @@ impl Machine {
         self.tick(now);
         let at = self.now;
         if let Some(link) = current(&mut self.life, link) {
-            link.hear(at, self.settings.timing.ping_after);
+            link.hear(at, &self.settings.timing);
         }
     }
 
@@ -264,15 +268,34 @@ impl Machine {
 
     /// Takes the time. It never goes back (CLOCK-1).
     pub(super) fn tick(&mut self, now: Now) {
+        let passed = Duration::from_secs(now.unix.saturating_sub(self.unix));
+        let slept = passed.saturating_sub(now.monotonic.saturating_sub(self.now));
         self.now = self.now.max(now.monotonic);
         self.unix = now.unix;
+        if slept >= SUSPENDED {
+            self.resume(slept);
+        }
         // Silence while we did not read says nothing about the peer.
         let paused = self.is_reading_paused();
         if let Life::Linked(link) = &mut self.life
             && (core::mem::take(&mut link.resumed) || paused)
         {
-            link.hear(self.now, self.settings.timing.ping_after);
+            link.hear(self.now, &self.settings.timing);
         }
+    }
+
+    /// The machine was suspended for so long, as far as the clocks show (CLOCK-2).
+    fn resume(&mut self, slept: Duration) {
+        let (now, timing) = (self.now, &self.settings.timing);
+        match &mut self.life {
+            Life::Waiting { due: Some(due), .. } => *due = due.saturating_sub(slept),
+            Life::Linked(link) if link.is_open() => {
+                link.ping_at = now;
+                link.lost_at = link.lost_at.min(now.saturating_add(timing.resume));
+            }
+            Life::Waiting { due: None, .. } | Life::Linked(_) | Life::Over(_) => return,
+        }
+        self.notice(Notice::Resumed { slept });
     }
 
     /// Whether the link is not read because the application does not read.
@@ -439,9 +462,10 @@ impl Machine {
 }
 
 impl Link {
-    pub(super) fn hear(&mut self, now: Duration, ping_after: Duration) {
+    pub(super) fn hear(&mut self, now: Duration, timing: &Timing) {
         self.heard = now;
-        self.ping_at = now.saturating_add(ping_after);
+        self.ping_at = now.saturating_add(timing.ping_after);
+        self.lost_at = now.saturating_add(timing.lost_after);
     }
 }
 

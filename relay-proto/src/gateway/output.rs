@@ -201,6 +201,12 @@ pub enum Notice {
     ReplaySuppressed(BufferId),
     /// A refusal may be due to a token that expired on its way; one more dial decides (AUTH-3).
     RefusalProvisional,
+    /// The machine was suspended, or its clock set forward: the link is checked, or the next dial brought forward
+    /// (CLOCK-2).
+    Resumed {
+        /// For how long, to the second.
+        slept: Duration,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -211,6 +217,7 @@ impl fmt::Display for Notice {
             Self::UnaskedIdleAck => f.write_str("a going_idle_ack that nobody asked for"),
             Self::ReplaySuppressed(id) => write!(f, "a replay of {id} was not shown again"),
             Self::RefusalProvisional => f.write_str("the credentials were refused; one more dial decides"),
+            Self::Resumed { slept } => write!(f, "the machine was suspended for {} s", slept.as_secs()),
         }
     }
 }

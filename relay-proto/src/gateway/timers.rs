@@ -46,7 +46,7 @@ impl Machine {
     fn keepalive_at(&self) -> Option<Duration> {
         match &self.life {
             Life::Linked(link) if link.is_open() && !self.is_reading_paused() => {
-                Some(link.ping_at.min(link.heard.saturating_add(self.settings.timing.lost_after)))
+                Some(link.ping_at.min(link.lost_at))
             }
             _ => None,
         }
@@ -81,8 +81,8 @@ impl Machine {
                 self.end_link(None);
             }
             _ if keepalive.is_some_and(|at| at <= now) => {
-                if now >= link.heard.saturating_add(timing.lost_after) {
-                    let ended = Ended::silent_for(timing.lost_after);
+                if now >= link.lost_at {
+                    let ended = Ended::silent_for(now.saturating_sub(link.heard));
                     self.drop_link(Closing::End(ended));
                 } else {
                     link.ping_at = now.saturating_add(timing.ping_after);

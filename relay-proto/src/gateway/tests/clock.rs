@@ -1,7 +1,7 @@
 //! Time that stands still, repeats, jumps and goes back.
 
 use super::pair::*;
-use crate::gateway::State;
+use crate::gateway::{Cause, Notice, State, Transmit};
 use crate::time::Now;
 
 // proves: CLOCK-1
@@ -107,7 +107,7 @@ fn a_handshake_after_a_long_sleep_is_not_held_against_the_new_link() {
 
 // proves: CLOCK-1
 #[test]
-fn a_wall_clock_that_goes_anywhere_touches_tokens_alone() {
+fn a_wall_clock_that_goes_anywhere_does_no_harm() {
     let mut world = World::ready();
     let id = world.request();
     for unix in [0, u64::MAX, 5, UNIX] {
@@ -138,4 +138,65 @@ fn the_end_of_time_is_survived() {
     }
     world.call(|machine, now| machine.close(now));
     assert_eq!(world.unended(), 0);
+}
+
+/// The machine sleeps: the wall clock goes on, the monotonic one does not.
+fn sleep(world: &mut World, seconds: u64) {
+    world.now.unix += seconds;
+    world.tick();
+}
+
+// proves: CLOCK-2, LINK-3
+#[test]
+fn a_link_is_checked_after_the_machine_was_suspended() {
+    let mut world = World::ready();
+    sleep(&mut world, 9);
+    assert_eq!(std::mem::take(&mut world.written), [], "a clock that was corrected");
+    sleep(&mut world, 3600);
+    assert_eq!(std::mem::take(&mut world.written), [Transmit::Ping]);
+    assert!(world.notices.contains(&Notice::Resumed { slept: secs(3600) }));
+    world.advance(secs(9));
+    assert_eq!(world.state(), State::Ready);
+    world.advance(secs(1));
+    let (ended, _) = world.disconnected();
+    assert_eq!((ended.cause, ended.reason.as_str()), (Cause::Lost, "nothing from the peer for 10 s"));
+}
+
+// proves: CLOCK-2, LINK-3
+#[test]
+fn a_peer_that_is_heard_after_a_suspension_is_alive() {
+    let mut world = World::ready();
+    sleep(&mut world, 3600);
+    world.advance(secs(5));
+    world.machine.handle_traffic(world.id(), world.now);
+    world.advance(secs(29));
+    assert_eq!(world.state(), State::Ready);
+    assert_eq!(std::mem::take(&mut world.written), [Transmit::Ping], "and its silence counts from then");
+    world.advance(secs(62));
+    assert_ne!(world.state(), State::Ready);
+}
+
+// proves: CLOCK-2, LINK-1
+#[test]
+fn time_spent_asleep_counts_towards_the_next_dial() {
+    let mut world = World::ready();
+    world.end(closed(1000, "replaced"));
+    let wait = world.machine.poll_timeout().unwrap().at - world.now.monotonic;
+    assert!(wait >= secs(30), "{wait:?}");
+    sleep(&mut world, 15);
+    assert_eq!(world.machine.poll_timeout().unwrap().at - world.now.monotonic, wait - secs(15));
+    sleep(&mut world, 3600);
+    assert_eq!(world.state(), State::Dialing);
+    let (_, dial) = world.dials.last().unwrap();
+    assert_eq!(dial.token.as_ref().unwrap().expires_at(), Some(world.now.unix + 300), "with a fresh token");
+}
+
+// proves: CLOCK-2
+#[test]
+fn a_gateway_that_has_ended_sleeps_on() {
+    let mut world = World::ready();
+    world.end(closed(4401, ""));
+    assert_eq!(world.state(), State::Revoked);
+    sleep(&mut world, 3600);
+    assert!(world.notices.is_empty());
 }

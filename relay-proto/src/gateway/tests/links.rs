@@ -288,6 +288,7 @@ fn extreme_settings_do_not_overflow() {
             stable: for_ever,
             ping_after: for_ever,
             lost_after: for_ever,
+            resume: for_ever,
             dormant_redial: for_ever,
             hold_max: for_ever,
             shutdown_idle: for_ever,
