@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use relay_proto::token::Secret;
-use relay_tokio::Config;
+use relay_tokio::{Config, Proxy};
 
 use crate::environment;
 
@@ -176,6 +176,9 @@ Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
 GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
 GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET.
 
+HTTPS_PROXY (for wss), HTTP_PROXY (for ws), ALL_PROXY and NO_PROXY are heeded with and without
+--url; loopback is always reached directly.
+
 Examples:
   $ relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
   $ relay gateway --url https://connector.example --id my-gateway --secret-env RELAY_SECRET \
@@ -217,6 +220,14 @@ pub(crate) struct GatewayArgs {
     /// Send credentials also over plaintext ws to a host that is not this one: whoever sees the connection can take them
     #[arg(long)]
     pub(crate) allow_plaintext_credentials: bool,
+    /// Reach the connector through this HTTP proxy: http://[user:password@]host:port. Other users of this machine can
+    /// see a password here; in HTTPS_PROXY they cannot
+    // Not parsed by clap, whose errors repeat the value.
+    #[arg(long, value_name = "URL", conflicts_with = "no_proxy")]
+    pub(crate) proxy: Option<String>,
+    /// Reach the connector directly, whatever HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say
+    #[arg(long)]
+    pub(crate) no_proxy: bool,
     /// Do not dial again: the first end of a link, or of a dial, is the last
     #[arg(long)]
     pub(crate) no_reconnect: bool,
@@ -242,6 +253,11 @@ impl GatewayArgs {
         let config = match &self.url {
             Some(url) => self.dialling(url)?,
             None => Config::from_env().map_err(|error| format!("{error} (or use --url and --platform)"))?,
+        };
+        let config = match &self.proxy {
+            Some(proxy) => config.proxy(Proxy::parse(proxy).map_err(|error| format!("--proxy: {error}"))?),
+            None if self.no_proxy => config.no_proxy(),
+            None => config.proxy_from_env().map_err(|error| error.to_string())?,
         };
         Ok(config.allow_plaintext_credentials(self.allow_plaintext_credentials).reconnect(!self.no_reconnect))
     }

@@ -268,3 +268,69 @@ async fn a_connection_in_the_making_is_dropped_when_its_time_is_over() {
         assert_eq!((connecting.load(Ordering::SeqCst), looked_up.load(Ordering::SeqCst)), (0, lookups));
     }
 }
+
+/// Names stand for two addresses: nobody answers at the first one, and the second is the connector's. Sockets and dials
+/// are counted.
+struct HalfDead(Count, Arc<AtomicUsize>);
+
+impl HalfDead {
+    const DEAD: [u8; 4] = [192, 0, 2, 1];
+}
+
+impl Net for HalfDead {
+    type Stream = Counted;
+    type Resolving = std::future::Ready<io::Result<Vec<SocketAddr>>>;
+    type Connecting = Pin<Box<dyn Future<Output = io::Result<Counted>> + Send>>;
+
+    fn resolve(&mut self, name: String, port: u16) -> Self::Resolving {
+        assert_eq!(name, "connector.example");
+        let addresses = [Self::DEAD, [127, 0, 0, 1]].map(|ip| SocketAddr::from((ip, port)));
+        std::future::ready(Ok(addresses.to_vec()))
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
+        if address.ip().is_loopback() {
+            return self.0.connect(address);
+        }
+        let (live, tried) = (Live::new(&self.0.0), self.1.clone());
+        tried.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            let _live = live;
+            std::future::pending().await
+        })
+    }
+
+    fn poll_read(stream: &mut Counted, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        Count::poll_read(stream, context, bytes)
+    }
+
+    fn poll_write(stream: &mut Counted, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Count::poll_write(stream, context, bytes)
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.0.poll_timer(context, at)
+    }
+}
+
+// proves: DIAL-6
+#[tokio::test]
+async fn a_dead_address_does_not_hide_a_live_one() {
+    let peer = Peer::bind().await;
+    let url = peer.url().replace("127.0.0.1", "connector.example");
+    let (net, tried) = (Count::default(), Arc::new(AtomicUsize::new(0)));
+    let counters = net.0.clone();
+    let (gateway, mut events, driver) = start(Config::new(url).identity("discord", "b").timing(quick()));
+    let driving = tokio::spawn(drive(driver, HalfDead(net, tried.clone())));
+    for round in 1..=3 {
+        let link = peer.handshake().await;
+        assert!(matches!(guard("an event", events.next()).await, Some(Event::Ready { .. })));
+        assert_eq!(tried.load(Ordering::SeqCst), round, "the first address has its head start every time");
+        assert_eq!(counters.open.load(Ordering::SeqCst), 1, "and is given up once the second is there");
+        drop(link);
+        assert!(matches!(guard("an event", events.next()).await, Some(Event::Disconnected { .. })));
+    }
+    drop((gateway, events));
+    guard("the driver's end", driving).await.unwrap();
+    assert_eq!(counters.open.load(Ordering::SeqCst), 0);
+}

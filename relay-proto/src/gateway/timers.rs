@@ -45,9 +45,7 @@ impl Machine {
     /// nothing.
     fn keepalive_at(&self) -> Option<Duration> {
         match &self.life {
-            Life::Linked(link) if link.is_open() && !self.is_reading_paused() => {
-                Some(link.ping_at.min(link.lost_at))
-            }
+            Life::Linked(link) if link.is_open() && !self.is_reading_paused() => Some(link.ping_at.min(link.lost_at)),
             _ => None,
         }
     }
