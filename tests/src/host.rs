@@ -5,6 +5,8 @@ use std::future::Future;
 use relay_proto::gateway::Config;
 use relay_proto::host::{Events, Gateway};
 
+use crate::readiness;
+
 /// What drives the gateway of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -14,6 +16,8 @@ pub enum Host {
     TokioThreads,
     /// relay-async-std, on the threads of its executor.
     AsyncStd,
+    /// No runtime: a readiness loop on a thread.
+    Readiness,
 }
 
 impl Host {
@@ -25,6 +29,12 @@ impl Host {
         match self {
             Self::TokioOneThread | Self::TokioThreads => relay_tokio::connect(config).expect("a good configuration"),
             Self::AsyncStd => relay_async_std::connect(config).expect("a good configuration"),
+            Self::Readiness => {
+                let settings = config.build().expect("a good configuration");
+                let (gateway, events, driver) = relay_proto::host::gateway(settings, None);
+                readiness::spawn(driver);
+                (gateway, events)
+            }
         }
     }
 
@@ -34,7 +44,7 @@ impl Host {
     /// When the test does.
     pub fn run<F: Future<Output = ()>>(self, test: impl FnOnce(Self) -> F) {
         let mut builder = match self {
-            Self::TokioOneThread | Self::AsyncStd => tokio::runtime::Builder::new_current_thread(),
+            Self::TokioOneThread | Self::AsyncStd | Self::Readiness => tokio::runtime::Builder::new_current_thread(),
             Self::TokioThreads => tokio::runtime::Builder::new_multi_thread(),
         };
         let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
@@ -49,6 +59,7 @@ macro_rules! suite {
         $crate::suite!(@ tokio_one_thread TokioOneThread $($test)+);
         $crate::suite!(@ tokio_threads TokioThreads $($test)+);
         $crate::suite!(@ async_std AsyncStd $($test)+);
+        $crate::suite!(@ readiness Readiness $($test)+);
     };
     (@ $module:ident $host:ident $($test:ident)+) => {
         mod $module {
