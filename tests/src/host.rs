@@ -20,6 +20,9 @@ pub enum Host {
     Readiness,
 }
 
+/// All of them.
+pub const HOSTS: [Host; 4] = [Host::TokioOneThread, Host::TokioThreads, Host::AsyncStd, Host::Readiness];
+
 impl Host {
     /// Starts a gateway.
     ///

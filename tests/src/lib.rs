@@ -11,6 +11,7 @@
 )]
 
 pub mod app;
+pub mod faults;
 pub mod frames;
 pub mod host;
 pub mod peer;
