@@ -243,11 +243,11 @@ fn a_read_only_disk_is_explained() {
     connector.deliver("0");
     connector.relay.end_input();
     assert_eq!(connector.relay.end().2, 0);
-    assert!(mount.run(&["mount", "-o", "remount,ro", &directory]));
+    assert!(mount.run(&["mount", "-o", "remount,bind,ro", &directory]));
     is_explained(&refused_store(&store, Some(&mount)), &store, NOT_WRITABLE);
     let another = format!("{directory}/another");
     is_explained(&refused_store(&another, Some(&mount)), &another, NOT_WRITABLE);
-    assert!(mount.run(&["mount", "-o", "remount,rw", &directory]));
+    assert!(mount.run(&["mount", "-o", "remount,bind,rw", &directory]));
     delivers(Connector::start_command(mount.within(&command(&arguments(&store)))), &[0]);
 }
 
