@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ConnectorArgs) -> ExitCode {
     // Before anybody can dial: reading an old store can take a while.
     let store = match args.store.as_deref().map(open).transpose() {
         Ok(store) => store,
-        Err(problem) => return output::fail(&problem.to_string(), crate::FAILED),
+        Err(problem) => return output::fail(&unopened(&problem), crate::FAILED),
     };
     // One thread moves everything but the two pipes, which have a thread each.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -51,6 +51,17 @@ fn open(path: &Path) -> Result<Disk, StoreError> {
         return Err(StoreError::new(path.display().to_string(), StoreProblem::NotAStore, "not a regular file"));
     }
     Disk::open(path)
+}
+
+/// Why the store was not opened.
+fn unopened(error: &StoreError) -> String {
+    match error.problem {
+        // Only a connector that runs goes on by itself.
+        StoreProblem::Full => {
+            format!("the store at {}: no room is left ({}): make room, and start again", error.place, error.detail)
+        }
+        _ => error.to_string(),
+    }
 }
 
 async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Result<ExitCode, String> {

@@ -33,12 +33,16 @@ fn through(wrapper: &[&str], command: &Command) -> Command {
     wrapped
 }
 
-/// Starts with a store that has room for a few hundred messages of the [load](load), and is told so as by a full disk.
-fn limited(store: &str) -> Connector {
-    // In units of 512 or 1024 bytes, as the shell will have it. The soft limit, so that it can be lifted.
-    let limits = "trap '' XFSZ; ulimit -S -f 4200; exec \"$@\"";
-    Connector::start_command(through(&["sh", "-c", limits, "sh"], &command(&arguments(store))))
+/// With files that have room for so many blocks of 512 or 1024 bytes, as the shell will have it, on what tells of that as
+/// a full disk does.
+fn limited(store: &str, blocks: u32) -> Command {
+    // The soft limit, so that it can be lifted.
+    let limit = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$@\"");
+    through(&["sh", "-c", &limit, "sh"], &command(&arguments(store)))
 }
+
+/// Blocks for a few hundred messages of the [load](load).
+const SOME: u32 = 4200;
 
 /// Delivers faster than the store can take it. What was accepted, in order; each of the others was refused for want of
 /// room.
@@ -95,7 +99,7 @@ fn delivers(mut connector: Connector, numbers: &[u64]) {
 fn a_full_disk_is_told_to_whoever_delivers_and_what_was_accepted_makes_room_as_it_is_delivered() {
     let files = Files::new("full");
     let store = files.path("relay.store");
-    let mut connector = limited(&store);
+    let mut connector = Connector::start_command(limited(&store, SOME));
     let accepted = load(&mut connector, 0..2000, &store);
     let gateway = connector.linked(&[]);
     for number in &accepted {
@@ -112,6 +116,12 @@ fn a_full_disk_is_told_to_whoever_delivers_and_what_was_accepted_makes_room_as_i
     assert!((1..100).contains(&stderr.lines().count()), "{stderr}");
     is_explained(&stderr, &store, ["no room is left", "goes on by itself"]);
     delivers(Connector::start(&arguments(&store)), &[]);
+    // Without room from the start there is nothing to go on with, and nothing is left behind.
+    let another = files.path("another");
+    let (stderr, code) = refused_command(limited(&another, 100));
+    assert_eq!(code, 1, "{stderr}");
+    is_explained(&stderr, &another, ["no room is left", "make room, and start again"]);
+    assert!(!fs::exists(another).unwrap());
 }
 
 // proves: CONN-7
@@ -119,7 +129,7 @@ fn a_full_disk_is_told_to_whoever_delivers_and_what_was_accepted_makes_room_as_i
 fn a_disk_that_has_room_again_is_used_again_and_a_crash_then_loses_nothing() {
     let files = Files::new("room");
     let store = files.path("relay.store");
-    let mut connector = limited(&store);
+    let mut connector = Connector::start_command(limited(&store, SOME));
     let mut accepted = load(&mut connector, 0..2000, &store);
     let lift = ["--pid", &connector.relay.id().to_string(), "--fsize=unlimited"];
     if !Command::new("prlimit").args(lift).status().is_ok_and(|status| status.success()) {
