@@ -315,6 +315,9 @@ and closed have a `gateway`:
   outbound     request_id, action, platform, bot_id
   interrupt    session_key, reason: the agent stopped a session
   ack          buffer_id: the gateway took it; it will not go out again
+  presumed     buffer_id: it counts as taken without an acknowledgement: as all do with
+               --presume-acks; else a forward, and a gateway that has acknowledged none of them
+  given_up     buffer_id: a forward that three links carried and none acknowledged
   idle
   link_closed  cause, code, reason; the cause is gateway or connector (who closed it: code and
                reason are what it said), dropped, lost, protocol or too_large
@@ -335,10 +338,17 @@ Examples:
 /// For development and small deployments. What is delivered is kept until the gateway acknowledges it: with --store on
 /// disk, durable before it is accepted; else in memory, where it ends with the process.
 ///
-/// SIGINT and SIGTERM close in order: every link is closed with 1001. A second signal ends at once. The end of input
-/// closes in order, too, if any command came: whoever gave them is gone. Input that ends without a command, such as
-/// /dev/null, is none: the connector goes on. The exit code is 0 after closing in order, 1 when it cannot listen or its
-/// events cannot be written, 2 for a wrong command line.
+/// SIGINT and SIGTERM close in order: every link is closed with 1001, what was read is answered, and output that nobody
+/// reads is waited for 5 s. A second signal ends at once, as a crash would: with --store, nothing that was accepted is
+/// lost. The end of input closes in order, too, if any command came: whoever gave them is gone. Input that ends without
+/// a command, such as /dev/null, is none: the connector goes on.
+///
+/// While the store cannot be written, because the disk is full for example, what is delivered is answered with an error
+/// whose cause is not_stored, and is not delivered (only a crash at that time can make it so); what was accepted before
+/// still is, which makes room in the file. The connector goes on by itself once the store can be written again.
+///
+/// The exit code is 0 after closing in order; 1 when it cannot listen, the store cannot be used, or events cannot be
+/// written or are not read at the end, and after a second signal; 2 for a wrong command line.
 #[derive(Args, Debug)]
 #[command(after_help = CONNECTOR_HELP)]
 pub(crate) struct ConnectorArgs {
@@ -357,13 +367,26 @@ pub(crate) struct ConnectorArgs {
     /// theirs, and other platforms every default
     #[arg(long, value_name = "FILE")]
     pub(crate) descriptor: Vec<PathBuf>,
-    /// The file to keep deliveries in; it is made when there is none. One connector at a time can use it
+    /// The file to keep deliveries in; it is made when there is none. One connector at a time can use it. A file that is
+    /// damaged, of a newer version, or something else is an error, and never the start of an empty store
     #[arg(long, value_name = "PATH")]
     pub(crate) store: Option<PathBuf>,
-    /// How many deliveries may be unacknowledged on a link, from 1 to 65536. A gateway that acknowledges nothing, such as
-    /// the reference gateway before 0.18, gets no more than these on a link
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub(crate) window: usize,
+    /// How many deliveries may be unacknowledged on a link, from 1 to 65536. A gateway that acknowledges nothing gets no
+    /// more than these on a link, unless there is --presume-acks
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(1..=65536),
+        allow_negative_numbers = true
+    )]
+    pub(crate) window: u32,
+    /// For gateways that acknowledge nothing, such as the reference gateway before 0.18: a delivery counts as taken once
+    /// it has been handed to the link. What was under way when a link breaks is lost, and nobody is told, which is why
+    /// this has to be asked for. It is for all gateways: give those that acknowledge nothing a connector of their own. One
+    /// that does acknowledge is held to it from its first acknowledgement on; what waited may have gone out by then
+    #[arg(long)]
+    pub(crate) presume_acks: bool,
     /// Speak TLS: a PEM file with the certificate and its chain
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

@@ -9,10 +9,11 @@ mod session;
 mod setup;
 mod tls;
 
-use std::io;
+use std::path::Path;
 use std::process::ExitCode;
+use std::{fs, io};
 
-use relay_tokio::connector::{self, Disk};
+use relay_tokio::connector::{self, Disk, StoreError, StoreProblem};
 use tokio::net::TcpListener;
 
 use crate::args::ConnectorArgs;
@@ -28,9 +29,9 @@ pub(crate) fn run(args: &ConnectorArgs) -> ExitCode {
         Err(problem) => return output::fail(&problem, crate::USAGE),
     };
     // Before anybody can dial: reading an old store can take a while.
-    let store = match args.store.as_ref().map(Disk::open).transpose() {
+    let store = match args.store.as_deref().map(open).transpose() {
         Ok(store) => store,
-        Err(problem) => return output::fail(&problem.to_string(), crate::FAILED),
+        Err(problem) => return output::fail(&unopened(&problem), crate::FAILED),
     };
     // One thread moves everything but the two pipes, which have a thread each.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -43,15 +44,31 @@ pub(crate) fn run(args: &ConnectorArgs) -> ExitCode {
     ended.unwrap_or_else(|problem| output::fail(&problem, crate::FAILED))
 }
 
+/// Opens the store.
+fn open(path: &Path) -> Result<Disk, StoreError> {
+    // A pipe or a device would be waited for, or read for ever.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(StoreError::new(path.display().to_string(), StoreProblem::NotAStore, "not a regular file"));
+    }
+    Disk::open(path)
+}
+
+/// Why the store was not opened.
+fn unopened(error: &StoreError) -> String {
+    match error.problem {
+        // Only a connector that runs goes on by itself.
+        StoreProblem::Full => {
+            format!("the store at {}: no room is left ({}): make room, and start again", error.place, error.detail)
+        }
+        _ => error.to_string(),
+    }
+}
+
 async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Result<ExitCode, String> {
     let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
     let listener = match TcpListener::bind(&args.listen).await {
         Ok(listener) => listener,
-        Err(error) => {
-            let wrong = error.kind() == io::ErrorKind::InvalidInput;
-            let problem = format!("cannot listen on `{}`: {error} (--listen takes HOST:PORT)", args.listen);
-            return Ok(output::fail(&problem, if wrong { crate::USAGE } else { crate::FAILED }));
-        }
+        Err(error) => return Err(format!("cannot listen on `{}`: {error}", args.listen)),
     };
     let cannot_start = |error: io::Error| format!("cannot start: {error}");
     let answers = Answers::new(args.answer)?;

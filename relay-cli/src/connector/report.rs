@@ -60,6 +60,14 @@ pub(super) fn ack(gateway: &str, entry: EntryId) -> String {
     of("ack", gateway).text("buffer_id", &entry.to_string()).end()
 }
 
+pub(super) fn presumed(gateway: &str, entry: EntryId) -> String {
+    of("presumed", gateway).text("buffer_id", &entry.to_string()).end()
+}
+
+pub(super) fn given_up(gateway: &str, entry: EntryId) -> String {
+    of("given_up", gateway).text("buffer_id", &entry.to_string()).end()
+}
+
 pub(super) fn idle(gateway: &str) -> String {
     of("idle", gateway).end()
 }

@@ -1,12 +1,16 @@
 //! The loop between the connector and the two pipes.
 
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relay_proto::connector::Event;
 use relay_tokio::connector::{Connector, DeliverError, Events, GatewayId, Refused};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::accepting::{Accepted, Accepting, Delivery};
 use super::answers::Answers;
@@ -23,6 +27,9 @@ const DELIVERIES: usize = 1024;
 const DELIVERY_BYTES: usize = 8 << 20;
 /// ... and fewer bytes of answers wait to be written.
 const ANSWER_BYTES: usize = 1 << 20;
+
+/// How long the last events may stay unread once a signal came and every link is over.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {
     connector: Connector,
@@ -41,6 +48,10 @@ pub(super) struct Session {
     commanded: bool,
     /// Set once closing has begun.
     closing: Option<JoinHandle<()>>,
+    /// Bounds the wait for a reader that does not read, once a signal came.
+    impatience: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// That wait is over.
+    given_up: bool,
     /// Standard output is gone.
     unheard: bool,
 }
@@ -53,6 +64,7 @@ enum Step {
     Input(Option<Input>),
     Written,
     Signal,
+    Unread,
 }
 
 /// Why a command did nothing.
@@ -100,6 +112,8 @@ impl Session {
             listening: true,
             commanded: false,
             closing: None,
+            impatience: None,
+            given_up: false,
             unheard: false,
         }
     }
@@ -124,7 +138,14 @@ impl Session {
                         self.stop();
                     }
                 }
-                Step::Signal => self.stop(),
+                Step::Signal => {
+                    self.stop();
+                    self.be_impatient();
+                }
+                Step::Unread => {
+                    self.given_up = true;
+                    break;
+                }
             }
         }
         self.end().await
@@ -141,6 +162,7 @@ impl Session {
             input = self.commands.recv(), if self.listening && command_room => Step::Input(input),
             () = self.outbox.changed() => Step::Written,
             () = self.signal.notified() => Step::Signal,
+            () = over(&mut self.impatience) => Step::Unread,
         }
     }
 
@@ -169,6 +191,8 @@ impl Session {
             }
             Event::Interrupt { session_key, reason } => report::interrupt(gateway, &session_key, reason.as_deref()),
             Event::Acked(entry) => report::ack(gateway, entry),
+            Event::Presumed(entry) => report::presumed(gateway, entry),
+            Event::GivenUp(entry) => report::given_up(gateway, entry),
             Event::Idle => report::idle(gateway),
             Event::LinkEnded { ended, .. } => {
                 if let Answers::Manual(waiting) = &mut self.answers {
@@ -269,6 +293,18 @@ impl Session {
         }
     }
 
+    /// From when the connector has closed, its last events have a while to be read. Without a bound, a connector whose
+    /// reader is stuck could not be ended in order: its pipe stays full, and its last event never comes to its turn.
+    fn be_impatient(&mut self) {
+        if self.impatience.is_none() {
+            let connector = self.connector.clone();
+            self.impatience = Some(Box::pin(async move {
+                connector.shutdown().await;
+                let _ = timeout(PATIENCE, pending::<()>()).await;
+            }));
+        }
+    }
+
     /// Every link is over. Whatever was asked is answered, and the last line is written.
     async fn end(mut self) -> ExitCode {
         while self.accepting.len() > 0 {
@@ -288,8 +324,24 @@ impl Session {
             }
         }
         self.outbox.event(report::closed(), None);
-        self.outbox.finish().await;
-        ExitCode::from(if self.outbox.has_failed() { crate::FAILED } else { 0 })
+        if !self.given_up {
+            if self.impatience.is_none() {
+                let signal = self.signal.clone();
+                self.impatience = Some(Box::pin(async move {
+                    signal.notified().await;
+                    let _ = timeout(PATIENCE, pending::<()>()).await;
+                }));
+            }
+            tokio::select! {
+                biased;
+                () = self.outbox.finish() => {}
+                () = over(&mut self.impatience) => self.given_up = true,
+            }
+        }
+        if self.given_up {
+            output::note("nobody reads the last events: ending without them");
+        }
+        ExitCode::from(if self.given_up || self.outbox.has_failed() { crate::FAILED } else { 0 })
     }
 }
 
@@ -297,4 +349,11 @@ impl Session {
 enum Done {
     Now,
     Later,
+}
+
+async fn over(timer: &mut Option<Pin<Box<dyn Future<Output = ()>>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => pending().await,
+    }
 }

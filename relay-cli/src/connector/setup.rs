@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use relay_proto::connector::Settings;
+use relay_proto::connector::{AckPolicy, Settings};
 use relay_proto::token::Secret;
 use relay_tokio::connector::Config;
 
@@ -30,8 +30,11 @@ pub(super) enum Gateways {
 /// # Errors
 /// What is wrong and what to do. Never shows a secret.
 pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
-    let settings = Settings::with_window(args.window).map_err(|_| "--window is from 1 to 65536".to_owned())?;
-    let mut config = Config::new().settings(settings);
+    check_address(&args.listen)?;
+    let window = usize::try_from(args.window).map_err(|error| format!("--window: {error}"))?;
+    let settings = Settings::with_window(window).map_err(|error| format!("--window: {error}"))?;
+    let acks = if args.presume_acks { AckPolicy::Presumed } else { AckPolicy::Required };
+    let mut config = Config::new().settings(settings.with_acks(acks));
     for descriptor in descriptors::built_in() {
         config = config.descriptor(descriptor);
     }
@@ -52,6 +55,20 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     ids.dedup();
     let gateways = if ids.is_empty() { Gateways::Anyone } else { Gateways::Registered(ids) };
     Ok(Setup { config, gateways })
+}
+
+/// What can be told without asking the system.
+fn check_address(address: &str) -> Result<(), String> {
+    let problem = match address.rsplit_once(':') {
+        _ if address.contains("://") => "that is a URL",
+        None => "that names no port",
+        Some(("", _)) => {
+            "that names no host: 127.0.0.1 is for programs on this machine alone, 0.0.0.0 for whoever reaches it"
+        }
+        Some((_, port)) if port.parse::<u16>().is_err() => "the port is a number from 0 to 65535",
+        Some(_) => return Ok(()),
+    };
+    Err(format!("--listen takes HOST:PORT, as in 127.0.0.1:8765, and not `{address}`: {problem}"))
 }
 
 /// The gateways with their secrets.

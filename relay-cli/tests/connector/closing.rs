@@ -1,11 +1,13 @@
 //! The end: of the input, by signal, of the output.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::pair::{Connector, command, gateway};
+use crate::pair::{Connector, command, gateway, message, next_text};
 use crate::process::Relay;
+use crate::setup::Files;
 
 fn signal(signal: &str, relay: &Relay) {
     assert!(Command::new("kill").args([signal, &relay.id().to_string()]).status().unwrap().success());
@@ -74,4 +76,72 @@ fn what_ends_with_the_process_is_worth_a_word() {
     connector.relay.end_input();
     let (_, stderr, code) = connector.relay.end();
     assert_eq!((stderr.contains("1 deliveries were not acknowledged"), code), (true, 0), "{stderr}");
+}
+
+/// A connector over this store, whose output is read up to the first event and no further.
+fn unread(arguments: &[&str]) -> (Child, BufReader<ChildStdout>, String) {
+    let mut command = command(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::with_capacity(1, child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let listening: Value = serde_json::from_str(&line).unwrap();
+    (child, stdout, listening["url"].as_str().unwrap().to_owned())
+}
+
+/// How many are delivered to it.
+const MANY: usize = 150;
+
+/// Takes up so much that the answers fill more than a pipe.
+fn fill(connector: &mut Child, gateway: &Relay) {
+    let mut stdin = connector.stdin.as_ref().unwrap();
+    for number in 0..MANY {
+        let line = json!({"deliver": message(&number.to_string()), "id": "x".repeat(4000)});
+        writeln!(stdin, "{line}").unwrap();
+    }
+    // What is shown was accepted.
+    for number in 0..MANY {
+        assert_eq!(next_text(gateway), number.to_string());
+    }
+}
+
+fn end(connector: Child) -> (String, i32) {
+    let output = connector.wait_with_output().unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
+}
+
+// proves: CONN-7
+#[test]
+fn a_second_signal_ends_at_once_and_loses_nothing_that_was_accepted() {
+    let files = Files::new("signals");
+    let store = files.path("relay.store");
+    let arguments = ["--gateway-env", "gw=SECRET", "--store", &store, "--window", "1000"];
+    let (mut connector, stdout, url) = unread(&arguments);
+    let first = gateway(&url, &["--ack", "manual", "--no-reconnect"]);
+    first.event("ready");
+    fill(&mut connector, &first);
+    // The first closes in order, which waits for the reader; the second comes while it does.
+    let both = "kill -TERM \"$0\" && kill -INT \"$0\"";
+    assert!(Command::new("sh").args(["-c", both, &connector.id().to_string()]).status().unwrap().success());
+    assert_eq!(end(connector), (String::new(), 1), "it does not wait");
+    drop(stdout);
+    let connector = Connector::start(&arguments);
+    let second = connector.linked(&[]);
+    for number in 0..MANY {
+        assert_eq!(next_text(&second), number.to_string());
+        connector.event("ack");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_also_when_nobody_reads_its_output() {
+    let (mut connector, stdout, url) = unread(&["--gateway-env", "gw=SECRET"]);
+    let linked = gateway(&url, &["--no-reconnect"]);
+    linked.event("ready");
+    fill(&mut connector, &linked);
+    assert!(Command::new("kill").args(["-TERM", &connector.id().to_string()]).status().unwrap().success());
+    assert_eq!(linked.event("disconnected")["code"], 1001);
+    let (stderr, code) = end(connector);
+    assert!(code == 1 && stderr.contains("nobody reads"), "{code}: {stderr}");
+    drop(stdout);
 }

@@ -1,5 +1,8 @@
 //! What is delivered, and what becomes of it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::pair::{Connector, gateway, gateway_with, message, next_text};
@@ -122,4 +125,118 @@ fn a_sleeping_gateway_misses_nothing() {
     let message = std::iter::repeat_with(|| gateway.next()).find(|event| event["event"] == "message").unwrap();
     assert_eq!(message["message"]["text"], "while asleep");
     connector.event("ack");
+}
+
+/// What becomes of this many entries, whatever else is told.
+fn ends(connector: &Connector, ids: &[String], name: &str) {
+    let events = std::iter::repeat_with(|| connector.relay.next()).filter(|event| event["event"] != "accepted");
+    // In this order: an event that is not asked for is not waited for.
+    for (id, event) in ids.iter().zip(events) {
+        assert_eq!(event, json!({"event": name, "gateway": "gw", "buffer_id": id}));
+    }
+}
+
+// proves: CONN-3
+#[test]
+fn presumed_acknowledgements_let_a_silent_gateway_have_more_than_the_window() {
+    let files = crate::setup::Files::new("presumed");
+    let store = files.path("relay.store");
+    for with_store in [false, true] {
+        let base = ["--gateway-env", "gw=SECRET", "--window", "2", "--presume-acks", "--store", &store];
+        let mut connector = Connector::start(if with_store { &base } else { &base[..5] });
+        let ids: Vec<String> = (0..20).map(|n| connector.deliver(&n.to_string())).collect();
+        // It acknowledges nothing.
+        let gateway = connector.linked(&["--ack", "manual"]);
+        ends(&connector, &ids, "presumed");
+        for n in 0..20 {
+            assert_eq!(next_text(&gateway), n.to_string());
+        }
+        drop(gateway);
+        connector.event("link_closed");
+        // Nothing comes again, not even to a gateway that forgets.
+        let live = connector.deliver("live");
+        let gateway = connector.linked(&["--ack", "manual"]);
+        ends(&connector, &[live], "presumed");
+        assert_eq!(next_text(&gateway), "live");
+    }
+}
+
+// proves: CONN-3
+#[test]
+fn a_gateway_that_acknowledges_is_held_to_it_also_with_presumed_acknowledgements() {
+    let mut connector = Connector::start(&["--gateway-env", "gw=SECRET", "--window", "1", "--presume-acks"]);
+    let mut gateway = connector.linked(&["--ack", "manual"]);
+    let first = connector.deliver("a");
+    ends(&connector, &[first], "presumed");
+    assert_eq!(next_text(&gateway), "a");
+    // Its ack is ahead of the message that makes the connector look.
+    gateway.say("{\"do\":\"ack\",\"delivery\":1}\n{\"do\":\"interrupt\",\"session_key\":\"s\"}");
+    connector.event("interrupt");
+    let ids = [connector.deliver("b"), connector.deliver("c")];
+    assert_eq!(next_text(&gateway), "b");
+    gateway.say(r#"{"do":"ack","delivery":2}"#);
+    ends(&connector, &ids[..1], "ack");
+    assert_eq!(next_text(&gateway), "c");
+    connector.say(&json!({"drop": null}));
+    connector.event("link_closed");
+    drop(gateway);
+    let gateway = connector.linked(&[]);
+    assert_eq!(next_text(&gateway), "c", "what it did not acknowledge comes again");
+    ends(&connector, &ids[1..], "ack");
+}
+
+/// A link that says hello and reads nothing.
+fn deaf(connector: &Connector) -> TcpStream {
+    let address = connector.url.trim_start_matches("ws://").trim_end_matches("/relay");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let upgrade = "GET /relay HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    let hello = "{\"type\":\"hello\",\"platform\":\"discord\",\"botId\":\"b1\"}\n";
+    // One text frame, under a mask of zeros.
+    let head = [0x81, 0x80 | u8::try_from(hello.len()).unwrap(), 0, 0, 0, 0];
+    stream.write_all(&[&head, hello.as_bytes()].concat()).unwrap();
+    connector.event("hello");
+    stream
+}
+
+// proves: CONN-3
+#[test]
+fn what_a_silent_gateway_does_not_read_is_not_handed_out() {
+    const MANY: usize = 500;
+    let files = crate::setup::Files::new("deaf");
+    let store = files.path("relay.store");
+    let mut connector = Connector::start(&["--presume-acks", "--store", &store]);
+    let stream = deaf(&connector);
+    // Far more bytes than the sockets of both ends can hold.
+    let padding = "x".repeat(64 << 10);
+    for number in 0..MANY {
+        connector.say(&json!({"deliver": {"text": number.to_string(), "padding": padding}}));
+    }
+    let (mut accepted, mut presumed) = (0, 0);
+    while accepted < MANY {
+        let event = connector.relay.next();
+        match event["event"].as_str() {
+            Some("accepted") => accepted += 1,
+            Some("presumed") => presumed += 1,
+            _ => panic!("{event}"),
+        }
+    }
+    connector.say(&json!({"drop": null}));
+    while connector.relay.next()["event"] == "presumed" {
+        presumed += 1;
+    }
+    drop(stream);
+    assert!((1..MANY / 2).contains(&presumed), "{presumed} were handed to a gateway that reads nothing");
+    let gateway = connector.linked(&["--ack", "manual"]);
+    for number in presumed..MANY {
+        assert_eq!(next_text(&gateway), number.to_string());
+    }
 }

@@ -9,6 +9,7 @@ mod closing;
 mod commands;
 mod crash;
 mod deliveries;
+mod disk;
 mod links;
 mod pair;
 #[allow(dead_code, reason = "the suite that it comes from uses the rest")]

@@ -24,7 +24,7 @@ impl Files {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path
@@ -40,9 +40,15 @@ impl Drop for Files {
 /// What it says when it does not start: standard error and the exit code.
 fn refused(arguments: &[&str]) -> (String, i32) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    command.arg("connector").args(arguments).stdin(Stdio::null()).env_remove("RELAY_LOG").env_remove("UNSET");
-    let output = command.env("SECRET", SECRET).env("BLANK", " \n").output().unwrap();
-    assert_eq!(output.stdout, b"", "{arguments:?}");
+    command.arg("connector").args(arguments).env_remove("RELAY_LOG").env_remove("UNSET");
+    command.env("SECRET", SECRET).env("BLANK", " \n");
+    refused_command(command)
+}
+
+/// The same of a command.
+pub(crate) fn refused_command(mut command: Command) -> (String, i32) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.stdout, b"", "{command:?}");
     (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
 }
 
@@ -62,6 +68,7 @@ fn a_wrong_command_line_is_explained_without_a_secret() {
         (vec!["--window", "0"], "--window"),
         (vec!["--window", "70000"], "--window"),
         (vec!["--window", "many"], "--window"),
+        (vec!["--window", "-1"], "--window"),
         (vec!["--answer", "never"], "--answer"),
         (vec!["--descriptor", &text], "not JSON"),
         (vec!["--descriptor", "/nowhere/at/all"], "/nowhere/at/all"),
@@ -73,8 +80,19 @@ fn a_wrong_command_line_is_explained_without_a_secret() {
         assert!(stderr.contains(word) && !stderr.contains(SECRET), "{arguments:?}: {stderr}");
     }
     assert_eq!(refused(&[]).1, 2);
-    let (stderr, code) = refused(&["--listen", "nonsense"]);
-    assert_eq!((stderr.contains("HOST:PORT"), code), (true, 2), "{stderr}");
+    // Before anything is made or asked for.
+    let store = files.path("relay.store");
+    for (address, word) in [
+        ("nonsense", "no port"),
+        (":8765", "no host"),
+        ("127.0.0.1:", "65535"),
+        ("127.0.0.1:65536", "65535"),
+        ("http://127.0.0.1:0", "URL"),
+    ] {
+        let (stderr, code) = refused(&["--listen", address, "--store", &store]);
+        assert_eq!((stderr.contains(word) && stderr.contains("HOST:PORT"), code), (true, 2), "{stderr}");
+    }
+    assert!(!std::fs::exists(store).unwrap());
 }
 
 #[test]

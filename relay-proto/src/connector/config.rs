@@ -84,11 +84,25 @@ impl Default for Limits {
     }
 }
 
-/// Timing and limits that have been checked.
+/// When an entry that a link carried leaves the buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AckPolicy {
+    /// When the gateway acknowledges it (CONN-3).
+    #[default]
+    Required,
+    /// Once it has been handed to the link, until the gateway acknowledges anything for the first time: then as with
+    /// [`Required`](Self::Required). For gateways that acknowledge nothing; the price is in
+    /// [the module](super#gateways-that-acknowledge-nothing). Not for gateways that are merely slow.
+    Presumed,
+}
+
+/// Timing and limits that have been checked, and what is asked of the gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
+    pub(crate) acks: AckPolicy,
 }
 
 impl Settings {
@@ -125,7 +139,7 @@ impl Settings {
                 "limits.hellos, .outbounds, .transmit and .forward_attempts must be at least 1",
             ));
         }
-        Ok(Self { timing, limits })
+        Ok(Self { timing, limits, acks: AckPolicy::default() })
     }
 
     /// The default of everything but the window.
@@ -134,6 +148,17 @@ impl Settings {
     /// [`SettingsError`] when the window is 0 or above 65536.
     pub fn with_window(window: usize) -> Result<Self, SettingsError> {
         Self::new(Timing::default(), Limits { window, ..Limits::default() })
+    }
+
+    /// The same with this policy. Default: [`AckPolicy::Required`].
+    #[must_use]
+    pub fn with_acks(self, acks: AckPolicy) -> Self {
+        Self { acks, ..self }
+    }
+
+    /// When an entry leaves the buffer.
+    pub fn acks(&self) -> AckPolicy {
+        self.acks
     }
 
     /// The time limits.

@@ -133,6 +133,8 @@ impl Peer {
     /// CONN-3: an entry leaves on its own ack, on a link that carried it last.
     fn handle_ack(&mut self, link: LinkId, buffer_id: &str) {
         let id = EntryId::parse(buffer_id);
+        // Of whatever entry: none of them comes from a gateway that acknowledges nothing.
+        self.acknowledges |= id.is_some();
         let Some(entry) = id.and_then(|id| self.buffer.ack(id, link)) else {
             self.acks_forwards |= id.is_some_and(|id| self.presumed.contains(&id));
             self.stats.stray_acks += 1;

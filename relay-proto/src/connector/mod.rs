@@ -57,8 +57,35 @@
 //!   [`Limits::forward_attempts`] links: then it is *given up*, since a gateway that dies of it, or that reconnects
 //!   faster than the patience, would be given the same request for ever.
 //!
-//! Both leave a [`Notice`] and are counted. What is risked is a forward that the gateway received and lost in a crash of
+//! Both leave a [`Notice`] and an event ([`Event::Presumed`], [`Event::GivenUp`]), and are counted. What is risked is a forward that the gateway received and lost in a crash of
 //! its own, before it acknowledged any: exactly what its silence gives no means to notice.
+//!
+//! A restart of the connector forgets which gateways acknowledge forwards, and how many links carried one. A gateway that
+//! does not gets up to a window of them again, on up to as many links. One that does is unproven until its next ack of a
+//! forward: if that takes it longer than the patience, the forward leaves before the ack, and a gateway that dies over
+//! it loses it, as with a gateway that is new. This is not stored, because it takes a restart, a slow gateway and its
+//! crash at once. Where that is too much, and every gateway acknowledges forwards, `forward_patience: None` with
+//! `forward_attempts: u32::MAX` holds all of them to their acks from the start.
+//!
+//! # Gateways that acknowledge nothing
+//! The reference gateway before 0.18 acknowledges no delivery at all. By the rule it gets one window on each link, then
+//! nothing more on it, and the same window on the next. With [`AckPolicy::Presumed`], given to
+//! [`Settings::with_acks`], an entry counts as acknowledged once it has been handed to the link: taken from
+//! [`poll_transmit`](Peer::poll_transmit), it leaves the buffer with the next input, for which there is a
+//! [deadline](Peer::poll_timeout) that is due at once. [`Event::Presumed`] tells, and [`Output::Discard`] deletes it
+//! from a store.
+//!
+//! - *The price.* Delivery is at most once across a cut: what was under way when the link broke, in this host's buffers,
+//!   on the network or in the gateway's, is lost, and nobody is told. (A crash of the connector, in contrast, may repeat
+//!   what the store had not deleted: a window at most.)
+//! - *Why it has to be asked for.* A gateway that is slow to acknowledge cannot be told from one that never does. Only
+//!   whoever runs them knows, and only they can accept the price.
+//! - *Who it is for.* The policy belongs to a peer, so that a host can choose for each gateway. One that acknowledges
+//!   anything is held to its acks from then on, for as long as its peer lives. That limits a wrong choice and does not
+//!   make it a right one: until a slow gateway's first ack, all that waited for it may have gone out.
+//! - *What remains.* The window bounds what is handed out between two inputs, and a host hands out no more than its
+//!   connection has room for: a gateway that does not read makes nothing pile up but its buffer. Nothing is handed out
+//!   while the application leaves its events unread, nor to a gateway that went idle.
 //!
 //! # What a gateway can cost
 //! Everything that it can send is bounded by [`Limits`]: the line, the hellos, the outbounds that wait, the events that
@@ -80,6 +107,7 @@ mod inbound;
 mod link;
 mod output;
 mod peer;
+mod presume;
 mod queue;
 mod store;
 #[cfg(test)]
@@ -88,7 +116,7 @@ mod timers;
 
 pub use crate::transmit::Transmit;
 pub use auth::{GatewayId, Refusal, authenticate};
-pub use config::{Limits, Settings, SettingsError, Timing};
+pub use config::{AckPolicy, Limits, Settings, SettingsError, Timing};
 pub use output::{
     Deadline, Ended, EntryId, Event, Fetch, HelloId, Identity, LinkId, Notice, Outbound, OutboundId, Output, Reason,
     Refused, Stats,

@@ -141,6 +141,14 @@ pub enum Event {
     },
     /// A gateway took an entry, which has left the buffer.
     Acked(EntryId),
+    /// An entry left the buffer without an acknowledgement: it counts as taken, by
+    /// [`AckPolicy::Presumed`](super::AckPolicy::Presumed) or as one of the
+    /// [forwards that nobody acknowledges](super#forwards-that-nobody-acknowledges). It will not go out again, unless
+    /// the connector crashes before its store has deleted it.
+    Presumed(EntryId),
+    /// A forward left the buffer and will not go out again: [enough links](super::Limits::forward_attempts) carried it,
+    /// and none acknowledged it. Whether the gateway took it is not known.
+    GivenUp(EntryId),
     /// The gateway is about to sleep: nothing more is delivered on this link (CONN-4).
     Idle,
     /// The current link is none any more. What was unacknowledged on it waits for the next.
@@ -271,6 +279,8 @@ pub enum Reason {
     Outbound,
     /// A forward was not acknowledged.
     Forward,
+    /// Entries were handed to the link, and count as acknowledged. Due at once.
+    Presumed,
     /// The gateway does not answer a close frame.
     Close,
 }
@@ -297,6 +307,8 @@ pub struct Stats {
     pub redelivered: u64,
     /// Entries acknowledged.
     pub acked: u64,
+    /// Entries that left the buffer as they were handed to a link ([`AckPolicy::Presumed`](super::AckPolicy::Presumed)).
+    pub presumed: u64,
     /// Acknowledgements of nothing in flight (CONN-3).
     pub stray_acks: u64,
     /// Forwards that left the buffer without an acknowledgement.

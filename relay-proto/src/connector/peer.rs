@@ -29,6 +29,8 @@ pub struct Peer {
     pub(super) buffer: Buffer,
     /// The highest cursor that a link ever had: no link carried anything from here on.
     pub(super) carried_until: u64,
+    /// Whether this gateway ever acknowledged anything.
+    pub(super) acknowledges: bool,
     /// Whether this gateway ever acknowledged a forward.
     pub(super) acks_forwards: bool,
     /// The last forwards that left without an ack: one of these may still come, and shows that this gateway does
@@ -100,6 +102,7 @@ impl Peer {
             life: Life::Open,
             buffer,
             carried_until: 0,
+            acknowledges: false,
             acks_forwards: false,
             presumed: VecDeque::new(),
             current: None,
@@ -135,6 +138,10 @@ impl Peer {
 
     /// The next entry of the buffer, if the window has room for one (CONN-3).
     fn next_delivery(&mut self, link: LinkId) -> Option<String> {
+        // Elsewhere it is the acks that are not read while nobody reads their events.
+        if self.presumes() && self.is_queue_full() {
+            return None;
+        }
         let current = self.current.as_mut().filter(|current| current.id == link && current.delivers())?;
         // What a crash would repeat: what is not acknowledged, and what is, as long as the store may forget that.
         if self.buffer.in_flight(current.cursor).count() + self.discarding.len() >= self.settings.limits.window {
@@ -285,9 +292,10 @@ impl Peer {
         }
     }
 
-    /// Takes the time. It never goes back (CLOCK-1).
+    /// Every input begins with this. Time never goes back (CLOCK-1).
     pub(super) fn tick(&mut self, now: Now) {
         self.now = self.now.max(now.monotonic);
+        self.presume_handed();
     }
 
     /// The link of this id, closed or not. Inputs for any other are of the dead, and ignored.

@@ -1,15 +1,10 @@
-//! What the buffer and the host's store say to each other (CONN-7), and the one way out of the buffer without an ack.
+//! What the buffer and the host's store say to each other (CONN-7).
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
-use super::link::Probe;
-use super::output::{EntryId, LinkId, Notice, Output};
+use super::output::{EntryId, Output};
 use super::peer::Peer;
 use crate::time::Now;
-
-/// How many forwards that left without an ack are remembered, in case that it comes late.
-const MAX_PRESUMED: usize = 64;
 
 impl Peer {
     /// An entry of an [`Output::Append`] is durable. It is accepted, and may go out. Entries may become durable in any
@@ -59,56 +54,5 @@ impl Peer {
             self.discarding.insert(entry);
             self.outputs.push(Output::Discard(entry));
         }
-    }
-
-    // ── forwards that nobody acknowledges ────────────────────────────────
-
-    /// The gateway was heard. If that proves that it read past forwards that it should have acknowledged long ago,
-    /// they count as taken.
-    pub(super) fn presume_forwards(&mut self, link: LinkId) {
-        let Some(link) = self.current.as_mut().filter(|current| current.id == link) else { return };
-        let Probe::Written(asked) = link.probe else { return };
-        link.probe = Probe::None;
-        let Some(patience) = self.settings.timing.forward_patience.filter(|_| !self.acks_forwards) else { return };
-        let overdue = |carried| asked >= core::time::Duration::saturating_add(carried, patience);
-        let taken: Vec<EntryId> = self
-            .buffer
-            .in_flight(link.cursor)
-            .filter(|entry| entry.is_forward && entry.carried.is_some_and(|(_, at)| overdue(at)))
-            .map(|entry| entry.id)
-            .collect();
-        for id in taken {
-            self.remove_unacknowledged(id, Notice::ForwardPresumed(id));
-        }
-        self.refill();
-    }
-
-    /// A new link is about to be given what the earlier ones did not get acknowledged: forwards that enough of them
-    /// carried are not tried again.
-    pub(super) fn give_up_forwards(&mut self) {
-        if self.acks_forwards {
-            return;
-        }
-        let most = self.settings.limits.forward_attempts;
-        let given_up: Vec<EntryId> = self
-            .buffer
-            .in_flight(self.carried_until)
-            .filter(|entry| entry.is_forward && entry.attempts >= most)
-            .map(|entry| entry.id)
-            .collect();
-        for id in given_up {
-            self.remove_unacknowledged(id, Notice::ForwardGivenUp(id));
-        }
-    }
-
-    fn remove_unacknowledged(&mut self, id: EntryId, notice: Notice) {
-        self.buffer.remove(id);
-        self.stats.forwards_unacknowledged += 1;
-        self.presumed.push_back(id);
-        if self.presumed.len() > MAX_PRESUMED {
-            self.presumed.pop_front();
-        }
-        self.discard(id);
-        self.notice(notice);
     }
 }

@@ -44,6 +44,7 @@ suite!(
     what_it_asks_for_is_answered,
     it_is_revoked,
     its_silence_is_held_to_the_window,
+    with_presumed_acks_it_drains_more_than_the_window,
 );
 
 /// The reference gateway with this secret, as `gw`. `None`: there is no reference.
@@ -222,10 +223,11 @@ fn forwards_that_it_never_acknowledges_wedge_nothing(version: Version) {
     let mut connector = Connector::registered(&["--window", "3"]);
     let Some(gateway) = linked(version, &connector) else { return };
     // As many as the window holds: without an exception for them, the message would never arrive.
+    let mut forwards = Vec::new();
     for path in ["/1", "/2", "/3"] {
         connector.say(&json!({"forward": {"platform": "discord", "botId": "b1", "method": "POST", "path": path,
             "headers": [["X-B", "2"], ["X-A", "1"], ["X-B", "3"]], "bodyB64": "AP8K4oKs"}}));
-        connector.event("accepted");
+        forwards.push(connector.event("accepted")["buffer_id"].clone());
     }
     connector.deliver("behind them");
     for path in if version.modern { &["/1", "/2", "/3"][..] } else { &[] } {
@@ -240,8 +242,15 @@ fn forwards_that_it_never_acknowledges_wedge_nothing(version: Version) {
     }
     // It is alive behind them, and had the time to acknowledge them.
     texts(&gateway, 1, &["behind them"]);
-    if version.modern {
-        connector.event("ack");
+    // The first made room for the message; the others follow, before or after its ack.
+    let mut acks = u32::from(version.modern);
+    while acks > 0 || !forwards.is_empty() {
+        let event = connector.process.next();
+        if event["event"] == "ack" {
+            acks -= 1;
+        } else {
+            assert_eq!((&event["event"], &event["buffer_id"]), (&json!("presumed"), &forwards.remove(0)));
+        }
     }
 }
 
@@ -323,8 +332,43 @@ fn its_silence_is_held_to_the_window(version: Version) {
     if version.modern {
         return texts(&gateway, 1, &["5"]);
     }
-    // The oldest version acknowledges nothing, so that this is all it gets: for it the window has to be as large as
-    // what it should receive on a link.
+    // The oldest version acknowledges nothing, so that this is all it gets, unless acks are presumed.
     connector.say(&json!({"interrupt": {"session_key": "s", "chat_id": "c1"}}));
     gateway.event("interrupt");
+}
+
+// proves: CONN-3
+fn with_presumed_acks_it_drains_more_than_the_window(version: Version) {
+    let mut connector = Connector::registered(&["--window", "4", "--presume-acks"]);
+    let numbers: Vec<String> = (0..200).map(|number: u32| number.to_string()).collect();
+    let mut waiting: Vec<Value> = numbers.iter().map(|text| connector.deliver(text)).collect();
+    let Some(mut gateway) = reference(version, &connector, Some(SECRET)) else { return };
+    gateway.say(&json!({"do": "connect"}));
+    for number in &numbers {
+        let message = gateway.until("inbound");
+        assert_eq!((&message["text"], &message["link"]), (&json!(number), &json!(1)));
+    }
+    // Each leaves once. A version that acknowledges is held to it from its first ack on.
+    while !waiting.is_empty() {
+        let event = connector.process.next();
+        match event["event"].as_str() {
+            Some("presumed") => {}
+            Some("ack") => assert!(version.modern, "{event}"),
+            _ => {
+                assert_eq!(event["event"], "hello");
+                continue;
+            }
+        }
+        assert_eq!(event["buffer_id"], waiting.remove(0));
+    }
+    connector.say(&json!({"drop": "gw"}));
+    assert_eq!(connector.process.until("link_closed")["cause"], "dropped");
+    gateway.until("link_ended");
+    if !version.modern {
+        gateway.say(&json!({"do": "connect"}));
+    }
+    connector.process.until("hello");
+    connector.deliver("live");
+    let message = gateway.until("inbound");
+    assert_eq!((&message["text"], &message["link"]), (&json!("live"), &json!(2)), "nothing comes again");
 }

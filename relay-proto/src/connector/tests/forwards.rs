@@ -36,6 +36,9 @@ fn a_window_full_of_forwards_does_not_stop_deliveries_for_ever() {
     assert_eq!(rig.entries(link), [message]);
     assert_eq!((rig.peer.buffered(), rig.peer.stats().forwards_unacknowledged), (1, 16));
     assert!(rig.outputs.contains(&Output::Notice(Notice::ForwardPresumed(forwards[0]))));
+    let told =
+        rig.events().into_iter().filter_map(|event| if let Event::Presumed(id) = event { Some(id) } else { None });
+    assert_eq!(told.collect::<Vec<_>>(), forwards);
 }
 
 // proves: CONN-3
@@ -104,6 +107,7 @@ fn a_forward_is_replayed_on_a_bounded_number_of_links() {
     let link = rig.link();
     assert_eq!(rig.entries(link), [message]);
     assert!(rig.outputs.contains(&Output::Notice(Notice::ForwardGivenUp(forward))));
+    assert_eq!(rig.events().into_iter().filter(|event| *event == Event::GivenUp(forward)).count(), 1);
 }
 
 // proves: CONN-3
@@ -146,4 +150,33 @@ fn a_late_ack_shows_that_the_gateway_acknowledges() {
         stay(&mut rig, link);
     }
     assert_eq!(rig.peer.buffered(), 1, "held to its acks from now on");
+}
+
+// proves: CONN-3, CONN-7
+#[test]
+fn after_a_restart_a_gateway_is_unproven_until_it_acknowledges_a_forward_again() {
+    let mut rig = Rig::on(Store::default(), Settings::default(), 1);
+    let link = rig.link();
+    let [first, second, third] = [rig.forward(0), rig.forward(1), rig.forward(2)];
+    assert_eq!(rig.entries(link), [first, second, third]);
+    rig.ack(link, first);
+    stay(&mut rig, link);
+    assert_eq!(rig.peer.buffered(), 2, "proven");
+    let mut rig = Rig::on(rig.store.take().unwrap(), Settings::default(), 2);
+    let link = rig.link();
+    assert_eq!(rig.entries(link), [second, third], "what it did not acknowledge comes again");
+    rig.wait_secs(PATIENCE - 1);
+    rig.ack(link, second);
+    stay(&mut rig, link);
+    assert_eq!(rig.peer.buffered(), 1, "one ack in time proves it again");
+    let mut rig = Rig::on(rig.store.take().unwrap(), Settings::default(), 3);
+    let link = rig.link();
+    assert_eq!(rig.entries(link), [third]);
+    rig.wait_secs(PATIENCE);
+    pong(&mut rig, link);
+    assert_eq!(
+        (rig.peer.buffered(), rig.store.unwrap().durable.len()),
+        (0, 0),
+        "the price of being too slow just then"
+    );
 }

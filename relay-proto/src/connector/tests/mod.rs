@@ -5,6 +5,7 @@ mod forwards;
 mod limits;
 mod links;
 mod pair;
+mod presumed;
 mod random;
 mod requests;
 mod store;

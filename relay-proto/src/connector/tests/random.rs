@@ -6,7 +6,7 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::connector::{Limits, OutboundId, Timing};
+use crate::connector::{AckPolicy, Limits, OutboundId, Timing};
 use crate::end::LinkEnd;
 use crate::frame::{FromConnector, from_connector};
 
@@ -72,6 +72,8 @@ struct Onlooker {
     rig: Rig,
     stored: bool,
     window: usize,
+    /// Whether what was sent must not be sent again: acks are presumed, and none came.
+    once: bool,
     links: Vec<LinkId>,
     /// Everything that was ever sent.
     sent: Vec<EntryId>,
@@ -87,15 +89,16 @@ struct Onlooker {
 }
 
 impl Onlooker {
-    fn new(stored: bool, window: usize) -> Self {
+    fn new(stored: bool, window: usize, acks: AckPolicy) -> Self {
         let limits = Limits { window, outbounds: 3, hellos: 4, forward_attempts: 2, buffer: 4096, ..Limits::default() };
-        let settings = Settings::new(Timing::default(), limits).unwrap();
+        let settings = Settings::new(Timing::default(), limits).unwrap().with_acks(acks);
+        let once = acks == AckPolicy::Presumed;
         let mut rig = if stored { Rig::on(Store::default(), settings, 1) } else { Rig::with(settings) };
         rig.describe = false;
         rig.durable = false;
         let (links, sent, outbounds) = (vec![], vec![], vec![]);
         let (in_flight, last, closed, idle, owed) = Default::default();
-        Self { rig, stored, window, links, sent, in_flight, last, closed, idle, outbounds, owed }
+        Self { rig, stored, window, once, links, sent, in_flight, last, closed, idle, outbounds, owed }
     }
 
     fn link(&self, back: usize) -> Option<LinkId> {
@@ -121,12 +124,14 @@ impl Onlooker {
                 if current == Some(link) && FRAMES[*frame].contains("\"outbound\"") {
                     *self.owed.entry(link).or_default() += 1;
                 }
+                self.once &= !FRAMES[*frame].contains("inbound_ack");
                 self.rig.say(link, FRAMES[*frame]);
                 self.rig.say(link, "");
             }
             Op::Ack(back, entry) => {
                 let Some(link) = self.link(*back) else { return };
                 let Some(entry) = self.sent.iter().rev().nth(*entry).copied() else { return };
+                self.once = false;
                 if current == Some(link) {
                     self.in_flight.remove(&entry);
                 }
@@ -243,6 +248,7 @@ impl Onlooker {
             assert_eq!(first, Some(entry.seq()), "nothing is passed over");
         }
         assert_eq!(self.stored, self.rig.store.is_some());
+        assert!(!self.once || !self.sent.contains(&entry), "at most once");
         self.sent.push(entry);
         self.in_flight.insert(entry);
         if let Some(store) = &self.rig.store {
@@ -256,8 +262,9 @@ impl Onlooker {
 proptest! {
     // proves: CONN-3, CONN-4, CONN-5, CONN-6, CONN-7
     #[test]
-    fn whatever_happens_the_rules_hold(stored: bool, window in 1..5usize, ops in ops()) {
-        let mut onlooker = Onlooker::new(stored, window);
+    fn whatever_happens_the_rules_hold(stored: bool, presumed: bool, window in 1..5usize, ops in ops()) {
+        let acks = if presumed { AckPolicy::Presumed } else { AckPolicy::Required };
+        let mut onlooker = Onlooker::new(stored, window, acks);
         for op in &ops {
             onlooker.apply(op);
         }
