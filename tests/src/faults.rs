@@ -74,11 +74,11 @@ fn timing(stage: Stage, silent: bool) -> Timing {
     (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (ms(30), ms(30), ms(30));
     if silent {
         match stage {
-            Stage::Tunnel | Stage::Tls | Stage::Upgrade | Stage::InUpgrade => timing.dial = ms(100),
-            Stage::BeforeDescriptor => timing.handshake = ms(100),
-            _ => (timing.ping_after, timing.lost_after) = (ms(100), ms(500)),
+            Stage::Tunnel | Stage::Tls | Stage::Upgrade | Stage::InUpgrade => timing.dial = ms(300),
+            Stage::BeforeDescriptor => timing.handshake = ms(300),
+            _ => (timing.ping_after, timing.lost_after) = (ms(200), ms(700)),
         }
-        (timing.request, timing.idle) = (ms(50), ms(50));
+        (timing.request, timing.idle) = (ms(100), ms(100));
     }
     timing
 }

@@ -1,12 +1,11 @@
 //! Connections that fail in every state and in every way, on every host.
 
+use futures_util::future::join_all;
 use relay_tests::faults::{Fault, STAGES, suffer};
 use relay_tests::host::Host;
 
 async fn every_stage(host: Host, fault: Fault) {
-    for stage in STAGES {
-        suffer(host, stage, fault).await;
-    }
+    join_all(STAGES.map(|stage| suffer(host, stage, fault))).await;
 }
 
 // proves: LINK-1, LINK-2, REQ-2

@@ -6,6 +6,7 @@
 use std::fs;
 use std::future::Future;
 
+use futures_util::future::join_all;
 use relay_tests::faults::{FAULTS, STAGES, suffer};
 use relay_tests::guard;
 use relay_tests::host::{HOSTS, Host};
@@ -21,10 +22,8 @@ fn count() -> [usize; 3] {
 }
 
 async fn everything(host: Host) {
-    for stage in STAGES {
-        for fault in FAULTS {
-            suffer(host, stage, fault).await;
-        }
+    for fault in FAULTS {
+        join_all(STAGES.map(|stage| suffer(host, stage, fault))).await;
     }
 }
 
@@ -46,9 +45,7 @@ fn nothing_is_left_of_what_failed() {
             // What a host keeps for good, such as its threads, it has after the first round.
             everything(host).await;
             let before = count();
-            for _ in 0..2 {
-                everything(host).await;
-            }
+            everything(host).await;
             settled(host, before).await;
         });
     }
