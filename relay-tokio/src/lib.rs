@@ -34,7 +34,7 @@ pub use relay_proto::gateway::{
     RequestOptions, Settings, State, Stats, Timing,
 };
 pub use relay_proto::host::{Delivery, Event, Events, Gateway, RequestError};
-pub use relay_proto::wire::ClientTls;
+pub use relay_proto::wire::{ClientTls, ClientTlsBuilder, ClientTlsError, Fingerprint};
 
 use relay_proto::host;
 
@@ -47,7 +47,8 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
     connect_with_tls(config, None)
 }
 
-/// The same with an own TLS configuration, for `wss`. `None`: the platform's trust store.
+/// The same with an own TLS configuration, for `wss`: what a [`ClientTlsBuilder`] makes, or any `rustls::ClientConfig`.
+/// `None`: the platform's trust store.
 ///
 /// # Errors
 /// As [`connect`].
