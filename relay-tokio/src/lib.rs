@@ -25,6 +25,7 @@ pub mod connector;
 mod net;
 
 pub use relay_proto::action::Action;
+pub use relay_proto::end::TlsProblem;
 pub use relay_proto::frame::{
     ActionResult, BufferId, ChatInfo, ContextMessage, Descriptor, Interrupt, MessageEvent, MessageType,
     PassthroughForward, RawJson, Undecodable, Verdict,

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use relay_proto::gateway::Config;
 use relay_proto::host::{Events, Gateway};
+use relay_proto::wire::ClientTls;
 
 /// What drives the gateway of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +21,18 @@ impl Host {
     /// # Panics
     /// When the configuration is wrong.
     pub fn connect(self, config: Config) -> (Gateway, Events) {
+        self.connect_with_tls(config, None)
+    }
+
+    /// Starts a gateway with this TLS configuration.
+    ///
+    /// # Panics
+    /// When the configuration is wrong.
+    pub fn connect_with_tls(self, config: Config, tls: Option<ClientTls>) -> (Gateway, Events) {
         match self {
-            Self::TokioOneThread | Self::TokioThreads => relay_tokio::connect(config).expect("a good configuration"),
+            Self::TokioOneThread | Self::TokioThreads => {
+                relay_tokio::connect_with_tls(config, tls).expect("a good configuration")
+            }
         }
     }
 

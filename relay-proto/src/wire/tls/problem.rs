@@ -34,7 +34,7 @@ fn problem(error: &Error) -> TlsProblem {
             Certificate::Expired | Certificate::ExpiredContext { .. } => TlsProblem::Expired,
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => TlsProblem::NotYetValid,
             Certificate::UnknownIssuer => TlsProblem::UnknownIssuer,
-            Certificate::Other(other) if matches!(refusal(other), Some(Refusal::SelfSigned(_))) => {
+            Certificate::Other(other) if matches!(refusal(other), Some(Refusal::SelfSigned(_) | Refusal::Namesake)) => {
                 TlsProblem::UnknownIssuer
             }
             Certificate::Revoked => TlsProblem::Revoked,
@@ -95,7 +95,14 @@ fn certificate(error: &Certificate) -> String {
             Some(refusal) => refusal.to_string(),
             None => format!("the certificate cannot be used: {other}"),
         },
-        other => other.to_string(),
+        // What the platform finds out has no details.
+        Certificate::NotValidForName => "the certificate is for another name".into(),
+        Certificate::Expired => {
+            "the certificate expired: it has to be renewed, unless this machine's clock is wrong".into()
+        }
+        Certificate::NotValidYet => "the certificate is not valid yet: is this machine's clock right?".into(),
+        Certificate::Revoked => "the certificate was revoked by its issuer".into(),
+        other => format!("the certificate cannot be used: {other}"),
     }
 }
 

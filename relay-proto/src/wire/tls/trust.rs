@@ -33,6 +33,7 @@ pub(super) struct Trust {
 pub(super) enum Refusal {
     SelfSigned(Fingerprint),
     NotPinned(Fingerprint),
+    Namesake,
 }
 
 impl fmt::Display for Refusal {
@@ -47,6 +48,10 @@ impl fmt::Display for Refusal {
                 f,
                 "the certificate is not the pinned one: its fingerprint is SHA-256 {found}. Was it renewed, or is this \
                  not the connector?"
+            ),
+            Self::Namesake => f.write_str(
+                "nobody whom this end trusts has issued the certificate: its issuer has the name of a trusted one, and \
+                 another key. Was that one made anew?",
             ),
         }
     }
@@ -90,12 +95,12 @@ impl ServerCertVerifier for Trust {
             None => Err(CertificateError::UnknownIssuer.into()),
         };
         match judged {
-            // A self-signed certificate is refused in two ways, depending on whether it could have issued others.
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)))
-                if is_self_signed =>
-            {
-                Err(Refusal::SelfSigned(Fingerprint::of(end_entity)).error())
-            }
+            // A self-signed certificate is refused in several ways: it could have issued others, or not, or a root has
+            // the same name.
+            Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_),
+            )) if is_self_signed => Err(Refusal::SelfSigned(Fingerprint::of(end_entity)).error()),
+            Err(Error::InvalidCertificate(CertificateError::BadSignature)) => Err(Refusal::Namesake.error()),
             judged => judged,
         }
     }

@@ -1,0 +1,136 @@
+//! Authorities and certificates, made on the spot.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SerialNumber,
+};
+use relay_proto::wire::ServerTls;
+use relay_proto::wire::rustls::crypto::{CryptoProvider, ring};
+use relay_proto::wire::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use relay_proto::wire::rustls::server::WebPkiClientVerifier;
+use relay_proto::wire::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+
+/// The names under which the tests dial.
+pub const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// The serial number of every certificate that an authority issues.
+pub const SERIAL: u64 = 4711;
+
+pub type Authority = CertifiedIssuer<'static, KeyPair>;
+
+/// A certificate with its chain, and its key.
+#[derive(Debug)]
+pub struct Made {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub chain_pem: String,
+    pub key_pem: String,
+    key: Vec<u8>,
+}
+
+fn params(names: &[&str], subject: &str) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name.push(DnType::CommonName, subject);
+    params
+}
+
+/// For these names, valid for ever.
+pub fn leaf(names: &[&str]) -> CertificateParams {
+    let mut params = params(names, "a connector");
+    params.serial_number = Some(SerialNumber::from(SERIAL));
+    params
+}
+
+/// The same, but not valid any more.
+pub fn expired() -> CertificateParams {
+    let mut params = leaf(&NAMES);
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    params
+}
+
+/// The same, but not valid yet.
+pub fn not_yet_valid() -> CertificateParams {
+    let mut params = leaf(&NAMES);
+    params.not_before = rcgen::date_time_ymd(2999, 1, 1);
+    params.not_after = rcgen::date_time_ymd(3000, 1, 1);
+    params
+}
+
+/// The same, but an authority's as well: `openssl req -x509` makes such ones.
+pub fn as_openssl_does(mut params: CertificateParams) -> CertificateParams {
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+}
+
+pub fn authority(name: &str) -> Authority {
+    CertifiedIssuer::self_signed(authority_params(name), KeyPair::generate().unwrap()).unwrap()
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = params(&[], name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// An authority that another has issued.
+pub fn intermediate(name: &str, issuer: &Authority) -> Authority {
+    CertifiedIssuer::signed_by(authority_params(name), KeyPair::generate().unwrap(), issuer).unwrap()
+}
+
+impl Made {
+    pub fn by(issuer: &Authority, params: &CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, issuer).unwrap();
+        Self::new(&certificate, &key)
+    }
+
+    pub fn by_itself(params: &CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self::new(&certificate, &key)
+    }
+
+    fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Self {
+        Self {
+            chain: vec![certificate.der().clone()],
+            chain_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            key: key.serialize_der(),
+        }
+    }
+
+    /// With this certificate behind it.
+    pub fn with(mut self, issuer: &Authority) -> Self {
+        self.chain.push(issuer.der().clone());
+        self
+    }
+
+    /// A connector that shows it.
+    pub fn server(&self) -> ServerTls {
+        self.server_with(ring::default_provider(), &[&version::TLS13, &version::TLS12], None)
+    }
+
+    /// The same with only these versions, and only for clients with a certificate by that authority, if one is named.
+    pub fn server_with(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+        clients: Option<&Authority>,
+    ) -> ServerTls {
+        let provider = Arc::new(provider);
+        let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).unwrap();
+        let builder = match clients {
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.der().clone()).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let key = PrivateKeyDer::Pkcs8(self.key.clone().into());
+        Arc::new(builder.with_single_cert(self.chain.clone(), key).unwrap())
+    }
+}
