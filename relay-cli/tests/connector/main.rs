@@ -15,6 +15,7 @@ mod pair;
 #[path = "../gateway/process.rs"]
 mod process;
 mod setup;
+mod tls;
 
 use std::time::Duration;
 

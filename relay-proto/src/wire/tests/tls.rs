@@ -255,15 +255,6 @@ fn a_burst_over_tls_is_given_back() {
     assert_eq!(client.buffered(), 0);
 }
 
-#[test]
-fn the_default_configuration_asks_for_http() {
-    match default_tls_config() {
-        Ok(config) => assert_eq!(config.alpn_protocols, [b"http/1.1"]),
-        // A machine without a trust store.
-        Err(end) => assert!(matches!(end, LinkEnd::Tls { .. }), "{end:?}"),
-    }
-}
-
 mod chaos {
     use proptest::prelude::*;
 
