@@ -12,18 +12,18 @@ use relay_proto::wire::rustls::server::WebPkiClientVerifier;
 use relay_proto::wire::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 /// The names under which the tests dial.
-pub const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+pub(crate) const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// The serial number of every certificate that an authority issues.
-pub const SERIAL: u64 = 4711;
+pub(crate) const SERIAL: u64 = 4711;
 
-pub type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
 /// A certificate with its chain, and its key.
 #[derive(Debug)]
-pub struct Made {
-    pub chain: Vec<CertificateDer<'static>>,
-    pub chain_pem: String,
-    pub key_pem: String,
+pub(crate) struct Made {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain_pem: String,
+    pub(crate) key_pem: String,
     key: Vec<u8>,
 }
 
@@ -35,14 +35,14 @@ fn params(names: &[&str], subject: &str) -> CertificateParams {
 }
 
 /// For these names, valid for ever.
-pub fn leaf(names: &[&str]) -> CertificateParams {
+pub(crate) fn leaf(names: &[&str]) -> CertificateParams {
     let mut params = params(names, "a connector");
     params.serial_number = Some(SerialNumber::from(SERIAL));
     params
 }
 
 /// The same, but not valid any more.
-pub fn expired() -> CertificateParams {
+pub(crate) fn expired() -> CertificateParams {
     let mut params = leaf(&NAMES);
     params.not_before = rcgen::date_time_ymd(2001, 1, 1);
     params.not_after = rcgen::date_time_ymd(2002, 1, 1);
@@ -50,7 +50,7 @@ pub fn expired() -> CertificateParams {
 }
 
 /// The same, but not valid yet.
-pub fn not_yet_valid() -> CertificateParams {
+pub(crate) fn not_yet_valid() -> CertificateParams {
     let mut params = leaf(&NAMES);
     params.not_before = rcgen::date_time_ymd(2999, 1, 1);
     params.not_after = rcgen::date_time_ymd(3000, 1, 1);
@@ -58,12 +58,12 @@ pub fn not_yet_valid() -> CertificateParams {
 }
 
 /// The same, but an authority's as well: `openssl req -x509` makes such ones.
-pub fn as_openssl_does(mut params: CertificateParams) -> CertificateParams {
+pub(crate) fn as_openssl_does(mut params: CertificateParams) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params
 }
 
-pub fn authority(name: &str) -> Authority {
+pub(crate) fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(authority_params(name), KeyPair::generate().unwrap()).unwrap()
 }
 
@@ -75,18 +75,18 @@ fn authority_params(name: &str) -> CertificateParams {
 }
 
 /// An authority that another has issued.
-pub fn intermediate(name: &str, issuer: &Authority) -> Authority {
+pub(crate) fn intermediate(name: &str, issuer: &Authority) -> Authority {
     CertifiedIssuer::signed_by(authority_params(name), KeyPair::generate().unwrap(), issuer).unwrap()
 }
 
 impl Made {
-    pub fn by(issuer: &Authority, params: &CertificateParams) -> Self {
+    pub(crate) fn by(issuer: &Authority, params: &CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, issuer).unwrap();
         Self::new(&certificate, &key)
     }
 
-    pub fn by_itself(params: &CertificateParams) -> Self {
+    pub(crate) fn by_itself(params: &CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         Self::new(&certificate, &key)
@@ -102,18 +102,18 @@ impl Made {
     }
 
     /// With this certificate behind it.
-    pub fn with(mut self, issuer: &Authority) -> Self {
+    pub(crate) fn with(mut self, issuer: &Authority) -> Self {
         self.chain.push(issuer.der().clone());
         self
     }
 
     /// A connector that shows it.
-    pub fn server(&self) -> ServerTls {
+    pub(crate) fn server(&self) -> ServerTls {
         self.server_with(ring::default_provider(), &[&version::TLS13, &version::TLS12], None)
     }
 
     /// The same with only these versions, and only for clients with a certificate by that authority, if one is named.
-    pub fn server_with(
+    pub(crate) fn server_with(
         &self,
         provider: CryptoProvider,
         versions: &[&'static SupportedProtocolVersion],

@@ -10,6 +10,7 @@ use super::{
     },
     *,
 };
+use crate::end::TlsProblem;
 
 /// Configurations that trust each other, for the names that tests dial.
 fn configs_for(versions: &[&'static SupportedProtocolVersion]) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
@@ -150,6 +151,29 @@ fn a_peer_without_tls_ends_the_link() {
     server.receive(b"GET /relay HTTP/1.1\r\n\r\n");
     assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Tls { .. })]));
     assert!(!server.transmit().is_empty(), "no alert");
+}
+
+#[test]
+fn a_handshake_that_fails_after_the_greeting_misses_a_certificate() {
+    // handshake_failure, in plaintext: what OpenSSL says with TLS 1.2 when a client has no certificate, and also when
+    // there is no cipher in common.
+    let alert = [21, 3, 3, 0, 2, 2, 40];
+    let (client, server) = configs_for(&[&version::TLS12]);
+    for (greeted, expected) in [(false, TlsProblem::Handshake), (true, TlsProblem::ClientCertificate)] {
+        let mut client = dial("wss://localhost", client.clone());
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        if greeted {
+            server.read_tls(&mut client.transmit()).unwrap();
+            server.process_new_packets().unwrap();
+            client.receive(&records(&mut server));
+        }
+        client.receive(&alert);
+        let ended = events(&mut client);
+        assert!(
+            matches!(&ended[..], [LinkEvent::Ended(LinkEnd::Tls { problem, .. })] if *problem == expected),
+            "{ended:?}"
+        );
+    }
 }
 
 #[test]

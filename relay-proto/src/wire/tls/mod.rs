@@ -12,11 +12,9 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{
-    ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection, pki_types::ServerName,
-};
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
 
-use self::problem::{failed, unusable};
+use self::problem::{Stage, failed, failed_at, unusable};
 pub use self::{
     builder::{ClientTlsBuilder, ClientTlsError, default_tls_config},
     fingerprint::{Fingerprint, NotAFingerprint},
@@ -79,7 +77,7 @@ impl TlsLayer {
                 .connection
                 .read_tls(&mut bytes)
                 .map_err(|error| LinkEnd::Tls { problem: TlsProblem::Handshake, detail: error.to_string() })?;
-            let is_handshaking = self.connection.is_handshaking();
+            let stage = self.stage();
             let state = self.connection.process_new_packets();
             // A failure queues an alert: it goes out as well.
             self.flush();
@@ -90,16 +88,25 @@ impl TlsLayer {
                 reader.consume(length);
             }
             match state {
-                Err(error @ Error::InvalidMessage(_)) if !is_handshaking => {
-                    return Err(LinkEnd::Tls { problem: TlsProblem::Handshake, detail: error.to_string() });
-                }
-                Err(error) => return Err(failed(&error)),
+                Err(error) => return Err(failed_at(stage, &error)),
                 Ok(state) if state.peer_has_closed() => return Ok(TlsState::Closed),
                 Ok(_) if taken == 0 => break,
                 Ok(_) => {}
             }
         }
         Ok(TlsState::Open)
+    }
+
+    fn stage(&self) -> Stage {
+        if !self.connection.is_handshaking() {
+            Stage::Established
+        } else if matches!(self.connection, Connection::Client(_))
+            && self.connection.negotiated_cipher_suite().is_some()
+        {
+            Stage::Agreed
+        } else {
+            Stage::Greeting
+        }
     }
 
     /// Encrypts everything in `plaintext`, and empties it.

@@ -17,9 +17,34 @@ use crate::end::{LinkEnd, TlsProblem};
 /// How many names of a wrong certificate are told.
 const NAMES: usize = 8;
 
-/// The end of a link that failed like this.
+/// How far a connection had come when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There is no version and no cipher yet, or it is not this end that begins.
+    Greeting,
+    /// Version and cipher are agreed on.
+    Agreed,
+    /// The handshake was through, as far as this end could see.
+    Established,
+}
+
+/// The end of a link that could not be begun.
 pub(super) fn failed(error: &Error) -> LinkEnd {
-    LinkEnd::Tls { problem: problem(error), detail: explain(error) }
+    failed_at(Stage::Greeting, error)
+}
+
+/// The end of a link that failed like this.
+pub(super) fn failed_at(stage: Stage, error: &Error) -> LinkEnd {
+    match (stage, error) {
+        // Some peers do not say it better if they miss a certificate. What else it can mean had been agreed on.
+        (Stage::Agreed, Error::AlertReceived(alert @ Alert::HandshakeFailure)) => {
+            LinkEnd::Tls { problem: TlsProblem::ClientCertificate, detail: certificate_is_refused(*alert) }
+        }
+        (Stage::Agreed | Stage::Established, Error::InvalidMessage(_)) => {
+            LinkEnd::Tls { problem: TlsProblem::Handshake, detail: error.to_string() }
+        }
+        _ => LinkEnd::Tls { problem: problem(error), detail: explain(error) },
+    }
 }
 
 /// The end of a link whose configuration is of no use.
@@ -146,9 +171,7 @@ fn alert(alert: Alert) -> String {
         Alert::CertificateRequired | Alert::NoCertificate => {
             format!("the peer wants a certificate of this end, and got none (alert {alert:?})")
         }
-        alert if is_about_our_certificate(alert) => {
-            format!("the peer does not accept the certificate of this end, or wants one and got none (alert {alert:?})")
-        }
+        alert if is_about_our_certificate(alert) => certificate_is_refused(alert),
         Alert::ProtocolVersion => format!("the two ends have no TLS version in common (alert {alert:?})"),
         Alert::HandshakeFailure | Alert::InsufficientSecurity => format!(
             "the two ends have no TLS version or cipher in common, or the peer wants a certificate of this end and got none \
@@ -157,4 +180,8 @@ fn alert(alert: Alert) -> String {
         Alert::UnrecognisedName => format!("the peer serves nothing under this name (alert {alert:?})"),
         alert => format!("the peer ended TLS (alert {alert:?})"),
     }
+}
+
+fn certificate_is_refused(alert: Alert) -> String {
+    format!("the peer does not accept the certificate of this end, or wants one and got none (alert {alert:?})")
 }
