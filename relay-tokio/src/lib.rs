@@ -51,6 +51,18 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
 /// The same with an own TLS configuration, for `wss`: what a [`ClientTlsBuilder`] makes, or any `rustls::ClientConfig`.
 /// `None`: the platform's trust store.
 ///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use relay_tokio::{ClientTlsBuilder, Config};
+///
+/// let config = Config::new("https://connector.internal").identity("discord", "1234");
+/// let tls = ClientTlsBuilder::new().roots(std::fs::read("our-authority.pem")?).build()?;
+/// let (gateway, events) = relay_tokio::connect_with_tls(config, Some(tls))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`connect`].
 pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {

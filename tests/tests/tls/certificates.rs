@@ -8,7 +8,8 @@ use rcgen::{
 use relay_proto::wire::ServerTls;
 use relay_proto::wire::rustls::crypto::{CryptoProvider, ring};
 use relay_proto::wire::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use relay_proto::wire::rustls::server::WebPkiClientVerifier;
+use relay_proto::wire::rustls::server::{ResolvesServerCertUsingSni, WebPkiClientVerifier};
+use relay_proto::wire::rustls::sign::CertifiedKey;
 use relay_proto::wire::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 /// The names under which the tests dial.
@@ -112,7 +113,22 @@ impl Made {
         self.server_with(ring::default_provider(), &[&version::TLS13, &version::TLS12], None)
     }
 
-    /// The same with only these versions, and only for clients with a certificate by that authority, if one is named.
+    /// A connector that shows it to those who ask for this name.
+    pub(crate) fn server_for(&self, name: &str) -> ServerTls {
+        let provider = ring::default_provider();
+        let key = provider.key_provider.load_private_key(self.private_key()).unwrap();
+        let mut resolver = ResolvesServerCertUsingSni::new();
+        resolver.add(name, CertifiedKey::new(self.chain.clone(), key)).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Arc::new(builder.with_cert_resolver(Arc::new(resolver)))
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(self.key.clone().into())
+    }
+
+    /// A connector with only these versions, and only for clients with a certificate by that authority, if one is named.
     pub(crate) fn server_with(
         &self,
         provider: CryptoProvider,
@@ -130,7 +146,6 @@ impl Made {
             }
             None => builder.with_no_client_auth(),
         };
-        let key = PrivateKeyDer::Pkcs8(self.key.clone().into());
-        Arc::new(builder.with_single_cert(self.chain.clone(), key).unwrap())
+        Arc::new(builder.with_single_cert(self.chain.clone(), self.private_key()).unwrap())
     }
 }

@@ -33,6 +33,7 @@ fn every_wrong_input_is_named_and_no_key_is_shown() {
         (new().client_certificate(&one.certificate, cut), "private key: it is damaged"),
         (new().client_certificate(&one.certificate, &empty), "private key: it is of no kind"),
         (new().client_certificate(&one.certificate, &other.key), "not that of the client certificate"),
+        (new().client_certificate(one.certificate.replace("MII", "AII"), &one.key), "the client certificate: "),
         (new().pin("no name", Fingerprint::of(b"")), "`no name` is neither"),
         (new().allow_self_signed(""), "`` is neither"),
         (new().without_platform_roots(), "without the platform's roots, others have to be added"),

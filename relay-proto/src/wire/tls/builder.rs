@@ -16,6 +16,7 @@ use rustls::{
         CertificateDer, PrivateKeyDer, ServerName,
         pem::{self, PemObject},
     },
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_platform_verifier::Verifier;
 
@@ -73,7 +74,7 @@ pub fn default_tls_config() -> Result<ClientTls, LinkEnd> {
 pub struct ClientTlsBuilder {
     roots: Vec<Vec<u8>>,
     without_platform: bool,
-    client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    client: Option<CertifiedKey>,
     pins: Vec<(String, Fingerprint)>,
     self_signed: Vec<String>,
     /// What went wrong first.
@@ -171,10 +172,7 @@ impl ClientTlsBuilder {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(trust));
         let mut config = match self.client {
-            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| match error {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => ClientTlsError::KeyMismatch,
-                error => ClientTlsError::ClientCertificate { detail: error.to_string() },
-            })?,
+            Some(client) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(client))),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![HTTP.to_vec()];
@@ -316,19 +314,19 @@ fn read_certificates(contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, St
     Ok(certificates)
 }
 
-fn read_client(
-    chain: &[u8],
-    key: &[u8],
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), ClientTlsError> {
+fn read_client(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, ClientTlsError> {
     let chain = read_certificates(chain).map_err(|detail| ClientTlsError::ClientCertificate { detail })?;
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|error| ClientTlsError::ClientKey { detail: unreadable("unencrypted private key", &error) })?;
-    // The key alone, so that what is wrong with it is not taken for something about the certificate.
-    let provider = ring::default_provider();
-    provider.key_provider.load_private_key(key.clone_key()).map_err(|_| ClientTlsError::ClientKey {
+    let key = ring::default_provider().key_provider.load_private_key(key).map_err(|_| ClientTlsError::ClientKey {
         detail: "it is of no kind that can be used (RSA, ECDSA, Ed25519)".into(),
     })?;
-    Ok((chain, key))
+    let client = CertifiedKey::new(chain, key);
+    match client.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(client),
+        Err(Error::InconsistentKeys(_)) => Err(ClientTlsError::KeyMismatch),
+        Err(error) => Err(ClientTlsError::ClientCertificate { detail: error.to_string() }),
+    }
 }
 
 fn unreadable(what: &str, error: &pem::Error) -> String {

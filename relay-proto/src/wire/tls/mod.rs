@@ -100,9 +100,7 @@ impl TlsLayer {
     fn stage(&self) -> Stage {
         if !self.connection.is_handshaking() {
             Stage::Established
-        } else if matches!(self.connection, Connection::Client(_))
-            && self.connection.negotiated_cipher_suite().is_some()
-        {
+        } else if self.connection.protocol_version().is_some() {
             Stage::Agreed
         } else {
             Stage::Greeting

@@ -20,7 +20,7 @@ const NAMES: usize = 8;
 /// How far a connection had come when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// There is no version and no cipher yet, or it is not this end that begins.
+    /// There is no version and no cipher yet, and nobody has shown a certificate.
     Greeting,
     /// Version and cipher are agreed on.
     Agreed,
@@ -35,16 +35,18 @@ pub(super) fn failed(error: &Error) -> LinkEnd {
 
 /// The end of a link that failed like this.
 pub(super) fn failed_at(stage: Stage, error: &Error) -> LinkEnd {
-    match (stage, error) {
+    let (problem, detail) = match (stage, error) {
         // Some peers do not say it better if they miss a certificate. What else it can mean had been agreed on.
         (Stage::Agreed, Error::AlertReceived(alert @ Alert::HandshakeFailure)) => {
-            LinkEnd::Tls { problem: TlsProblem::ClientCertificate, detail: certificate_is_refused(*alert) }
+            (TlsProblem::ClientCertificate, certificate_is_refused(*alert))
         }
-        (Stage::Agreed | Stage::Established, Error::InvalidMessage(_)) => {
-            LinkEnd::Tls { problem: TlsProblem::Handshake, detail: error.to_string() }
+        (Stage::Greeting, Error::AlertReceived(alert)) if is_about_our_certificate(*alert) => {
+            (TlsProblem::Handshake, ended_by(*alert))
         }
-        _ => LinkEnd::Tls { problem: problem(error), detail: explain(error) },
-    }
+        (Stage::Agreed | Stage::Established, Error::InvalidMessage(_)) => (TlsProblem::Handshake, error.to_string()),
+        _ => (problem(error), explain(error)),
+    };
+    LinkEnd::Tls { problem, detail }
 }
 
 /// The end of a link whose configuration is of no use.
@@ -178,10 +180,14 @@ fn alert(alert: Alert) -> String {
              (alert {alert:?})"
         ),
         Alert::UnrecognisedName => format!("the peer serves nothing under this name (alert {alert:?})"),
-        alert => format!("the peer ended TLS (alert {alert:?})"),
+        alert => ended_by(alert),
     }
 }
 
 fn certificate_is_refused(alert: Alert) -> String {
     format!("the peer does not accept the certificate of this end, or wants one and got none (alert {alert:?})")
+}
+
+fn ended_by(alert: Alert) -> String {
+    format!("the peer ended TLS (alert {alert:?})")
 }
