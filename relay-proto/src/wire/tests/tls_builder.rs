@@ -1,6 +1,13 @@
 //! What a TLS configuration is made of, and what is said of inputs that cannot be used.
 
-use crate::{end::LinkEnd, wire::*};
+use std::sync::Arc;
+
+use super::{carry, rustls, rustls::pki_types::PrivateKeyDer};
+use crate::{
+    end::{LinkEnd, TlsProblem},
+    target::Target,
+    wire::*,
+};
 
 struct Made {
     certificate: String,
@@ -59,6 +66,40 @@ fn what_is_made_speaks_http_and_names_the_host() {
         Ok(config) => assert_eq!(config.alpn_protocols, [b"http/1.1"]),
         // A machine without a trust store.
         Err(end) => assert!(matches!(end, LinkEnd::Tls { .. }), "{end:?}"),
+    }
+}
+
+#[test]
+fn a_host_is_the_same_however_it_is_written() {
+    // proves: DIAL-7
+    let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let server = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let server = Arc::new(server.with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+    let (right, wrong) = (Fingerprint::of(made.cert.der()), Fingerprint::of(b"another"));
+    for (url, name) in [
+        ("wss://localhost", "localhost."),
+        ("wss://localhost.", "localhost"),
+        ("wss://LOCALHOST", "localhost"),
+        ("wss://localhost", "LocalHost"),
+    ] {
+        // A pin that is taken for another host's would not keep anybody out.
+        for (pin, opens) in [(right, true), (wrong, false)] {
+            let client = ClientTlsBuilder::new().without_platform_roots().roots(made.cert.der()).pin(name, pin);
+            let target = Target::parse(url).unwrap();
+            let client = client.build().unwrap();
+            let mut client = ClientLink::new(&target, None, &LinkOptions::default(), Some(client)).unwrap();
+            let mut server = ServerLink::new(&LinkOptions::default(), Some(server.clone())).unwrap();
+            let (of_client, _) = carry(&mut client, &mut server, usize::MAX);
+            match &of_client[..] {
+                [LinkEvent::Opened] => assert!(opens, "{url} {name}"),
+                [LinkEvent::Ended(LinkEnd::Tls { problem: TlsProblem::BadCertificate, detail })] => {
+                    assert!(!opens && detail.contains("pinned"), "{url} {name}: {detail}");
+                }
+                other => panic!("{url} {name}: {other:?}"),
+            }
+        }
     }
 }
 

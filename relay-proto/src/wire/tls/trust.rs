@@ -76,7 +76,7 @@ impl ServerCertVerifier for Trust {
     ) -> Result<ServerCertVerified, Error> {
         let certificate = EndEntityCert::try_from(end_entity).map_err(error)?;
         let is_self_signed = certificate.issuer() == certificate.subject();
-        let mut pins = self.pins.iter().filter(|(of, _)| of == name).map(|(_, pin)| *pin).peekable();
+        let mut pins = self.pins.iter().filter(|(of, _)| same(of, name)).map(|(_, pin)| *pin).peekable();
         let named = if pins.peek().is_some() {
             let found = Fingerprint::of(end_entity);
             if !pins.any(|pin| pin == found) {
@@ -85,7 +85,7 @@ impl ServerCertVerifier for Trust {
             true
         } else {
             self.exact.iter().any(|exact| exact == end_entity)
-                || is_self_signed && self.self_signed.iter().any(|of| of == name)
+                || is_self_signed && self.self_signed.iter().any(|of| same(of, name))
         };
         if named {
             return self.all_but_the_issuer(&certificate, name, now).map_err(error);
@@ -144,6 +144,17 @@ impl Trust {
         }
         certificate.verify_is_valid_for_subject_name(name)?;
         Ok(ServerCertVerified::assertion())
+    }
+}
+
+/// Whether they are one host: a DNS name with the dot of the root at its end is the same without it.
+fn same(one: &ServerName<'_>, other: &ServerName<'_>) -> bool {
+    match (one, other) {
+        (ServerName::DnsName(one), ServerName::DnsName(other)) => {
+            let [one, other] = [one, other].map(|name| name.as_ref().trim_end_matches('.'));
+            one.eq_ignore_ascii_case(other)
+        }
+        _ => one == other,
     }
 }
 
