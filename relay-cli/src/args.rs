@@ -142,13 +142,15 @@ const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by 
   passthrough   delivery, buffer_id, key, forward [raw]
   undecodable   delivery, buffer_id, key, frame_type, reason, raw
   interrupt     session_key, chat_id
-  disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself)
+  disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself) [problem]
   idle
   result        id, outcome, result [error, cause] [chat_info]
   error         error, line [id]: that line of the input made no sense, and changed nothing
   revoked       cause, code, reason: the last event, and exit code 3
   closed        the last event
 
+  The `problem` of a disconnected whose cause is tls: wrong_name, expired, not_yet_valid,
+  unknown_issuer, revoked, bad_certificate, client_certificate, configuration, handshake.
   `key` names a delivery in every run: use it to tell a replay after a crash.
   The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
   do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
@@ -183,7 +185,8 @@ Examples:
   $ relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
   $ relay gateway --url https://connector.example --id my-gateway --secret-env RELAY_SECRET \
       --platform discord --bot-id 1234 --platform telegram --bot-id 5678 \
-      --ack manual --exec python3 agent.py"#;
+      --ack manual --exec python3 agent.py
+  $ relay gateway --url https://10.0.0.5:8443 --platform discord --bot-id 1234 --tls-ca ca.pem"#;
 
 /// Run a gateway: dial a connector, print events, take commands
 ///
@@ -239,6 +242,36 @@ pub(crate) struct GatewayArgs {
     /// 0 if the program succeeded, else 1
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
     pub(crate) exec: Option<Vec<OsString>>,
+    // The last, because its heading is for all that follow.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+/// What a gateway makes of TLS, for https and wss.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "TLS (for https)")]
+pub(crate) struct TlsArgs {
+    /// A file with certificates to trust beside those that this machine trusts, in PEM or DER: of a private authority, or
+    /// the connector's own. Repeat it for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Vec<PathBuf>,
+    /// Trust only what --tls-ca names, not what this machine trusts
+    #[arg(long, requires = "tls_ca")]
+    pub(crate) tls_only_ca: bool,
+    /// Accept the certificate with this fingerprint, whoever issued it, and no other; `openssl x509 -noout -fingerprint
+    /// -sha256` shows it. Repeat it for alternatives
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) tls_pin: Vec<String>,
+    /// Accept any self-signed certificate for the host of the URL. Anybody can make one: whoever gets in between can read
+    /// everything, and take the credentials. Prefer --tls-ca or --tls-pin
+    #[arg(long, conflicts_with_all = ["tls_pin", "tls_only_ca"])]
+    pub(crate) tls_allow_self_signed: bool,
+    /// A PEM file with a certificate, and its chain, to show to a connector that asks for one
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// A PEM file with that certificate's private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 impl GatewayArgs {

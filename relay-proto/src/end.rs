@@ -39,7 +39,7 @@ pub enum LinkEnd {
     Tls {
         /// What failed.
         problem: TlsProblem,
-        /// What the TLS library said.
+        /// The same in a sentence, and what can be done about it.
         detail: String,
     },
     /// The connection was there and is gone, without a close frame.

@@ -20,3 +20,6 @@ pub use crate::host::{Delivery, Event, Events, Gateway, RequestError};
 pub use crate::proxy::{Proxy, ProxyError};
 #[doc(no_inline)]
 pub use crate::wire::ClientTls;
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use crate::wire::{ClientTlsBuilder, ClientTlsError, Fingerprint};

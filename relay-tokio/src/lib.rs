@@ -38,7 +38,20 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
     connect_with_tls(config, None)
 }
 
-/// The same with an own TLS configuration, for `wss`. `None`: the platform's trust store.
+/// The same with an own TLS configuration, for `wss`: what a [`ClientTlsBuilder`] makes, or any `rustls::ClientConfig`.
+/// `None`: the platform's trust store.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use relay_tokio::{ClientTlsBuilder, Config};
+///
+/// let config = Config::new("https://connector.internal").identity("discord", "1234");
+/// let tls = ClientTlsBuilder::new().roots(std::fs::read("our-authority.pem")?).build()?;
+/// let (gateway, events) = relay_tokio::connect_with_tls(config, Some(tls))?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`connect`].

@@ -5,6 +5,7 @@ use std::time::Duration;
 use relay_proto::frame::{Descriptor, MessageEvent};
 use relay_proto::gateway::{Config, Ended, Timing};
 use relay_proto::host::{Delivery, Event, Events, Gateway};
+use relay_proto::wire::ClientTls;
 
 use crate::guard;
 use crate::host::Host;
@@ -37,6 +38,12 @@ impl App {
     /// Starts a gateway.
     pub fn start(host: Host, config: Config) -> Self {
         let (gateway, events) = host.connect(config);
+        Self { gateway, events }
+    }
+
+    /// Starts a gateway with this TLS configuration.
+    pub fn start_with_tls(host: Host, config: Config, tls: ClientTls) -> Self {
+        let (gateway, events) = host.connect_with_tls(config, Some(tls));
         Self { gateway, events }
     }
 

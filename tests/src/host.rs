@@ -4,6 +4,7 @@ use std::future::Future;
 
 use relay_proto::gateway::Config;
 use relay_proto::host::{Events, Gateway};
+use relay_proto::wire::ClientTls;
 
 use crate::readiness;
 
@@ -29,12 +30,22 @@ impl Host {
     /// # Panics
     /// When the configuration is wrong.
     pub fn connect(self, config: Config) -> (Gateway, Events) {
+        self.connect_with_tls(config, None)
+    }
+
+    /// Starts a gateway with this TLS configuration.
+    ///
+    /// # Panics
+    /// When the configuration is wrong.
+    pub fn connect_with_tls(self, config: Config, tls: Option<ClientTls>) -> (Gateway, Events) {
         match self {
-            Self::TokioOneThread | Self::TokioThreads => relay_tokio::connect(config).expect("a good configuration"),
-            Self::AsyncStd => relay_async_std::connect(config).expect("a good configuration"),
+            Self::TokioOneThread | Self::TokioThreads => {
+                relay_tokio::connect_with_tls(config, tls).expect("a good configuration")
+            }
+            Self::AsyncStd => relay_async_std::connect_with_tls(config, tls).expect("a good configuration"),
             Self::Readiness => {
                 let settings = config.build().expect("a good configuration");
-                let (gateway, events, driver) = relay_proto::host::gateway(settings, None);
+                let (gateway, events, driver) = relay_proto::host::gateway(settings, tls);
                 readiness::spawn(driver);
                 (gateway, events)
             }

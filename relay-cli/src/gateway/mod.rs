@@ -5,12 +5,13 @@ mod exec;
 mod held;
 mod report;
 mod session;
+mod tls;
 
 use std::ffi::OsStr;
 use std::io;
 use std::process::ExitCode;
 
-use relay_tokio::{Config, ConfigError};
+use relay_tokio::{ClientTls, Config, ConfigError};
 
 use crate::args::GatewayArgs;
 use crate::outbox::Outbox;
@@ -21,8 +22,8 @@ use session::{Options, Session};
 const SECRET: &str = "GATEWAY_RELAY_SECRET";
 
 pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
-    let config = match args.config().and_then(check) {
-        Ok(config) => config,
+    let (config, tls) = match args.config().and_then(|config| check(args, config)) {
+        Ok(checked) => checked,
         Err(problem) => return output::fail(&problem, crate::USAGE),
     };
     // One thread moves everything but the two pipes, which have a thread each.
@@ -30,16 +31,16 @@ pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&format!("cannot start: {error}"), crate::FAILED),
     };
-    let ended = runtime.block_on(serve(args, config));
+    let ended = runtime.block_on(serve(args, config, tls));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();
     ended.unwrap_or_else(|problem| output::fail(&problem, crate::FAILED))
 }
 
 /// Finds what is wrong before anything is started.
-fn check(config: Config) -> Result<Config, String> {
+fn check(args: &GatewayArgs, config: Config) -> Result<(Config, Option<ClientTls>), String> {
     match config.clone().build() {
-        Ok(_) => Ok(config),
+        Ok(settings) => Ok((config, tls::read(&args.tls, settings.target())?)),
         Err(error @ ConfigError::PlaintextCredentials { .. }) => {
             Err(format!("{error} (here: --allow-plaintext-credentials)"))
         }
@@ -47,7 +48,7 @@ fn check(config: Config) -> Result<Config, String> {
     }
 }
 
-async fn serve(args: &GatewayArgs, config: Config) -> Result<ExitCode, String> {
+async fn serve(args: &GatewayArgs, config: Config, tls: Option<ClientTls>) -> Result<ExitCode, String> {
     let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
     let pipes = |error: io::Error| format!("cannot start: {error}");
     let (child, commands, outbox) = match &args.exec {
@@ -60,7 +61,7 @@ async fn serve(args: &GatewayArgs, config: Config) -> Result<ExitCode, String> {
         }
         None => (None, input::start(io::stdin()).map_err(pipes)?, Outbox::start(io::stdout()).map_err(pipes)?),
     };
-    let (gateway, events) = relay_tokio::connect(config).map_err(|error| error.to_string())?;
+    let (gateway, events) = relay_tokio::connect_with_tls(config, tls).map_err(|error| error.to_string())?;
     let options = Options { ack: args.ack, raw: args.raw, wait_for_link: args.wait_for_link };
     Ok(Session::new(options, gateway, events, commands, outbox, child, signals).run().await)
 }

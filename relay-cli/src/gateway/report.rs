@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use relay_tokio::{
-    ActionResult, Ambiguous, Delivery, Descriptor, Ended, IdleOutcome, Interrupt, MessageEvent, NotSent, Outcome,
-    PassthroughForward, Undecodable, Verdict,
+    ActionResult, Ambiguous, Cause, Delivery, Descriptor, Ended, IdleOutcome, Interrupt, MessageEvent, NotSent,
+    Outcome, PassthroughForward, Undecodable, Verdict,
 };
 
+use super::tls;
 use crate::json::Object;
 use crate::render;
 
@@ -30,7 +31,13 @@ pub(super) fn revoked(ended: &Ended) -> String {
 }
 
 fn end_of_link(object: Object, ended: &Ended) -> Object {
-    object.text("cause", ended.cause.as_str()).number("code", ended.code.map(u64::from)).text("reason", &ended.reason)
+    let object = object.text("cause", ended.cause.as_str()).number("code", ended.code.map(u64::from));
+    match ended.cause {
+        Cause::Tls(problem) => {
+            object.text("reason", &tls::advised(problem, &ended.reason)).text("problem", problem.as_str())
+        }
+        _ => object.text("reason", &ended.reason),
+    }
 }
 
 pub(super) fn idle() -> String {

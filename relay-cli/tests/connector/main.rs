@@ -16,6 +16,7 @@ mod pair;
 #[path = "../gateway/process.rs"]
 mod process;
 mod setup;
+mod tls;
 
 use std::time::Duration;
 

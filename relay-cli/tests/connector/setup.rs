@@ -4,7 +4,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 
 use crate::pair::{Connector, SECRET, gateway};
@@ -157,43 +156,4 @@ fn what_a_store_holds_outlives_the_connector() {
         let (stderr, code) = refused(&["--listen", "127.0.0.1:0", "--store", &path]);
         assert_eq!((stderr.contains(&path) && stderr.contains(word), code), (true, 1), "{stderr}");
     }
-}
-
-#[test]
-fn with_a_certificate_it_speaks_tls() {
-    let files = Files::new("tls");
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&key, &ca).unwrap();
-    let certificate = files.write("cert.pem", &format!("{}{}", leaf.pem(), ca.pem()));
-    let key = files.write("key.pem", &key.serialize_pem());
-    let roots = files.write("roots.pem", &ca.pem());
-
-    let mut connector =
-        Connector::start(&["--gateway-env", "gw=SECRET", "--tls-cert", &certificate, "--tls-key", &key]);
-    assert!(connector.url.starts_with("wss://127.0.0.1:"));
-    // Who does not know the issuer does not trust it.
-    let stranger = gateway(&connector.url, &["--no-reconnect"]);
-    assert_eq!(stranger.event("disconnected")["cause"], "tls");
-    let mut command = process::command(&[
-        "--url",
-        &connector.url,
-        "--platform",
-        "discord",
-        "--bot-id",
-        "b",
-        "--id",
-        "gw",
-        "--secret-env",
-        "SECRET",
-    ]);
-    command.env("SECRET", SECRET).env("SSL_CERT_FILE", roots);
-    let gateway = Relay::start_command(command);
-    gateway.event("ready");
-    connector.event("hello");
-    connector.deliver("hi");
-    gateway.event("message");
-    connector.event("ack");
 }

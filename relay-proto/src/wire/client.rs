@@ -73,7 +73,7 @@ impl ClientLink {
     /// A link to `target`, whose first bytes wait in [`transmit`](Self::transmit).
     ///
     /// `authorization` is the bearer token, without the word `Bearer` (DIAL-2). `tls` is needed for a `wss` target
-    /// (`default_tls_config` makes one) and ignored for a `ws` target; the name in the certificate is the target's host.
+    /// (`default_tls_config` and `ClientTlsBuilder` make one) and ignored for a `ws` target; the name in the certificate is the target's host.
     /// Whether a token may travel over plain `ws` is decided before this is called (DIAL-4).
     ///
     /// # Errors

@@ -74,4 +74,7 @@ pub use payload::Payload;
 pub use request::UpgradeRequest;
 pub use server::{ServerEvent, ServerLink};
 #[cfg(feature = "tls")]
-pub use {rustls, tls::default_tls_config};
+pub use {
+    rustls,
+    tls::{ClientTlsBuilder, ClientTlsError, Fingerprint, NotAFingerprint, default_tls_config},
+};

@@ -32,7 +32,8 @@ impl Default for LinkOptions {
     }
 }
 
-/// The TLS configuration of a link that dials: trust, client certificate, versions. See `default_tls_config`.
+/// The TLS configuration of a link that dials: trust, client certificate, versions. See `default_tls_config`
+/// and `ClientTlsBuilder`, which make one.
 ///
 /// Without the feature `tls` this is a type without values: the only thing to pass is `None`.
 #[cfg(feature = "tls")]

@@ -8,6 +8,8 @@ mod pings;
 mod refusals;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_builder;
 mod upgrade;
 mod violations;
 

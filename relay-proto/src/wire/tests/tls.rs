@@ -10,6 +10,7 @@ use super::{
     },
     *,
 };
+use crate::end::TlsProblem;
 
 /// Configurations that trust each other, for the names that tests dial.
 fn configs_for(versions: &[&'static SupportedProtocolVersion]) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
@@ -153,6 +154,29 @@ fn a_peer_without_tls_ends_the_link() {
 }
 
 #[test]
+fn a_handshake_that_fails_after_the_greeting_misses_a_certificate() {
+    // handshake_failure, in plaintext: what OpenSSL says with TLS 1.2 when a client has no certificate, and also when
+    // there is no cipher in common.
+    let alert = [21, 3, 3, 0, 2, 2, 40];
+    let (client, server) = configs_for(&[&version::TLS12]);
+    for (greeted, expected) in [(false, TlsProblem::Handshake), (true, TlsProblem::ClientCertificate)] {
+        let mut client = dial("wss://localhost", client.clone());
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        if greeted {
+            server.read_tls(&mut client.transmit()).unwrap();
+            server.process_new_packets().unwrap();
+            client.receive(&records(&mut server));
+        }
+        client.receive(&alert);
+        let ended = events(&mut client);
+        assert!(
+            matches!(&ended[..], [LinkEvent::Ended(LinkEnd::Tls { problem, .. })] if *problem == expected),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
 fn a_wss_address_needs_a_configuration() {
     let target = Target::parse("wss://localhost").unwrap();
     let refused = ClientLink::new(&target, None, &LinkOptions::default(), None);
@@ -253,15 +277,6 @@ fn a_burst_over_tls_is_given_back() {
     carry(&mut client, &mut server, usize::MAX);
     client.shrink();
     assert_eq!(client.buffered(), 0);
-}
-
-#[test]
-fn the_default_configuration_asks_for_http() {
-    match default_tls_config() {
-        Ok(config) => assert_eq!(config.alpn_protocols, [b"http/1.1"]),
-        // A machine without a trust store.
-        Err(end) => assert!(matches!(end, LinkEnd::Tls { .. }), "{end:?}"),
-    }
 }
 
 mod chaos {

@@ -1,75 +1,31 @@
 //! TLS over memory.
 
+mod builder;
+mod fingerprint;
+mod problem;
+mod trust;
+
 use std::{
     format,
     io::{BufRead, Write},
     string::ToString,
-    sync::{Arc, OnceLock},
-    vec,
+    sync::Arc,
 };
 
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
-use rustls_platform_verifier::BuilderVerifierExt;
 
+use self::problem::{Stage, failed, failed_at, unusable};
+pub use self::{
+    builder::{ClientTlsBuilder, ClientTlsError, default_tls_config},
+    fingerprint::{Fingerprint, NotAFingerprint},
+};
 use super::output::Output;
 use crate::end::{LinkEnd, TlsProblem};
 
+/// The only protocol that is spoken inside.
+const HTTP: &[u8] = b"http/1.1";
 /// Plaintext that is encrypted before the result moves on: one TLS record.
 const RECORD: usize = 16 << 10;
-
-/// A TLS configuration that trusts what the platform trusts, and speaks HTTP/1.1. The first call reads the platform's
-/// certificates, which takes time; later ones share what it made, and with it the sessions that it remembers.
-///
-/// # Errors
-///
-/// [`LinkEnd::Tls`] if the platform's trust store cannot be used.
-pub fn default_tls_config() -> Result<Arc<ClientConfig>, LinkEnd> {
-    static MADE: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = MADE.get() {
-        return Ok(config.clone());
-    }
-    // The provider is named so that the process needs no default one.
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|error| failed(&error))?
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(MADE.get_or_init(|| Arc::new(config)).clone())
-}
-
-fn failed(error: &rustls::Error) -> LinkEnd {
-    LinkEnd::Tls { problem: problem(error), detail: error.to_string() }
-}
-
-fn problem(error: &rustls::Error) -> TlsProblem {
-    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
-    match error {
-        Error::InvalidCertificate(error) => match error {
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => TlsProblem::WrongName,
-            Certificate::Expired | Certificate::ExpiredContext { .. } => TlsProblem::Expired,
-            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => TlsProblem::NotYetValid,
-            Certificate::UnknownIssuer => TlsProblem::UnknownIssuer,
-            Certificate::Revoked => TlsProblem::Revoked,
-            _ => TlsProblem::BadCertificate,
-        },
-        Error::InvalidCertRevocationList(_) | Error::NoCertificatesPresented => TlsProblem::BadCertificate,
-        // The peer's word about our certificate.
-        Error::AlertReceived(
-            Alert::CertificateRequired
-            | Alert::NoCertificate
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied,
-        ) => TlsProblem::ClientCertificate,
-        Error::General(_) | Error::FailedToGetCurrentTime | Error::FailedToGetRandomBytes => TlsProblem::Configuration,
-        _ => TlsProblem::Handshake,
-    }
-}
 
 /// Whether more plaintext may come.
 pub(super) enum TlsState {
@@ -86,10 +42,15 @@ pub(super) struct TlsLayer {
 
 impl TlsLayer {
     pub(super) fn client(config: Arc<ClientConfig>, host: &str) -> Result<Self, LinkEnd> {
-        let name = ServerName::try_from(host.to_string()).map_err(|_| LinkEnd::Tls {
-            problem: TlsProblem::Configuration,
-            detail: format!("`{host}` is not a name that a certificate can have"),
-        })?;
+        let name = ServerName::try_from(host.to_string())
+            .map_err(|_| unusable(format!("`{host}` is not a name that a certificate can have")))?;
+        // The peer might choose another, and what it said then would make no sense.
+        if let Some(other) = config.alpn_protocols.iter().find(|protocol| protocol.as_slice() != HTTP) {
+            let other = other.escape_ascii();
+            return Err(unusable(format!(
+                "the TLS configuration offers the protocol {other}: leave all but http/1.1 out"
+            )));
+        }
         ClientConnection::new(config, name)
             .map(|connection| Self::new(connection.into()))
             .map_err(|error| failed(&error))
@@ -116,6 +77,7 @@ impl TlsLayer {
                 .connection
                 .read_tls(&mut bytes)
                 .map_err(|error| LinkEnd::Tls { problem: TlsProblem::Handshake, detail: error.to_string() })?;
+            let stage = self.stage();
             let state = self.connection.process_new_packets();
             // A failure queues an alert: it goes out as well.
             self.flush();
@@ -126,13 +88,23 @@ impl TlsLayer {
                 reader.consume(length);
             }
             match state {
-                Err(error) => return Err(failed(&error)),
+                Err(error) => return Err(failed_at(stage, &error)),
                 Ok(state) if state.peer_has_closed() => return Ok(TlsState::Closed),
                 Ok(_) if taken == 0 => break,
                 Ok(_) => {}
             }
         }
         Ok(TlsState::Open)
+    }
+
+    fn stage(&self) -> Stage {
+        if !self.connection.is_handshaking() {
+            Stage::Established
+        } else if self.connection.protocol_version().is_some() {
+            Stage::Agreed
+        } else {
+            Stage::Greeting
+        }
     }
 
     /// Encrypts everything in `plaintext`, and empties it.
