@@ -1,0 +1,73 @@
+//! The iterator of events.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::time::Duration;
+
+use relay_proto::host::{self, Event};
+
+use crate::signal::{block_on_until, now};
+
+/// The events of one gateway: an iterator that waits, and is over after the terminal event. Not clonable: there is one
+/// reader.
+///
+/// What is not read is what holds the link back: see [`Limits::queue`](crate::Limits::queue). Results of requests are not
+/// events, and arrive whether or not events are read (REQ-7).
+///
+/// A program that only sends drops this: what happens is then discarded as it comes, deliveries as if each were dropped
+/// (ACK-6).
+#[derive(Debug)]
+pub struct Events {
+    events: host::Events,
+}
+
+impl Events {
+    pub(crate) fn new(events: host::Events) -> Self {
+        Self { events }
+    }
+
+    /// The next event, if it comes within this time; `Ok(None)` after the terminal one.
+    ///
+    /// # Errors
+    /// [`NotYet`]: nothing has come, and more may. Nothing is lost by that.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, NotYet> {
+        // So far away that nobody will see it is never.
+        let until = now().checked_add(timeout);
+        block_on_until(until, |context| self.events.poll_next(context)).ok_or(NotYet)
+    }
+
+    /// The next event, if it is there; `Ok(None)` after the terminal one. Does not wait.
+    ///
+    /// # Errors
+    /// [`NotYet`]: there is none now, and more may come.
+    pub fn try_next(&mut self) -> Result<Option<Event>, NotYet> {
+        self.next_timeout(Duration::ZERO)
+    }
+
+    /// The same events for async code: see [`Gateway::into_async`](crate::Gateway::into_async).
+    pub fn into_async(self) -> host::Events {
+        self.events
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        block_on_until(None, |context| self.events.poll_next(context)).flatten()
+    }
+}
+
+impl FusedIterator for Events {}
+
+/// No event has come yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotYet;
+
+impl fmt::Display for NotYet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no event yet")
+    }
+}
+
+impl std::error::Error for NotYet {}
