@@ -388,3 +388,6 @@ fn look_up(threads: &Weak<Threads>, resolver: Resolver, mut name: (String, u16))
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
