@@ -1,12 +1,11 @@
 //! The iterator of events.
 
-use std::fmt;
 use std::iter::FusedIterator;
 use std::time::Duration;
 
 use relay_proto::host::{self, Event};
 
-use crate::signal::{block_on_until, now};
+use crate::signal::{block_on, block_on_until, now};
 
 /// The events of one gateway: an iterator that waits, and is over after the terminal event. Not clonable: there is one
 /// reader.
@@ -17,15 +16,9 @@ use crate::signal::{block_on_until, now};
 /// A program that only sends drops this: what happens is then discarded as it comes, deliveries as if each were dropped
 /// (ACK-6).
 #[derive(Debug)]
-pub struct Events {
-    events: host::Events,
-}
+pub struct Events(pub(crate) host::Events);
 
 impl Events {
-    pub(crate) fn new(events: host::Events) -> Self {
-        Self { events }
-    }
-
     /// The next event, if it comes within this time; `Ok(None)` after the terminal one.
     ///
     /// # Errors
@@ -33,7 +26,7 @@ impl Events {
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, NotYet> {
         // So far away that nobody will see it is never.
         let until = now().checked_add(timeout);
-        block_on_until(until, |context| self.events.poll_next(context)).ok_or(NotYet)
+        block_on_until(until, self.0.next()).ok_or(NotYet)
     }
 
     /// The next event, if it is there; `Ok(None)` after the terminal one. Does not wait.
@@ -46,7 +39,7 @@ impl Events {
 
     /// The same events for async code: see [`Gateway::into_async`](crate::Gateway::into_async).
     pub fn into_async(self) -> host::Events {
-        self.events
+        self.0
     }
 }
 
@@ -54,20 +47,13 @@ impl Iterator for Events {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        block_on_until(None, |context| self.events.poll_next(context)).flatten()
+        block_on(self.0.next())
     }
 }
 
 impl FusedIterator for Events {}
 
 /// No event has come yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no event yet")]
 pub struct NotYet;
-
-impl fmt::Display for NotYet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no event yet")
-    }
-}
-
-impl std::error::Error for NotYet {}

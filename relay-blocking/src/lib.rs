@@ -54,6 +54,8 @@ pub use self::events::{Events, NotYet};
 pub use self::gateway::Gateway;
 pub use self::signal::block_on;
 
+use std::net::ToSocketAddrs;
+
 use relay_proto::host;
 
 /// Starts a gateway, and returns at once: the first dial is under way. What comes of it is an event, and so is everything
@@ -72,33 +74,18 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
 pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {
     let settings = config.build()?;
     let (gateway, events, driver) = host::gateway(settings, tls);
-    threads::start(driver).map_err(ConnectError::Thread)?;
-    Ok((Gateway::new(gateway), Events::new(events)))
+    threads::start(driver, |host, port| Ok((host, port).to_socket_addrs()?.collect())).map_err(ConnectError::Thread)?;
+    Ok((Gateway(gateway), Events(events)))
 }
 
 /// Why no gateway was started.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The configuration is wrong.
-    Config(ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The system started no thread. Later on, this is a dial that fails.
+    #[error("no thread could be started: {0}")]
     Thread(std::io::Error),
-}
-
-impl std::fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {}
-
-impl From<ConfigError> for ConnectError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
 }

@@ -2,50 +2,36 @@
 //!
 //! It is not `std::thread::park`: the park token of a thread belongs to the program.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// A flag that is set by many and waited for by one at a time.
+/// A flag that many set and one thread waits for.
 #[derive(Default)]
 pub(crate) struct Signal {
-    state: Mutex<State>,
-    condvar: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    set: bool,
-    waiting: bool,
+    set: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl Signal {
     pub(crate) fn set(&self) {
-        let mut state = lock(&self.state);
-        state.set = true;
-        let waiting = state.waiting;
-        drop(state);
-        // Otherwise nobody sleeps, and the system call is saved.
-        if waiting {
-            self.condvar.notify_one();
-        }
+        *lock(&self.set) = true;
+        self.changed.notify_one();
     }
 
     /// Waits until it is set, and takes it back. False: the time has come before.
     pub(crate) fn wait(&self, until: Option<Instant>) -> bool {
-        let mut state = lock(&self.state);
-        state.waiting = true;
-        while !state.set {
-            state = match until.map(left) {
-                None => self.condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => break,
-                Some(left) => self.condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+        let mut set = lock(&self.set);
+        while !*set {
+            set = match until.map(|until| until.saturating_duration_since(now())) {
+                None => self.changed.wait(set).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => break,
+                Some(left) => self.changed.wait_timeout(set, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
-        std::mem::take(&mut *state).set
+        std::mem::take(&mut *set)
     }
 }
 
@@ -53,48 +39,25 @@ impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.set();
     }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.set();
-    }
-}
-
-thread_local! {
-    /// The signal of the last wait of this thread, for the next one.
-    static SIGNAL: Cell<Option<Arc<Signal>>> = const { Cell::new(None) };
 }
 
 /// Runs a future to its end on the calling thread. It is enough for the futures of a gateway; those of a runtime need
 /// that runtime.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        // Always, since there is no time that could come before.
-        if let Some(output) = block_on_until(None, |context| future.as_mut().poll(context)) {
-            return output;
-        }
-    }
+    block_on_until(None, future).unwrap_or_else(|| unreachable!("it ends before never"))
 }
 
-/// Polls until it is ready. `None`: the time has come before.
-pub(crate) fn block_on_until<T>(
-    until: Option<Instant>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Option<T> {
-    // Taken and put back, so that a wait within a poll has a signal of its own and does not take this one's.
-    let signal = SIGNAL.try_with(Cell::take).ok().flatten().unwrap_or_default();
+/// Runs a future to its end. `None`: the time has come before.
+pub(crate) fn block_on_until<F: Future>(until: Option<Instant>, future: F) -> Option<F::Output> {
+    let (mut future, signal) = (pin!(future), Arc::new(Signal::default()));
     let waker = Waker::from(signal.clone());
-    let mut context = Context::from_waker(&waker);
-    let output = loop {
-        if let Poll::Ready(output) = poll(&mut context) {
-            break Some(output);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return Some(output),
+            Poll::Pending if signal.wait(until) => {}
+            Poll::Pending => return None,
         }
-        if !signal.wait(until) {
-            break None;
-        }
-    };
-    let _ = SIGNAL.try_with(|idle| idle.set(Some(signal)));
-    output
+    }
 }
 
 /// Locks. A panic under the lock, which would be a mistake of ours, must not take other threads with it.
@@ -106,8 +69,4 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[allow(clippy::disallowed_methods)] // Threads sleep towards points in time.
 pub(crate) fn now() -> Instant {
     Instant::now()
-}
-
-fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(now())
 }

@@ -5,7 +5,8 @@
 //! that, and which closing the socket sets free. So the driver's thread is always there for deadlines and for the end.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::{Wake, Waker};
@@ -20,31 +21,23 @@ use crate::signal::{Signal, lock, now};
 
 /// How long the system may try to connect. Nothing waits for it: the dial has a deadline of its own (DIAL-5).
 const CONNECT: Duration = Duration::from_secs(20);
-/// Bytes a read takes at most.
-const READ: usize = 16 << 10;
-/// What is kept of the write buffer of an idle link.
-const KEPT: usize = 4 << 10;
 
 /// How a name is looked up.
 type Resolver = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// Starts a gateway's driver on a thread of its own.
-pub(crate) fn start(driver: Driver) -> io::Result<()> {
-    start_with(driver, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
-}
-
-fn start_with(driver: Driver, resolver: Resolver) -> io::Result<()> {
+pub(crate) fn start(driver: Driver, resolver: Resolver) -> io::Result<()> {
     let threads = Arc::new_cyclic(|threads: &Weak<Threads>| Threads {
         driver,
         resolver,
         waker: Waker::from(Arc::new(Bell(threads.clone()))),
         news: Signal::default(),
         failed: AtomicBool::new(false),
-        lookup: Mutex::new(None),
-        socket: Mutex::new(Socket::default()),
+        lookup: Mutex::default(),
+        socket: Mutex::default(),
     });
     let own = threads.clone();
-    threads.spawn("relay-driver", move || own.drive())
+    threads.spawn("relay-driver", || (), move |_, ()| own.drive())
 }
 
 /// What the threads of one gateway share. When the last of them lets go of it, the [`Driver`] is dropped with it.
@@ -56,36 +49,21 @@ struct Threads {
     news: Signal,
     /// A thread has panicked.
     failed: AtomicBool,
-    /// The link that waits for the lookup that is under way.
-    lookup: Mutex<Option<Lookup>>,
-    /// Never held over anything that blocks. Whoever may be a user's thread, or have it already, only tries to lock it.
+    /// Whom the lookup that is under way is for.
+    lookup: Mutex<Option<LinkId>>,
+    /// Never held over anything that blocks. A thread that may be a user's, or hold it already, only tries to lock it.
     socket: Mutex<Socket>,
 }
 
-struct Lookup {
-    link: LinkId,
-    name: (String, u16),
-}
-
-/// The current link's socket, and who writes to it.
+/// The current link's socket.
 #[derive(Default)]
 struct Socket {
     link: Option<Arc<Link>>,
     out: Vec<u8>,
-    writing: Writing,
+    /// Writing is left to the writer's thread, or to nobody, since it has failed.
+    stalled: bool,
     /// The reader waits until it may read.
     paused: bool,
-}
-
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Writing {
-    /// Whoever has something to write.
-    #[default]
-    Anybody,
-    /// A thread that waits until the socket takes more.
-    Writer,
-    /// Nobody: it has failed. What the peer said before is still to be read (LINK-2).
-    Nobody,
 }
 
 struct Link {
@@ -114,25 +92,28 @@ impl Wake for Bell {
     }
 }
 
-/// Ends the gateway when a thread panics: what it was to do is done by nobody else.
-struct OnPanic(Weak<Threads>);
-
-impl Drop for OnPanic {
-    fn drop(&mut self) {
-        if let Some(threads) = self.0.upgrade().filter(|_| thread::panicking()) {
-            threads.failed.store(true, Ordering::Release);
-            threads.close(&[]);
-            threads.news.set();
-        }
-    }
-}
-
 impl Threads {
-    fn spawn(self: &Arc<Self>, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let guard = OnPanic(Arc::downgrade(self));
+    /// Starts a thread that makes a call and goes on with its result. The call may take long, and does not keep the
+    /// gateway. Should the thread panic, the gateway ends, since nobody else does what it was to do.
+    fn spawn<T>(
+        self: &Arc<Self>,
+        name: &str,
+        call: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(&Arc<Self>, T) + Send + 'static,
+    ) -> io::Result<()> {
+        let weak = Arc::downgrade(self);
         let body = move || {
-            let _guard = guard;
-            body();
+            let run = || {
+                let result = call();
+                weak.upgrade().map(|threads| then(&threads, result))
+            };
+            if catch_unwind(AssertUnwindSafe(run)).is_err()
+                && let Some(threads) = weak.upgrade()
+            {
+                threads.failed.store(true, Ordering::Release);
+                threads.close(&[]);
+                threads.news.set();
+            }
         };
         thread::Builder::new().name(name.into()).spawn(body).map(drop)
     }
@@ -144,16 +125,15 @@ impl Threads {
             self.driver.unpark();
             while let Some(work) = self.driver.work() {
                 match work {
-                    Work::Resolve { link, host, port } => self.resolve(Lookup { link, name: (host, port) }),
+                    Work::Resolve { link, host, port } => self.resolve(link, host, port),
                     Work::Connect { link, attempt, address } => self.connect(link, attempt, address),
-                    // It cannot be stopped, and will be told that it is not wanted.
-                    Work::Abort { .. } => {}
                     Work::Disconnect { last_words, .. } => self.close(&last_words),
+                    // An attempt to connect cannot be stopped, and will be told that it is not wanted.
                     _ => {}
                 }
             }
             if self.driver.is_finished() || self.failed.load(Ordering::Acquire) {
-                break;
+                return self.close(&[]);
             }
             self.pump(lock(&self.socket));
             let deadline = self.driver.deadline();
@@ -163,15 +143,14 @@ impl Threads {
                 self.news.wait(deadline);
             }
         }
-        self.close(&[]);
     }
 
     /// Closes the connection after one attempt to write `last_words`: whoever does not take a goodbye does not get one.
     fn close(&self, last_words: &[u8]) {
-        let Socket { link, mut out, writing, .. } = std::mem::take(&mut *lock(&self.socket));
+        let Socket { link, mut out, stalled, .. } = std::mem::take(&mut *lock(&self.socket));
         let Some(link) = link else { return };
-        if writing == Writing::Anybody {
-            out.extend_from_slice(last_words);
+        out.extend_from_slice(last_words);
+        if !stalled && !out.is_empty() {
             let _ = link.write(&mut out);
         }
         // Whoever is in a system call on it returns.
@@ -182,52 +161,48 @@ impl Threads {
     // ── looking names up, and connecting ─────────────────────────────────
 
     /// Most systems cannot stop a lookup, and it may take minutes. So one that its dial has given up serves the next
-    /// dial, and there is never more than one.
-    fn resolve(self: &Arc<Self>, lookup: Lookup) {
-        let (link, name) = (lookup.link, lookup.name.clone());
-        if lock(&self.lookup).replace(lookup).is_some() {
-            return;
+    /// dial, and there is never more than one. A gateway has one name to look up: its connector's, or its proxy's.
+    fn resolve(self: &Arc<Self>, link: LinkId, host: String, port: u16) {
+        let resolver = self.resolver;
+        if lock(&self.lookup).replace(link).is_none() {
+            self.spawn("relay-lookup", move || resolver(&host, port), |own, found| own.resolved(found))
+                .unwrap_or_else(|error| self.resolved(Err(error)));
         }
-        let (threads, resolver) = (Arc::downgrade(self), self.resolver);
-        if let Err(error) = self.spawn("relay-lookup", move || look_up(&threads, resolver, name)) {
-            *lock(&self.lookup) = None;
-            self.driver.unresolved(link, &error);
+    }
+
+    fn resolved(&self, found: io::Result<Vec<SocketAddr>>) {
+        let Some(link) = lock(&self.lookup).take() else { return };
+        match found {
+            Ok(addresses) => self.driver.resolved(link, &addresses),
+            Err(error) => self.driver.unresolved(link, &error),
         }
     }
 
     fn connect(self: &Arc<Self>, link: LinkId, attempt: Attempt, address: SocketAddr) {
-        let threads = Arc::downgrade(self);
-        let body = move || {
-            let stream = TcpStream::connect_timeout(&address, CONNECT).and_then(|stream| {
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            });
-            let Some(threads) = threads.upgrade() else { return };
-            match stream {
-                Ok(stream) => {
-                    if let Some(link) = threads.open(link, attempt, stream) {
-                        threads.read(&link);
-                    }
-                }
-                Err(error) => threads.driver.unreachable(link, attempt, &error),
-            }
+        let connect = move || TcpStream::connect_timeout(&address, CONNECT);
+        self.spawn("relay-link", connect, move |own, stream| own.connected(link, attempt, stream))
+            .unwrap_or_else(|error| self.driver.unreachable(link, attempt, &error));
+    }
+
+    /// Makes this the current link's socket, if it is wanted, and reads it to the end.
+    fn connected(self: &Arc<Self>, id: LinkId, attempt: Attempt, stream: io::Result<TcpStream>) {
+        let stream = match stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => stream,
+            Err(error) => return self.driver.unreachable(id, attempt, &error),
         };
-        if let Err(error) = self.spawn("relay-link", body) {
-            self.driver.unreachable(link, attempt, &error);
+        // Locked first: whoever is to close it will find it.
+        let mut socket = lock(&self.socket);
+        if !self.failed.load(Ordering::Acquire) && self.driver.connected(id, attempt) {
+            let link = Arc::new(Link { id, stream, resume: Signal::default(), broken: OnceLock::new() });
+            *socket = Socket { link: Some(link.clone()), ..Socket::default() };
+            self.pump(socket);
+            self.read(&link);
         }
     }
 
-    /// Makes this the current link's socket, if it is wanted.
-    fn open(self: &Arc<Self>, id: LinkId, attempt: Attempt, stream: TcpStream) -> Option<Arc<Link>> {
-        // Locked first: whoever is to close it will find it.
-        let mut socket = lock(&self.socket);
-        if self.failed.load(Ordering::Acquire) || !self.driver.connected(id, attempt) {
-            return None;
-        }
-        let link = Arc::new(Link { id, stream, resume: Signal::default(), broken: OnceLock::new() });
-        *socket = Socket { link: Some(link.clone()), ..Socket::default() };
-        self.pump(socket);
-        Some(link)
+    /// The socket, if it is still this link's.
+    fn socket_of(&self, link: &Arc<Link>) -> Option<MutexGuard<'_, Socket>> {
+        Some(lock(&self.socket)).filter(|socket| socket.link.as_ref().is_some_and(|own| Arc::ptr_eq(own, link)))
     }
 
     // ── writing ──────────────────────────────────────────────────────────
@@ -239,154 +214,93 @@ impl Threads {
             socket.paused = false;
             link.resume.set();
         }
-        while socket.writing == Writing::Anybody {
+        while !socket.stalled {
             self.driver.transmit(&mut socket.out);
             if socket.out.is_empty() {
                 return;
             }
-            match link.write(&mut socket.out) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.writing = Writing::Writer;
-                    let (threads, own) = (self.clone(), link.clone());
-                    if let Err(error) = self.spawn("relay-writer", move || threads.write(&own)) {
-                        self.give_up_writing(&mut socket, error);
-                    }
-                }
-                Err(error) => self.give_up_writing(&mut socket, error),
+            let mut result = link.write(&mut socket.out);
+            if result.as_ref().is_err_and(not_now) {
+                socket.stalled = true;
+                let link = link.clone();
+                result = self.spawn("relay-writer", || (), move |own, ()| own.write(&link));
+            }
+            if let Err(error) = result {
+                self.give_up_writing(&link, &mut socket, error);
             }
         }
     }
 
-    /// The writer's thread: writes until nothing is left.
+    /// The writer's thread: waits until the socket takes more, and writes until nothing is left.
     fn write(&self, link: &Arc<Link>) {
-        loop {
-            let mut socket = lock(&self.socket);
-            if !socket.is(link) {
-                return;
-            }
+        while let Some(mut socket) = self.socket_of(link) {
             self.driver.transmit(&mut socket.out);
-            if socket.out.is_empty() {
-                socket.writing = Writing::Anybody;
+            let out = std::mem::take(&mut socket.out);
+            socket.stalled = !out.is_empty();
+            if out.is_empty() {
                 return;
             }
-            let out = std::mem::take(&mut socket.out);
             drop(socket);
-            let result = (&link.stream).write_all(&out);
-            let mut socket = lock(&self.socket);
-            if let Err(error) = result
-                && socket.is(link)
+            if let Err(error) = (&link.stream).write_all(&out)
+                && let Some(mut socket) = self.socket_of(link)
             {
-                return self.give_up_writing(&mut socket, error);
+                return self.give_up_writing(link, &mut socket, error);
             }
         }
     }
 
     /// What arrived before the connection broke is read to its end, and whether or not the queue has room, since there is
     /// not much of it (LINK-2).
-    fn give_up_writing(&self, socket: &mut Socket, error: io::Error) {
-        socket.writing = Writing::Nobody;
+    fn give_up_writing(&self, link: &Link, socket: &mut Socket, error: io::Error) {
+        socket.stalled = true;
         socket.out = Vec::new();
-        if let Some(link) = &socket.link {
-            let _ = link.broken.set(error);
-            self.driver.write_failed(link.id);
-            link.resume.set();
-        }
+        let _ = link.broken.set(error);
+        self.driver.write_failed(link.id);
+        link.resume.set();
     }
 
     // ── reading ──────────────────────────────────────────────────────────
 
-    /// The link's thread: reads to the end.
+    /// The link's thread: reads to the end, whenever it may.
     fn read(&self, link: &Arc<Link>) {
-        let mut buffer = [0; READ];
-        while self.may_read(link) {
-            match (&link.stream).read(&mut buffer) {
-                Ok(0) => {
-                    return match link.broken.get() {
-                        Some(error) => self.driver.read_failed(link.id, error),
-                        None => self.driver.eof(link.id),
-                    };
-                }
-                Ok(n) => self.driver.received(link.id, buffer.get(..n).unwrap_or(&[])),
-                // `WouldBlock`: somebody was just writing. He is done when the lock is free, which is asked for next.
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-                Err(error) => return self.driver.read_failed(link.id, &error),
+        let mut buffer = [0; 16 << 10];
+        while let Some(mut socket) = self.socket_of(link) {
+            if !self.driver.wants_read() && link.broken.get().is_none() {
+                socket.paused = true;
+                drop(socket);
+                link.resume.wait(None);
+                continue;
             }
-        }
-    }
-
-    /// Waits until the link's socket is to be read. False: it is closed.
-    fn may_read(&self, link: &Arc<Link>) -> bool {
-        loop {
-            let mut socket = lock(&self.socket);
-            if !socket.is(link) {
-                return false;
-            }
-            if self.driver.wants_read() || link.broken.get().is_some() {
-                return true;
-            }
-            socket.paused = true;
             drop(socket);
-            link.resume.wait(None);
+            let read = (&link.stream).read(&mut buffer);
+            match (read, link.broken.get()) {
+                (Ok(0), None) => return self.driver.eof(link.id),
+                (Ok(0), Some(error)) => return self.driver.read_failed(link.id, error),
+                (Ok(n), _) => self.driver.received(link.id, buffer.get(..n).unwrap_or(&[])),
+                // Somebody was just writing. He is done when the lock is free, which is asked for next.
+                (Err(error), _) if not_now(&error) => {}
+                (Err(error), _) => return self.driver.read_failed(link.id, &error),
+            }
         }
-    }
-}
-
-impl Socket {
-    fn is(&self, link: &Arc<Link>) -> bool {
-        self.link.as_ref().is_some_and(|own| Arc::ptr_eq(own, link))
     }
 }
 
 impl Link {
-    /// Writes what the socket takes without waiting, off the front. [`WouldBlock`](io::ErrorKind::WouldBlock) when that
-    /// is not everything.
+    /// Writes what the socket takes without waiting, off the front.
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         // A read that begins in between fails, and is tried again. One that has begun goes on.
         self.stream.set_nonblocking(true)?;
-        let mut written = 0;
-        let result = loop {
-            let rest = out.get(written..).unwrap_or(&[]);
-            if rest.is_empty() {
-                break Ok(());
-            }
-            match (&self.stream).write(rest) {
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => written += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        out.drain(..written);
-        if out.is_empty() {
-            out.shrink_to(KEPT);
-        }
+        let written = (&self.stream).write(out);
         self.stream.set_nonblocking(false)?;
-        result
+        out.drain(..written?);
+        // An idle link keeps a small buffer.
+        out.shrink_to(4 << 10);
+        Ok(())
     }
 }
 
-/// The lookup's thread.
-fn look_up(threads: &Weak<Threads>, resolver: Resolver, mut name: (String, u16)) {
-    loop {
-        let found = resolver(&name.0, name.1);
-        let Some(threads) = threads.upgrade() else { return };
-        let mut lookup = lock(&threads.lookup);
-        match &*lookup {
-            // Meanwhile somebody wants to know another one.
-            Some(other) if other.name != name => name = other.name.clone(),
-            Some(Lookup { link, .. }) => {
-                let link = *link;
-                *lookup = None;
-                drop(lookup);
-                return match found {
-                    Ok(addresses) => threads.driver.resolved(link, &addresses),
-                    Err(error) => threads.driver.unresolved(link, &error),
-                };
-            }
-            None => return,
-        }
-    }
+fn not_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Both halves of this project with each other, over loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use relay_blocking::{Config, Event};
 use relay_proto::frame::{ActionResult, RawJson};

@@ -23,8 +23,8 @@ fn quick(port: u16) -> Config {
 
 fn begin(config: Config, resolver: Resolver) -> (host::Gateway, Events) {
     let (gateway, events, driver) = host::gateway(config.build().unwrap(), None);
-    start_with(driver, resolver).unwrap();
-    (gateway, Events::new(events))
+    start(driver, resolver).unwrap();
+    (gateway, Events(events))
 }
 
 // proves: DIAL-5
