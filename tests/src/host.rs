@@ -12,6 +12,8 @@ pub enum Host {
     TokioOneThread,
     /// relay-tokio, on threads of its own: gateway and connector race.
     TokioThreads,
+    /// relay-blocking, on threads of its own.
+    Blocking,
 }
 
 impl Host {
@@ -22,6 +24,10 @@ impl Host {
     pub fn connect(self, config: Config) -> (Gateway, Events) {
         match self {
             Self::TokioOneThread | Self::TokioThreads => relay_tokio::connect(config).expect("a good configuration"),
+            Self::Blocking => {
+                let (gateway, events) = relay_blocking::connect(config).expect("a good configuration");
+                (gateway.into_async(), events.into_async())
+            }
         }
     }
 
@@ -31,7 +37,7 @@ impl Host {
     /// When the test does.
     pub fn run<F: Future<Output = ()>>(self, test: impl FnOnce(Self) -> F) {
         let mut builder = match self {
-            Self::TokioOneThread => tokio::runtime::Builder::new_current_thread(),
+            Self::TokioOneThread | Self::Blocking => tokio::runtime::Builder::new_current_thread(),
             Self::TokioThreads => tokio::runtime::Builder::new_multi_thread(),
         };
         let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
@@ -45,6 +51,7 @@ macro_rules! suite {
     ($($test:ident),+ $(,)?) => {
         $crate::suite!(@ tokio_one_thread TokioOneThread $($test)+);
         $crate::suite!(@ tokio_threads TokioThreads $($test)+);
+        $crate::suite!(@ blocking Blocking $($test)+);
     };
     (@ $module:ident $host:ident $($test:ident)+) => {
         mod $module {
