@@ -19,10 +19,13 @@ pub enum Host {
     AsyncStd,
     /// No runtime: a readiness loop on a thread.
     Readiness,
+    /// relay-blocking, on threads of its own.
+    Blocking,
 }
 
 /// All of them.
-pub const HOSTS: [Host; 4] = [Host::TokioOneThread, Host::TokioThreads, Host::AsyncStd, Host::Readiness];
+pub const HOSTS: [Host; 5] =
+    [Host::TokioOneThread, Host::TokioThreads, Host::AsyncStd, Host::Readiness, Host::Blocking];
 
 impl Host {
     /// Starts a gateway.
@@ -49,6 +52,10 @@ impl Host {
                 readiness::spawn(driver);
                 (gateway, events)
             }
+            Self::Blocking => {
+                let (gateway, events) = relay_blocking::connect_with_tls(config, tls).expect("a good configuration");
+                (gateway.into_async(), events.into_async())
+            }
         }
     }
 
@@ -58,7 +65,9 @@ impl Host {
     /// When the test does.
     pub fn run<F: Future<Output = ()>>(self, test: impl FnOnce(Self) -> F) {
         let mut builder = match self {
-            Self::TokioOneThread | Self::AsyncStd | Self::Readiness => tokio::runtime::Builder::new_current_thread(),
+            Self::TokioOneThread | Self::AsyncStd | Self::Readiness | Self::Blocking => {
+                tokio::runtime::Builder::new_current_thread()
+            }
             Self::TokioThreads => tokio::runtime::Builder::new_multi_thread(),
         };
         let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
@@ -74,6 +83,7 @@ macro_rules! suite {
         $crate::suite!(@ tokio_threads TokioThreads $($test)+);
         $crate::suite!(@ async_std AsyncStd $($test)+);
         $crate::suite!(@ readiness Readiness $($test)+);
+        $crate::suite!(@ blocking Blocking $($test)+);
     };
     (@ $module:ident $host:ident $($test:ident)+) => {
         mod $module {

@@ -1,0 +1,150 @@
+//! The handle.
+
+use std::convert::identity as at_once;
+use std::sync::Arc;
+
+use relay_proto::host;
+
+use crate::signal::block_on;
+use crate::{
+    Action, ActionResult, ChatInfo, Delivery, Descriptor, IdleOutcome, MessageEvent, NotSent, Outcome, RawJson,
+    RequestError, RequestOptions, State, Stats,
+};
+
+/// The methods of the async handle, by the same names: those that wait there do so here, and the others do not wait.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $how:ident fn $name:ident($($arg:ident: $type:ty),*) -> $output:ty;)+) => {
+        impl Gateway {
+            $($(#[$doc])* pub fn $name(&self, $($arg: $type),*) -> $output { $how(self.0.$name($($arg),*)) })+
+        }
+    };
+}
+
+/// The handle of a gateway. Clones are of the same gateway; every method may be called from any thread, and as many
+/// threads as there are may wait in one at the same time.
+///
+/// Requests can be made while an event is being handled, and complete whether or not further events are read (REQ-7).
+/// When every handle and the [`Events`](crate::Events) are dropped, the gateway shuts down.
+#[derive(Clone, Debug)]
+pub struct Gateway(pub(crate) host::Gateway);
+
+impl Gateway {
+    /// The same gateway for async code, where every method here that waits is a future.
+    ///
+    /// The futures are driven by this crate's threads, and can be awaited on any executor, or with
+    /// [`block_on`](crate::block_on). Awaiting one can be given up, by dropping it; a call of a method here cannot.
+    pub fn as_async(&self) -> &host::Gateway {
+        &self.0
+    }
+
+    /// As [`as_async`](Self::as_async), and for good.
+    pub fn into_async(self) -> host::Gateway {
+        self.0
+    }
+}
+
+methods! {
+    // ── requests ─────────────────────────────────────────────────────────
+
+    /// Sends a message into a chat, and waits for the result. Ok means delivered.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    block_on fn send(chat_id: &str, content: &str) -> Result<ActionResult, RequestError>;
+
+    /// Answers a message in its chat, on its platform, quoting it, and waits for the result. Ok means delivered.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    block_on fn reply(to: &Delivery<MessageEvent>, content: &str) -> Result<ActionResult, RequestError>;
+
+    /// Changes a message that was sent, and waits for the result.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    block_on fn edit(chat_id: &str, message_id: &str, content: &str) -> Result<ActionResult, RequestError>;
+
+    /// Shows in a chat that an answer is being written, and waits for the result.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    block_on fn typing(chat_id: &str) -> Result<ActionResult, RequestError>;
+
+    /// Uses a capability that the connector holds for a session, and waits for the result. The platform is the kind's
+    /// prefix, when that is one that this gateway fronts: `discord.interaction_token`.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    block_on fn follow_up(session_key: &str, kind: &str, content: &str) -> Result<ActionResult, RequestError>;
+
+    /// Asks the connector what it knows about a chat (REQ-5). Its name defaults to its id, its type to `dm`.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    block_on fn chat_info(chat_id: &str) -> Result<ChatInfo, RequestError>;
+
+    /// Any operation: waits for the result, at most as long as the options say. Ok means delivered.
+    ///
+    /// # Errors
+    /// [`RequestError`] tells what was not sent (trying again cannot do it twice) from what may have been carried out,
+    /// and both from what the connector refused.
+    block_on fn request(action: Action, options: RequestOptions) -> Result<ActionResult, RequestError>;
+
+    /// Any operation, as JSON (see [`action::from_json`](relay_proto::action::from_json)): waits for its outcome, and
+    /// returns it as it is.
+    block_on fn call(action: &RawJson, options: &RequestOptions) -> Outcome;
+
+    /// Tells the connector that the agent stopped a session. Does not wait.
+    ///
+    /// # Errors
+    /// [`NotSent`] when there is no ready link, or the frame is over the limit.
+    at_once fn interrupt(session_key: &str, reason: Option<&str>) -> Result<(), NotSent>;
+
+    // ── sleeping and waking ──────────────────────────────────────────────
+
+    /// Asks the connector to stop delivering on this link, and waits for its acknowledgement; what comes waits in its
+    /// buffer (IDLE-1).
+    block_on fn go_idle() -> IdleOutcome;
+
+    /// Goes to sleep: idle, and on the acknowledgement, for which this waits, the link is closed. The next dial comes on
+    /// [`wake`](Self::wake), or after the dormant cadence, a second by default; [`hold_redial`](Self::hold_redial) parks
+    /// it. Without the acknowledgement the link stays up (IDLE-2).
+    block_on fn go_dormant() -> IdleOutcome;
+
+    /// Dials now, if there is no link (IDLE-2). Does not wait.
+    at_once fn wake() -> ();
+
+    /// Parks the next dial from when it is due, for 60 s at the longest (IDLE-2). Does not wait.
+    at_once fn hold_redial() -> ();
+
+    /// Ends a hold (IDLE-2). Does not wait.
+    at_once fn release_redial() -> ();
+
+    /// Makes a new link: dials, or closes the link there is and then dials. Does not wait for it. A peer that does not
+    /// answer the close frame delays that by 250 ms (LINK-1).
+    at_once fn reconnect() -> ();
+
+    /// Shuts down in order (CLOSE-1), and waits until it is done: the terminal state. A second call is the same as the
+    /// first. After a revocation there is nothing to shut down.
+    block_on fn close() -> State;
+
+    /// Waits for the end, without bringing it about: the terminal state.
+    block_on fn ended() -> State;
+
+    // ── views ────────────────────────────────────────────────────────────
+
+    /// Where the gateway is in its life. Does not wait.
+    at_once fn state() -> State;
+
+    /// Waits for a state other than `since`, and returns it. States that come and go in between may be missed.
+    block_on fn state_changed(since: State) -> State;
+
+    /// The default descriptor; `None` until a link is ready (HELLO-2). Does not wait.
+    at_once fn descriptor() -> Option<Arc<Descriptor>>;
+
+    /// The descriptor of one platform. Does not wait.
+    at_once fn descriptor_for(platform: &str) -> Option<Arc<Descriptor>>;
+
+    /// What has been counted. Does not wait.
+    at_once fn stats() -> Stats;
+}

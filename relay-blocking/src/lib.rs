@@ -1,0 +1,82 @@
+//! The Hermes relay protocol on threads: `std` and nothing else, no async runtime.
+//!
+//! ```no_run
+//! use relay_blocking::{Config, Event};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("https://connector.example").identity("discord", "1234").credentials("my-gateway", "s3cret");
+//! let (gateway, events) = relay_blocking::connect(config)?;
+//! for event in events {
+//!     if let Event::Message(message) = event {
+//!         match gateway.reply(&message, &format!("you said: {}", message.text())) {
+//!             Ok(_) => message.ack(),
+//!             Err(error) => eprintln!("{error}"), // Not acknowledged: it comes again on the next link.
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Waiting
+//! [`Gateway`]'s methods and the [`Events`] iterator block the calling thread, and only that. A thread of an async
+//! runtime that calls them is blocked as well: use [`Gateway::as_async`] there, or the crate of that runtime.
+//!
+//! # Threads
+//! A gateway has one thread, `relay-driver`, and one more for its connection, `relay-link`. They sleep in the operating
+//! system until there is something to do: an idle gateway uses no CPU. What is sent is written by the thread that sends
+//! it; when the connection takes no more, a third thread, `relay-writer`, waits for it.
+//!
+//! All of them are gone soon after the gateway has ended. Two system calls cannot be interrupted: a connection attempt
+//! that nobody wants any more keeps its `relay-link` for up to 20 s, and a name lookup (`relay-lookup`, of which a gateway
+//! has at most one) takes as long as the system's resolver does. Neither holds anything else up.
+//!
+//! Everything but sockets and threads is [`relay_proto::host`], and re-exported here.
+
+mod events;
+mod gateway;
+mod signal;
+mod threads;
+
+#[doc(inline)]
+pub use relay_proto::prelude::*;
+
+pub use self::events::{Events, NotYet};
+pub use self::gateway::Gateway;
+pub use self::signal::block_on;
+
+use std::net::ToSocketAddrs;
+
+use relay_proto::host;
+
+/// Starts a gateway, and returns at once: the first dial is under way. What comes of it is an event, and so is everything
+/// after it.
+///
+/// # Errors
+/// [`ConnectError`]: the configuration is wrong, or the system has no thread to spare.
+pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
+    connect_with_tls(config, None)
+}
+
+/// The same with an own TLS configuration, for `wss`. `None`: the platform's trust store.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {
+    let settings = config.build()?;
+    let (gateway, events, driver) = host::gateway(settings, tls);
+    threads::start(driver, |host, port| Ok((host, port).to_socket_addrs()?.collect())).map_err(ConnectError::Thread)?;
+    Ok((Gateway(gateway), Events(events)))
+}
+
+/// Why no gateway was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The system started no thread. Later on, this is a dial that fails.
+    #[error("no thread could be started: {0}")]
+    Thread(std::io::Error),
+}

@@ -1,0 +1,307 @@
+//! The threads behind a gateway, and what they share.
+//!
+//! Nobody writes while another does, and no write blocks the thread of a caller or the driver's: each is one attempt on a
+//! socket that does not block for that moment. What the socket does not take is left to a thread that exists only for
+//! that, and which closing the socket sets free. So the driver's thread is always there for deadlines and for the end.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::{Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use relay_proto::gateway::LinkId;
+use relay_proto::host::{Driver, Work};
+use relay_proto::wire::Attempt;
+
+use crate::signal::{Signal, lock, now};
+
+/// How long the system may try to connect. Nothing waits for it: the dial has a deadline of its own (DIAL-5).
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// How a name is looked up.
+type Resolver = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+
+/// Starts a gateway's driver on a thread of its own.
+pub(crate) fn start(driver: Driver, resolver: Resolver) -> io::Result<()> {
+    let threads = Arc::new_cyclic(|threads: &Weak<Threads>| Threads {
+        driver,
+        resolver,
+        waker: Waker::from(Arc::new(Bell(threads.clone()))),
+        news: Signal::default(),
+        failed: AtomicBool::new(false),
+        lookup: Mutex::default(),
+        socket: Mutex::default(),
+    });
+    let own = threads.clone();
+    threads.spawn("relay-driver", || (), move |_, ()| own.drive())
+}
+
+/// What the threads of one gateway share. When the last of them lets go of it, the [`Driver`] is dropped with it.
+struct Threads {
+    driver: Driver,
+    resolver: Resolver,
+    waker: Waker,
+    /// Wakes the driver's thread.
+    news: Signal,
+    /// A thread has panicked.
+    failed: AtomicBool,
+    /// Whom the lookup that is under way is for.
+    lookup: Mutex<Option<LinkId>>,
+    /// Never held over anything that blocks. A thread that may be a user's, or hold it already, only tries to lock it.
+    socket: Mutex<Socket>,
+}
+
+/// The current link's socket.
+#[derive(Default)]
+struct Socket {
+    link: Option<Arc<Link>>,
+    out: Vec<u8>,
+    /// Writing is left to the writer's thread, or to nobody, since it has failed.
+    stalled: bool,
+    /// The reader waits until it may read.
+    paused: bool,
+}
+
+struct Link {
+    id: LinkId,
+    stream: TcpStream,
+    /// The reader may read again, or is to look why not.
+    resume: Signal,
+    /// Why writing failed.
+    broken: OnceLock<io::Error>,
+}
+
+/// The driver's waker. It holds no more than a weak reference, since the gateway keeps it.
+struct Bell(Weak<Threads>);
+
+impl Wake for Bell {
+    /// On the thread that brought the news: it writes what there is to write by itself, and the driver's thread need not
+    /// be woken for that.
+    fn wake(self: Arc<Self>) {
+        let Some(threads) = self.0.upgrade() else { return };
+        if let Ok(socket) = threads.socket.try_lock() {
+            threads.pump(socket);
+        }
+        if !threads.driver.park(&threads.waker) {
+            threads.news.set();
+        }
+    }
+}
+
+impl Threads {
+    /// Starts a thread that makes a call and goes on with its result. The call may take long, and does not keep the
+    /// gateway. Should the thread panic, the gateway ends, since nobody else does what it was to do.
+    fn spawn<T>(
+        self: &Arc<Self>,
+        name: &str,
+        call: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(&Arc<Self>, T) + Send + 'static,
+    ) -> io::Result<()> {
+        let weak = Arc::downgrade(self);
+        let body = move || {
+            let run = || {
+                let result = call();
+                weak.upgrade().map(|threads| then(&threads, result))
+            };
+            if catch_unwind(AssertUnwindSafe(run)).is_err()
+                && let Some(threads) = weak.upgrade()
+            {
+                threads.failed.store(true, Ordering::Release);
+                threads.close(&[]);
+                threads.news.set();
+            }
+        };
+        thread::Builder::new().name(name.into()).spawn(body).map(drop)
+    }
+
+    // ── the driver's thread ──────────────────────────────────────────────
+
+    fn drive(self: &Arc<Self>) {
+        loop {
+            self.driver.unpark();
+            while let Some(work) = self.driver.work() {
+                match work {
+                    Work::Resolve { link, host, port } => self.resolve(link, host, port),
+                    Work::Connect { link, attempt, address } => self.connect(link, attempt, address),
+                    Work::Disconnect { last_words, .. } => self.close(&last_words),
+                    // An attempt to connect cannot be stopped, and will be told that it is not wanted.
+                    _ => {}
+                }
+            }
+            if self.driver.is_finished() || self.failed.load(Ordering::Acquire) {
+                return self.close(&[]);
+            }
+            self.pump(lock(&self.socket));
+            let deadline = self.driver.deadline();
+            if deadline.is_some_and(|at| at <= now()) {
+                self.driver.timeout();
+            } else if self.driver.park(&self.waker) {
+                self.news.wait(deadline);
+            }
+        }
+    }
+
+    /// Closes the connection after one attempt to write `last_words`: whoever does not take a goodbye does not get one.
+    fn close(&self, last_words: &[u8]) {
+        let Socket { link, mut out, stalled, .. } = std::mem::take(&mut *lock(&self.socket));
+        let Some(link) = link else { return };
+        out.extend_from_slice(last_words);
+        if !stalled && !out.is_empty() {
+            let _ = link.write(&mut out);
+        }
+        // Whoever is in a system call on it returns.
+        let _ = link.stream.shutdown(Shutdown::Both);
+        link.resume.set();
+    }
+
+    // ── looking names up, and connecting ─────────────────────────────────
+
+    /// Most systems cannot stop a lookup, and it may take minutes. So one that its dial has given up serves the next
+    /// dial, and there is never more than one. A gateway has one name to look up: its connector's, or its proxy's.
+    fn resolve(self: &Arc<Self>, link: LinkId, host: String, port: u16) {
+        let resolver = self.resolver;
+        if lock(&self.lookup).replace(link).is_none() {
+            self.spawn("relay-lookup", move || resolver(&host, port), |own, found| own.resolved(found))
+                .unwrap_or_else(|error| self.resolved(Err(error)));
+        }
+    }
+
+    fn resolved(&self, found: io::Result<Vec<SocketAddr>>) {
+        let Some(link) = lock(&self.lookup).take() else { return };
+        match found {
+            Ok(addresses) => self.driver.resolved(link, &addresses),
+            Err(error) => self.driver.unresolved(link, &error),
+        }
+    }
+
+    fn connect(self: &Arc<Self>, link: LinkId, attempt: Attempt, address: SocketAddr) {
+        let connect = move || TcpStream::connect_timeout(&address, CONNECT);
+        self.spawn("relay-link", connect, move |own, stream| own.connected(link, attempt, stream))
+            .unwrap_or_else(|error| self.driver.unreachable(link, attempt, &error));
+    }
+
+    /// Makes this the current link's socket, if it is wanted, and reads it to the end.
+    fn connected(self: &Arc<Self>, id: LinkId, attempt: Attempt, stream: io::Result<TcpStream>) {
+        let stream = match stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => stream,
+            Err(error) => return self.driver.unreachable(id, attempt, &error),
+        };
+        // Locked first: whoever is to close it will find it.
+        let mut socket = lock(&self.socket);
+        if !self.failed.load(Ordering::Acquire) && self.driver.connected(id, attempt) {
+            let link = Arc::new(Link { id, stream, resume: Signal::default(), broken: OnceLock::new() });
+            *socket = Socket { link: Some(link.clone()), ..Socket::default() };
+            self.pump(socket);
+            self.read(&link);
+        }
+    }
+
+    /// The socket, if it is still this link's.
+    fn socket_of(&self, link: &Arc<Link>) -> Option<MutexGuard<'_, Socket>> {
+        Some(lock(&self.socket)).filter(|socket| socket.link.as_ref().is_some_and(|own| Arc::ptr_eq(own, link)))
+    }
+
+    // ── writing ──────────────────────────────────────────────────────────
+
+    /// Writes what there is to write, and lets the reader go on.
+    fn pump(self: &Arc<Self>, mut socket: MutexGuard<'_, Socket>) {
+        let Some(link) = socket.link.clone() else { return };
+        if self.driver.wants_read() && socket.paused {
+            socket.paused = false;
+            link.resume.set();
+        }
+        while !socket.stalled {
+            self.driver.transmit(&mut socket.out);
+            if socket.out.is_empty() {
+                return;
+            }
+            let mut result = link.write(&mut socket.out);
+            if result.as_ref().is_err_and(not_now) {
+                socket.stalled = true;
+                let link = link.clone();
+                result = self.spawn("relay-writer", || (), move |own, ()| own.write(&link));
+            }
+            if let Err(error) = result {
+                self.give_up_writing(&link, &mut socket, error);
+            }
+        }
+    }
+
+    /// The writer's thread: waits until the socket takes more, and writes until nothing is left.
+    fn write(&self, link: &Arc<Link>) {
+        while let Some(mut socket) = self.socket_of(link) {
+            self.driver.transmit(&mut socket.out);
+            let out = std::mem::take(&mut socket.out);
+            socket.stalled = !out.is_empty();
+            if out.is_empty() {
+                return;
+            }
+            drop(socket);
+            if let Err(error) = (&link.stream).write_all(&out)
+                && let Some(mut socket) = self.socket_of(link)
+            {
+                return self.give_up_writing(link, &mut socket, error);
+            }
+        }
+    }
+
+    /// What arrived before the connection broke is read to its end, and whether or not the queue has room, since there is
+    /// not much of it (LINK-2).
+    fn give_up_writing(&self, link: &Link, socket: &mut Socket, error: io::Error) {
+        socket.stalled = true;
+        socket.out = Vec::new();
+        let _ = link.broken.set(error);
+        self.driver.write_failed(link.id);
+        link.resume.set();
+    }
+
+    // ── reading ──────────────────────────────────────────────────────────
+
+    /// The link's thread: reads to the end, whenever it may.
+    fn read(&self, link: &Arc<Link>) {
+        let mut buffer = [0; 16 << 10];
+        while let Some(mut socket) = self.socket_of(link) {
+            if !self.driver.wants_read() && link.broken.get().is_none() {
+                socket.paused = true;
+                drop(socket);
+                link.resume.wait(None);
+                continue;
+            }
+            drop(socket);
+            let read = (&link.stream).read(&mut buffer);
+            match (read, link.broken.get()) {
+                (Ok(0), None) => return self.driver.eof(link.id),
+                (Ok(0), Some(error)) => return self.driver.read_failed(link.id, error),
+                (Ok(n), _) => self.driver.received(link.id, buffer.get(..n).unwrap_or(&[])),
+                // Somebody was just writing. He is done when the lock is free, which is asked for next.
+                (Err(error), _) if not_now(&error) => {}
+                (Err(error), _) => return self.driver.read_failed(link.id, &error),
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Writes what the socket takes without waiting, off the front.
+    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        // A read that begins in between fails, and is tried again. One that has begun goes on.
+        self.stream.set_nonblocking(true)?;
+        let written = (&self.stream).write(out);
+        self.stream.set_nonblocking(false)?;
+        out.drain(..written?);
+        // An idle link keeps a small buffer.
+        out.shrink_to(4 << 10);
+        Ok(())
+    }
+}
+
+fn not_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests;

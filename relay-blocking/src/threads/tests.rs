@@ -1,0 +1,79 @@
+//! What no connector brings about: a resolver that hangs, and a thread that panics.
+
+use std::net::TcpListener;
+use std::sync::Condvar;
+use std::sync::mpsc;
+
+use relay_proto::gateway::{Cause, Config, State, Timing};
+use relay_proto::host::{self, Event};
+
+use super::*;
+use crate::Events;
+
+/// How long anything may take before a test gives up on it. Only hung tests see it.
+const GUARD: Duration = Duration::from_secs(60);
+
+fn quick(port: u16) -> Config {
+    let mut timing = Timing::default();
+    timing.dial = Duration::from_millis(10);
+    timing.backoff_initial = Duration::from_millis(1);
+    timing.backoff_max = Duration::from_millis(2);
+    Config::new(format!("ws://connector.invalid:{port}")).identity("discord", "b").timing(timing)
+}
+
+fn begin(config: Config, resolver: Resolver) -> (host::Gateway, Events) {
+    let (gateway, events, driver) = host::gateway(config.build().unwrap(), None);
+    start(driver, resolver).unwrap();
+    (gateway, Events(events))
+}
+
+// proves: DIAL-5
+#[test]
+fn a_hanging_lookup_is_the_only_one_and_serves_a_later_dial() {
+    static LOOKUPS: Mutex<usize> = Mutex::new(0);
+    static OPEN: Mutex<bool> = Mutex::new(false);
+    static OPENED: Condvar = Condvar::new();
+    fn hang(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        assert_eq!(host, "connector.invalid");
+        *LOOKUPS.lock().unwrap() += 1;
+        drop(OPENED.wait_while(OPEN.lock().unwrap(), |open| !*open).unwrap());
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (_gateway, mut events) = begin(quick(listener.local_addr().unwrap().port()), hang);
+    for _ in 0..5 {
+        match events.next_timeout(GUARD) {
+            Ok(Some(Event::Disconnected { ended, .. })) => assert_eq!(ended.cause, Cause::TimedOut),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(*LOOKUPS.lock().unwrap(), 1);
+    *OPEN.lock().unwrap() = true;
+    OPENED.notify_all();
+    let (accepted, dialled) = mpsc::channel();
+    thread::spawn(move || accepted.send(listener.accept()));
+    dialled.recv_timeout(GUARD).expect("a dial").unwrap();
+}
+
+#[test]
+fn a_lookup_that_hangs_does_not_keep_the_gateway_from_ending() {
+    fn hang(_: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        loop {
+            thread::park();
+        }
+    }
+
+    let (gateway, mut events) = begin(quick(1), hang);
+    drop(gateway.close());
+    let last = std::iter::from_fn(|| events.next_timeout(GUARD).expect("an event")).last();
+    assert!(matches!(last, Some(Event::Closed)), "{last:?}");
+}
+
+#[test]
+fn a_thread_that_panics_ends_the_gateway() {
+    let (gateway, mut events) = begin(quick(1), |_, _| panic!("this is only a test"));
+    let last = std::iter::from_fn(|| events.next_timeout(GUARD).expect("an event")).last();
+    assert!(matches!(last, Some(Event::Closed)), "{last:?}");
+    assert_eq!(gateway.state(), State::Closed);
+}
