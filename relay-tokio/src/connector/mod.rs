@@ -54,7 +54,9 @@ mod disk;
 mod hub;
 mod keeper;
 mod link;
+mod member;
 mod store;
+mod strangers;
 mod throttle;
 
 use std::fmt;
