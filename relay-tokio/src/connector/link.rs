@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,23 +57,21 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
                 Ok((stream, address)) => {
-                    let stranger = hub.0.strangers.admit();
-                    tokio::spawn(connection(stream, address.ip(), stranger, Counted::new(hub.0.clone())));
+                    if let Ok(mut connection) = Connection::new(stream, address.ip(), Counted::new(hub.0.clone())) {
+                        // A block and not a function: those keep what they are given twice.
+                        tokio::spawn(async move {
+                            connection.run().await;
+                            connection.part().await;
+                        });
+                    }
                 }
                 // One client's failure is no reason to stop, and a lasting one none to spin.
                 Err(_) => sleep_until(hub.0.after(PAUSE)).await,
             },
             () = hub.0.closing() => return,
         }
-    }
-}
-
-async fn connection(stream: TcpStream, address: IpAddr, stranger: Stranger, hub: Counted) {
-    // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
-    if let Ok(mut connection) = Connection::new(stream, address, stranger, &hub.0) {
-        connection.run().await;
-        connection.part().await;
     }
 }
 
@@ -89,6 +88,14 @@ impl Drop for Listening {
 /// Counts a connection in, and out however its task ends.
 struct Counted(Arc<Hub>);
 
+impl Deref for Counted {
+    type Target = Hub;
+
+    fn deref(&self) -> &Hub {
+        &self.0
+    }
+}
+
 impl Counted {
     fn new(hub: Arc<Hub>) -> Self {
         hub.connection_begins();
@@ -102,10 +109,11 @@ impl Drop for Counted {
     }
 }
 
-struct Connection<'a> {
+/// All that a task of a connection holds on to: most of them wait, so that its size is what an idle link costs.
+struct Connection {
     stream: TcpStream,
     address: IpAddr,
-    hub: &'a Hub,
+    hub: Counted,
     wire: ServerLink,
     /// Whose link it is, once it is let in.
     own: Option<Own>,
@@ -127,8 +135,8 @@ struct Own {
     news: Arc<Notify>,
 }
 
-impl<'a> Connection<'a> {
-    fn new(stream: TcpStream, address: IpAddr, stranger: Stranger, hub: &'a Hub) -> io::Result<Self> {
+impl Connection {
+    fn new(stream: TcpStream, address: IpAddr, hub: Counted) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let limits = hub.config.settings.limits();
         let mut options = LinkOptions::default();
@@ -137,13 +145,14 @@ impl<'a> Connection<'a> {
         options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
         let wire =
             ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
+        let stranger = Some(hub.strangers.admit());
         Ok(Self {
             stream,
             address,
             hub,
             wire,
             own: None,
-            stranger: Some(stranger),
+            stranger,
             ended: None,
             stalled: None,
             deaf: false,
@@ -353,7 +362,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-impl Drop for Connection<'_> {
+impl Drop for Connection {
     /// Also when the task ends midway: a link without a connection would never end.
     fn drop(&mut self) {
         self.leave(LinkEnd::Lost { detail: "the connection was dropped".into() });

@@ -2,17 +2,19 @@
 //! answer to it.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use relay_proto::connector::{Limits, Settings, Timing};
 use relay_proto::frame::RawJson;
 use relay_tokio::connector::{self, Connector, EntryId, Event, Events, Gateway};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, mpsc};
 
 use super::store::{Counting, Counts};
@@ -27,6 +29,9 @@ pub(crate) struct Options {
     /// The store on disk; without it, memory.
     #[arg(long)]
     store: Option<PathBuf>,
+    /// Silence after which gateways are pinged; without it, the default.
+    #[arg(long)]
+    ping_ms: Option<u64>,
 }
 
 /// The probes: an acknowledgement, and when it was seen.
@@ -55,7 +60,15 @@ async fn serve(options: &Options) -> Result<()> {
     for number in 0..options.gateways {
         config = config.gateway(name(number), SECRET);
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    if let Some(after) = options.ping_ms {
+        let mut timing = Timing::default();
+        timing.ping_after = Duration::from_millis(after);
+        config = config.settings(Settings::new(timing, Limits::default())?);
+    }
+    // Many gateways at once are more than the default backlog holds: who finds it full tries again after a second.
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let listener = socket.listen(4096)?;
     let counts = Arc::new(Counts::default());
     let (connector, events) = match &options.store {
         Some(path) => {

@@ -27,9 +27,14 @@ pub(super) struct Control {
 impl Control {
     /// Starts a connector with a fresh store.
     pub(super) async fn start(plan: &Plan, kind: Kind) -> Result<Self> {
+        Self::start_with(plan, kind, &[]).await
+    }
+
+    /// The same with further arguments.
+    pub(super) async fn start_with(plan: &Plan, kind: Kind, more: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir_in(&plan.dir)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["connector-process", "--gateways", &plan.gateways.to_string()]);
+        command.args(["connector-process", "--gateways", &plan.gateways.to_string()]).args(more);
         if kind == Kind::Disk {
             command.arg("--store").arg(dir.path().join("relay.store"));
         }

@@ -84,7 +84,7 @@ pub(super) async fn run(plan: &Plan, kind: Kind, only: &[String]) -> Result<Tabl
 }
 
 async fn suffer(plan: &Plan, kind: Kind, harm: Harm, felt: &mut Felt) -> Result<()> {
-    let time = Duration::from_millis(if plan.quick { 400 } else { 5000 });
+    let time = Duration::from_millis(if plan.quick { 250 } else { 2000 });
     let mut control = Control::start(plan, kind).await?;
     let mut crowd = Crowd::open(control.address, 0..LINKED.min(plan.gateways)).await?;
     let sink = control.ask(json!({"do": "sink"})).await?;
