@@ -72,6 +72,8 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
             },
             () = hub.0.closing() => return,
         }
+        // While many come, those that are here have their turn.
+        tokio::task::yield_now().await;
     }
 }
 

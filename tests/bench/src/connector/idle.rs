@@ -11,7 +11,7 @@ use crate::stats::Sample;
 
 /// Silence after which gateways are pinged here. With the first ping a link gives back what its handshake needed; the
 /// default of 30 s would make the measurement long, and changes nothing else.
-const PING: Duration = Duration::from_millis(2000);
+const PING: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(plan: &Plan) -> Result<Table> {
     let mut table = Table::new(
