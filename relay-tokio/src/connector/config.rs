@@ -24,6 +24,8 @@ pub struct Config {
     pub(super) refusals: u32,
     pub(super) refusal_every: Duration,
     pub(super) unstored: usize,
+    pub(super) unlinked: usize,
+    pub(super) write_timeout: Duration,
 }
 
 impl Config {
@@ -38,6 +40,8 @@ impl Config {
             refusals: 20,
             refusal_every: Duration::from_secs(3),
             unstored: 16 << 20,
+            unlinked: 1024,
+            write_timeout: Duration::from_secs(30),
         }
     }
 
@@ -92,6 +96,23 @@ impl Config {
     #[must_use]
     pub fn unstored(mut self, bytes: usize) -> Self {
         self.unstored = bytes;
+        self
+    }
+
+    /// How many connections may be no links: not upgraded yet, refused, or closing. One more than that drops the oldest of
+    /// them, so that slow clients cost a bounded amount and keep nobody out: whoever means to link does so in moments. At
+    /// least 1. Default: 1024.
+    #[must_use]
+    pub fn unlinked(mut self, most: usize) -> Self {
+        self.unlinked = most;
+        self
+    }
+
+    /// How long bytes may wait for a socket that takes none of them. After that the link is lost, and what was in flight
+    /// on it waits for the next. Default: 30 s.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
         self
     }
 

@@ -125,6 +125,9 @@ impl Store for Disk {
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        // In the order of the table, so that neighbours are found in one page. Changes to one entry keep theirs.
+        let mut changes: Vec<&Change> = changes.iter().collect();
+        changes.sort_by_key(|change| (change.gateway(), change.entry().seq()));
         self.run(|database| {
             let transaction = database.begin_write()?;
             let mut table = transaction.open_table(ENTRIES)?;

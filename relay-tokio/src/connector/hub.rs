@@ -1,4 +1,4 @@
-//! What links and handles share: the peers, behind one lock.
+//! What links and handles share: the gateways, and the life of the connector as a whole.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -6,21 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use relay_proto::connector::{
-    Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, Transmit,
-    authenticate,
+    Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, authenticate,
 };
 use relay_proto::time::Now;
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::DeliverError;
 use super::config::Config;
 use super::keeper::Keeper;
+use super::member::{Delivering, Inner, Member, Wake};
 use super::store::{Change, StoreError};
+use super::strangers::Strangers;
 use super::throttle::Throttle;
 
 pub(super) struct Hub {
     pub(super) config: Config,
+    pub(super) strangers: Arc<Strangers>,
     origin: Instant,
+    /// Never held together with a member's, and never for longer than a look.
     state: Mutex<State>,
     /// `None`: entries are kept in memory.
     keeper: Option<Arc<Keeper>>,
@@ -35,10 +38,13 @@ pub(super) struct Hub {
 
 #[derive(Default)]
 struct State {
-    peers: BTreeMap<GatewayId, Member>,
+    members: BTreeMap<GatewayId, Arc<Member>>,
     /// Gateways that may have events, each once.
-    readable: VecDeque<GatewayId>,
+    readable: VecDeque<Arc<Member>>,
+    /// The connector shuts down.
     closing: bool,
+    /// Every peer is shut down: nothing is taken up any more.
+    shut: bool,
     /// Connections that are not over, upgrades included.
     connections: usize,
     /// The accept loop is over.
@@ -47,18 +53,9 @@ struct State {
     storing: bool,
 }
 
-/// Which links of a gateway have to look what there is for them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wake {
-    All,
-    /// All but the one whose task this is, which goes on by itself.
-    Others(LinkId),
-    None,
-}
-
 impl State {
     fn has_no_links(&self) -> bool {
-        self.closing && self.connections == 0 && self.deaf
+        self.shut && self.connections == 0 && self.deaf
     }
 
     fn is_over(&self) -> bool {
@@ -66,65 +63,12 @@ impl State {
     }
 }
 
-struct Member {
-    peer: Peer,
-    links: BTreeMap<LinkId, Arc<Notify>>,
-    /// Whether it is in line to be read.
-    readable: bool,
-    /// Whoever delivered what is not durable yet.
-    delivering: BTreeMap<EntryId, Delivering>,
-    /// Acknowledged entries whose discard is not durable yet: whether their event has come up. It is held back until
-    /// then, since after a crash the entry would be delivered again.
-    discarding: BTreeMap<EntryId, bool>,
-    /// Those that are durable by now.
-    acked: VecDeque<EntryId>,
-}
-
-struct Delivering {
-    told: oneshot::Sender<Result<(), StoreError>>,
-    /// The room that the entry takes.
-    _room: OwnedSemaphorePermit,
-}
-
-impl Member {
-    fn new(peer: Peer) -> Self {
-        Self {
-            peer,
-            links: BTreeMap::new(),
-            readable: false,
-            delivering: BTreeMap::new(),
-            discarding: BTreeMap::new(),
-            acked: VecDeque::new(),
-        }
-    }
-
-    fn wake(&self, wake: Wake) {
-        if wake != Wake::None {
-            let others = self.links.iter().filter(|(link, _)| wake != Wake::Others(**link));
-            others.for_each(|(_, notify)| notify.notify_one());
-        }
-    }
-
-    fn has_event(&self) -> bool {
-        !self.acked.is_empty() || self.peer.has_event()
-    }
-
-    fn next_event(&mut self) -> Option<Event> {
-        if let Some(entry) = self.acked.pop_front() {
-            return Some(Event::Acked(entry));
-        }
-        loop {
-            let event = self.peer.next_event()?;
-            let discarding = match &event {
-                Event::Acked(entry) => self.discarding.get_mut(entry),
-                _ => None,
-            };
-            match discarding {
-                Some(told) => *told = true,
-                None => return Some(event),
-            }
-        }
-    }
+/// What the task of a link has to know before it waits.
+pub(super) struct Interest {
+    /// Whether to read.
+    pub(super) read: bool,
+    /// When the peer wants to be told the time.
+    pub(super) deadline: Option<tokio::time::Instant>,
 }
 
 /// The one gateway of a connector that authenticates nobody: without a verified id there is nothing to tell links apart
@@ -139,13 +83,14 @@ impl Hub {
         let mut state = State { storing: keeper.is_some(), ..State::default() };
         for (id, backlog) in backlogs {
             let peer = Peer::stored(config.settings.clone(), epoch(), backlog, Now { unix: unix(), ..Now::default() });
-            state.peers.insert(id, Member::new(peer));
+            state.members.insert(id.clone(), Member::new(id, peer));
         }
         Self {
             origin,
             state: Mutex::new(state),
             keeper,
             throttle: Mutex::new(Throttle::new(config.refusals, config.refusal_every)),
+            strangers: Strangers::new(config.unlinked),
             config,
             readable: Notify::new(),
             closing: Notify::new(),
@@ -184,50 +129,63 @@ impl Hub {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner).take(address, now)
     }
 
+    /// A gateway that something happened to.
+    fn known(&self, id: &GatewayId) -> Option<Arc<Member>> {
+        self.lock().members.get(id).cloned()
+    }
+
+    /// A gateway that something happens to.
+    pub(super) fn member(&self, id: &GatewayId) -> Arc<Member> {
+        let mut state = self.lock();
+        if let Some(member) = state.members.get(id) {
+            return member.clone();
+        }
+        let member = Member::new(id.clone(), self.peer(state.closing));
+        state.members.insert(id.clone(), member.clone());
+        member
+    }
+
     /// What a peer looks like; `None` for a gateway that nothing ever happened to.
     pub(super) fn view<T>(&self, id: &GatewayId, view: impl FnOnce(&Peer) -> T) -> Option<T> {
-        self.lock().peers.get(id).map(|member| view(&member.peer))
+        self.known(id).map(|member| view(&member.lock().peer))
     }
 
     /// Changes a peer, then does what it asks for and tells its links.
     pub(super) fn with<T>(&self, id: &GatewayId, change: impl FnOnce(&mut Peer, Now) -> T) -> T {
-        self.with_member(id, Wake::All, |member, now| change(&mut member.peer, now))
+        self.change(&self.member(id), Wake::All, |inner, now| change(&mut inner.peer, now))
     }
 
     /// The same for the task of one of its links, which goes on by itself and need not be woken.
-    pub(super) fn with_link<T>(&self, id: &GatewayId, link: LinkId, change: impl FnOnce(&mut Peer, Now) -> T) -> T {
-        self.with_member(id, Wake::Others(link), |member, now| change(&mut member.peer, now))
+    pub(super) fn with_link<T>(&self, own: &Arc<Member>, link: LinkId, change: impl FnOnce(&mut Peer, Now) -> T) -> T {
+        self.change(own, Wake::Others(link), |inner, now| change(&mut inner.peer, now))
     }
 
-    fn with_member<T>(&self, id: &GatewayId, wake: Wake, change: impl FnOnce(&mut Member, Now) -> T) -> T {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { peers, readable, closing, .. } = &mut *state;
-        let member = match peers.get_mut(id) {
-            Some(member) => member,
-            None => peers.entry(id.clone()).or_insert_with(|| Member::new(self.peer(*closing, now))),
-        };
-        let result = change(member, now);
-        let hellos = self.settle(id, member);
-        member.wake(wake);
-        let news = !member.readable && member.has_event();
-        if news {
-            member.readable = true;
-            readable.push_back(id.clone());
-        }
-        drop(state);
-        if news {
-            self.readable.notify_one();
+    fn change<T>(&self, member: &Arc<Member>, wake: Wake, change: impl FnOnce(&mut Inner, Now) -> T) -> T {
+        let mut inner = member.lock();
+        // Under the lock, so that a peer never sees the time go back.
+        let result = change(&mut inner, self.now());
+        let hellos = self.settle(&member.id, &mut inner);
+        inner.wake(wake);
+        let joins = inner.joins_readable();
+        drop(inner);
+        if joins {
+            self.put_in_line(member);
         }
         for (hello, identity) in hellos {
-            self.answer_hello(id, hello, &identity);
+            self.answer_hello(member, hello, &identity);
         }
         result
     }
 
+    /// It has something to be read.
+    fn put_in_line(&self, member: &Arc<Member>) {
+        self.lock().readable.push_back(member.clone());
+        self.readable.notify_one();
+    }
+
     /// A gateway of which nothing is kept.
-    fn peer(&self, closing: bool, now: Now) -> Peer {
-        let settings = self.config.settings.clone();
+    fn peer(&self, closing: bool) -> Peer {
+        let (settings, now) = (self.config.settings.clone(), self.now());
         let mut peer = match self.keeper {
             Some(_) => Peer::stored(settings, epoch(), Backlog::default(), now),
             None => Peer::in_memory(settings, epoch(), now),
@@ -240,7 +198,7 @@ impl Hub {
 
     /// Does what a peer asks for. The hellos that wait for the host's policy.
     #[must_use]
-    fn settle(&self, id: &GatewayId, member: &mut Member) -> Vec<(HelloId, Identity)> {
+    fn settle(&self, id: &GatewayId, member: &mut Inner) -> Vec<(HelloId, Identity)> {
         let mut hellos = Vec::new();
         while let Some(output) = member.peer.poll_output() {
             match output {
@@ -282,13 +240,13 @@ impl Hub {
     }
 
     /// The host's policy decides (CONN-2). It is asked outside the lock, since it is the user's code.
-    fn answer_hello(&self, id: &GatewayId, hello: HelloId, identity: &Identity) {
+    fn answer_hello(&self, member: &Arc<Member>, hello: HelloId, identity: &Identity) {
         let descriptor = self.config.describe_identity(identity);
-        self.with(id, |peer, now| {
-            let described = descriptor.is_some_and(|descriptor| peer.describe(hello, &descriptor, now).is_ok());
+        self.change(member, Wake::All, |inner, now| {
+            let described = descriptor.is_some_and(|descriptor| inner.peer.describe(hello, &descriptor, now).is_ok());
             if !described {
                 // A descriptor that cannot be sent makes the link useless as well. A link that is gone has no use for one.
-                let _ = peer.refuse(hello, now);
+                let _ = inner.peer.refuse(hello, now);
             }
         });
     }
@@ -306,9 +264,9 @@ impl Hub {
         let (turn, room) = keeper.room(size).await.ok_or(Refused::ShutDown)?;
         let (told, accepted) = oneshot::channel();
         // Nothing of it may be sent before it is durable.
-        let entry = self.with_member(id, Wake::None, |member, now| {
-            let entry = take_up(&mut member.peer, now)?;
-            member.delivering.insert(entry, Delivering { told, _room: room });
+        let entry = self.change(&self.member(id), Wake::None, |inner, now| {
+            let entry = take_up(&mut inner.peer, now)?;
+            inner.delivering.insert(entry, Delivering { told, _room: room });
             Ok::<_, Refused>(entry)
         })?;
         drop(turn);
@@ -327,20 +285,20 @@ impl Hub {
             by_gateway.entry(change.gateway()).or_default().push(change);
         }
         for (gateway, changes) in by_gateway {
-            self.with_member(gateway, Wake::All, |member, now| {
+            self.change(&self.member(gateway), Wake::All, |inner, now| {
                 for change in changes {
                     match (change, failure) {
-                        (Change::Append { entry, .. }, None) => member.peer.handle_stored(*entry, now),
+                        (Change::Append { entry, .. }, None) => inner.peer.handle_stored(*entry, now),
                         (Change::Append { entry, .. }, Some(error)) => {
-                            member.peer.handle_not_stored(*entry, now);
-                            if let Some(delivering) = member.delivering.remove(entry) {
+                            inner.peer.handle_not_stored(*entry, now);
+                            if let Some(delivering) = inner.delivering.remove(entry) {
                                 let _ = delivering.told.send(Err(error.clone()));
                             }
                         }
                         (Change::Discard { entry, .. }, None) => {
-                            member.peer.handle_discarded(*entry, now);
-                            if member.discarding.remove(entry) == Some(true) {
-                                member.acked.push_back(*entry);
+                            inner.peer.handle_discarded(*entry, now);
+                            if inner.discarding.remove(entry) == Some(true) {
+                                inner.acked.push_back(*entry);
                             }
                         }
                         // It is tried again.
@@ -365,92 +323,84 @@ impl Hub {
 
     // ── links ────────────────────────────────────────────────────────────
 
-    /// A link of this gateway is open. It is told through the notifier when there is something to write, and when it
-    /// [is dropped](Self::is_dropped).
-    pub(super) fn open(&self, id: &GatewayId) -> (LinkId, Arc<Notify>) {
+    /// A link of this gateway is open. It is told through the notifier when there is something to write, and when it is
+    /// dropped.
+    pub(super) fn open(&self, member: &Arc<Member>) -> (LinkId, Arc<Notify>) {
         let notify = Arc::new(Notify::new());
-        let link = self.with_member(id, Wake::All, |member, now| {
-            let link = member.peer.handle_opened(now);
-            member.links.insert(link, notify.clone());
+        let link = self.change(member, Wake::All, |inner, now| {
+            let link = inner.peer.handle_opened(now);
+            inner.links.insert(link, notify.clone());
             link
         });
         (link, notify)
     }
 
-    /// The next thing to write to a link. Asking changes nothing that anybody waits for.
-    pub(super) fn take_transmit(&self, id: &GatewayId, link: LinkId) -> Option<Transmit> {
-        self.lock().peers.get_mut(id)?.peer.poll_transmit(link)
-    }
-
-    /// What to wait for on a link: whether to read it, and the peer's deadline.
-    pub(super) fn interest(&self, id: &GatewayId, link: LinkId) -> (bool, Option<tokio::time::Instant>) {
-        let state = self.lock();
-        let Some(member) = state.peers.get(id) else { return (false, None) };
-        let deadline = member.peer.poll_timeout().and_then(|deadline| self.origin.checked_add(deadline.at));
-        (member.peer.wants_read(link), deadline.map(Into::into))
-    }
-
-    pub(super) fn is_dropped(&self, id: &GatewayId, link: LinkId) -> bool {
-        !self.lock().peers.get(id).is_some_and(|member| member.links.contains_key(&link))
-    }
-
-    pub(super) fn forget(&self, id: &GatewayId, link: LinkId) {
-        if let Some(member) = self.lock().peers.get_mut(id) {
-            member.links.remove(&link);
-        }
+    /// What to wait for on a link; `None` once it is dropped.
+    pub(super) fn interest(&self, member: &Member, link: LinkId) -> Option<Interest> {
+        let inner = member.lock();
+        inner.links.get(&link)?;
+        let deadline = inner.peer.poll_timeout().and_then(|deadline| self.origin.checked_add(deadline.at));
+        Some(Interest { read: inner.peer.wants_read(link), deadline: deadline.map(Into::into) })
     }
 
     // ── events ───────────────────────────────────────────────────────────
 
     pub(super) async fn next_event(&self) -> Option<(GatewayId, Event)> {
         loop {
-            {
-                let mut state = self.lock();
-                while let Some(id) = state.readable.pop_front() {
-                    let Some(member) = state.peers.get_mut(&id) else { continue };
-                    let held_back = member.links.keys().any(|link| !member.peer.wants_read(*link));
-                    let event = member.next_event();
-                    // Reading makes no hello.
-                    let _ = self.settle(&id, member);
-                    member.wake(if held_back { Wake::All } else { Wake::None });
-                    member.readable = member.has_event();
-                    if member.readable {
-                        state.readable.push_back(id.clone());
-                    }
-                    if let Some(event) = event {
-                        return Some((id, event));
-                    }
+            while let Some(member) = self.next_in_line() {
+                let mut inner = member.lock();
+                let held_back = inner.links.keys().any(|link| !inner.peer.wants_read(*link));
+                let event = inner.next_event();
+                // Reading makes no hello.
+                let _ = self.settle(&member.id, &mut inner);
+                inner.wake(if held_back { Wake::All } else { Wake::None });
+                inner.readable = false;
+                let joins = inner.joins_readable();
+                drop(inner);
+                if joins {
+                    // At the end: the others come first. This reader need not be woken.
+                    self.lock().readable.push_back(member.clone());
                 }
-                if state.is_over() {
-                    return None;
+                if let Some(event) = event {
+                    return Some((member.id.clone(), event));
                 }
+            }
+            if self.is_over() {
+                return None;
             }
             self.readable.notified().await;
         }
     }
 
+    fn next_in_line(&self) -> Option<Arc<Member>> {
+        self.lock().readable.pop_front()
+    }
+
+    /// Whether nothing can happen any more, and everything is read.
+    fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.is_over() && state.readable.is_empty()
+    }
+
     // ── the end ──────────────────────────────────────────────────────────
 
     pub(super) fn begin_shutdown(&self) {
-        let now = self.now();
-        let mut state = self.lock();
-        if std::mem::replace(&mut state.closing, true) {
-            return;
-        }
-        let State { peers, readable, .. } = &mut *state;
-        for (id, member) in peers {
-            member.peer.shutdown(now);
-            // Nobody is let in any more.
-            let _ = self.settle(id, member);
-            member.wake(Wake::All);
-            if !member.readable && member.has_event() {
-                member.readable = true;
-                readable.push_back(id.clone());
+        let members: Vec<Arc<Member>> = {
+            let mut state = self.lock();
+            if std::mem::replace(&mut state.closing, true) {
+                return;
             }
+            // A member that comes later is shut down from the start.
+            state.members.values().cloned().collect()
+        };
+        for member in &members {
+            self.change(member, Wake::All, |inner, now| inner.peer.shutdown(now));
         }
         if let Some(keeper) = &self.keeper {
             keeper.refuse_more();
         }
+        let mut state = self.lock();
+        state.shut = true;
         self.wind_up(state);
         self.closing.notify_waiters();
     }

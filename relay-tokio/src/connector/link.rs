@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay_proto::connector::{GatewayId, LinkId, Refusal, Transmit};
+use relay_proto::connector::{LinkId, Refusal, Transmit};
 use relay_proto::end::LinkEnd;
 use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink, UpgradeRequest};
 use tokio::io::AsyncWriteExt;
@@ -14,7 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::hub::Hub;
+use super::hub::{Hub, Interest};
+use super::member::Member;
+use super::strangers::Stranger;
 
 /// From the accepted connection to the upgrade.
 const UPGRADE: Duration = Duration::from_secs(10);
@@ -34,6 +37,12 @@ const HEALTH: &str = "/healthz";
 const ELSEWHERE: &str = "the relay is at /relay";
 /// The most that is read at once.
 const READ: usize = 16 << 10;
+/// The most of a message that is handled at once, as far as lines are not longer.
+const PIECE: usize = 8 << 10;
+/// Bytes after which the other links have their turn.
+const TURN: usize = 16 << 10;
+/// What a read counts for at least.
+const SMALL: usize = 256;
 
 thread_local! {
     /// What a socket is read into. One for each thread and not for each connection: most connections are idle.
@@ -48,22 +57,23 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
                 Ok((stream, address)) => {
-                    tokio::spawn(connection(stream, address.ip(), Counted::new(hub.0.clone())));
+                    if let Ok(mut connection) = Connection::new(stream, address.ip(), Counted::new(hub.0.clone())) {
+                        // A block and not a function: those keep what they are given twice.
+                        tokio::spawn(async move {
+                            connection.run().await;
+                            connection.part().await;
+                        });
+                    }
                 }
                 // One client's failure is no reason to stop, and a lasting one none to spin.
                 Err(_) => sleep_until(hub.0.after(PAUSE)).await,
             },
             () = hub.0.closing() => return,
         }
-    }
-}
-
-async fn connection(stream: TcpStream, address: IpAddr, hub: Counted) {
-    // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
-    if let Ok(mut connection) = Connection::new(stream, address, &hub.0) {
-        connection.run().await;
-        connection.part().await;
+        // While many come, those that are here have their turn.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -80,6 +90,14 @@ impl Drop for Listening {
 /// Counts a connection in, and out however its task ends.
 struct Counted(Arc<Hub>);
 
+impl Deref for Counted {
+    type Target = Hub;
+
+    fn deref(&self) -> &Hub {
+        &self.0
+    }
+}
+
 impl Counted {
     fn new(hub: Arc<Hub>) -> Self {
         hub.connection_begins();
@@ -93,27 +111,34 @@ impl Drop for Counted {
     }
 }
 
-struct Connection<'a> {
+/// All that a task of a connection holds on to: most of them wait, so that its size is what an idle link costs.
+struct Connection {
     stream: TcpStream,
     address: IpAddr,
-    hub: &'a Hub,
+    hub: Counted,
     wire: ServerLink,
     /// Whose link it is, once it is let in.
-    member: Option<Member>,
+    own: Option<Own>,
+    /// Before and after that.
+    stranger: Option<Stranger>,
     /// The wire has ended. What it still has to say is written until this time, and then it is over.
     ended: Option<Instant>,
+    /// Bytes wait for the socket, which took none of the last that it was offered: until when it may go on like that.
+    stalled: Option<Instant>,
     /// The socket takes no more bytes.
     deaf: bool,
+    /// Bytes that were handled since the others last had their turn.
+    handled: usize,
 }
 
-struct Member {
-    id: GatewayId,
+struct Own {
+    member: Arc<Member>,
     link: LinkId,
     news: Arc<Notify>,
 }
 
-impl<'a> Connection<'a> {
-    fn new(stream: TcpStream, address: IpAddr, hub: &'a Hub) -> io::Result<Self> {
+impl Connection {
+    fn new(stream: TcpStream, address: IpAddr, hub: Counted) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let limits = hub.config.settings.limits();
         let mut options = LinkOptions::default();
@@ -122,38 +147,55 @@ impl<'a> Connection<'a> {
         options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
         let wire =
             ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        Ok(Self { stream, address, hub, wire, member: None, ended: None, deaf: false })
+        let stranger = Some(hub.strangers.admit());
+        Ok(Self {
+            stream,
+            address,
+            hub,
+            wire,
+            own: None,
+            stranger,
+            ended: None,
+            stalled: None,
+            deaf: false,
+            handled: 0,
+        })
     }
 
     /// Moves bytes until the link is over.
     async fn run(&mut self) {
         let upgrade = self.hub.after(UPGRADE);
         loop {
-            self.settle();
-            let dropped = self.member.as_ref().is_some_and(|own| self.hub.is_dropped(&own.id, own.link));
-            if dropped || self.ended.is_some() && (self.deaf || self.wire.transmit().is_empty()) {
+            self.settle().await;
+            if self.ended.is_some() && (self.deaf || self.wire.transmit().is_empty()) {
                 return;
             }
-            let (wants_read, deadline) = match (&self.member, self.ended) {
-                (Some(own), _) => self.hub.interest(&own.id, own.link),
-                (None, Some(until)) => (false, Some(until)),
-                (None, None) => (true, Some(upgrade)),
+            let interest = match (&self.own, self.ended) {
+                (Some(own), _) => self.hub.interest(&own.member, own.link),
+                (None, Some(until)) => Some(Interest { read: false, deadline: Some(until) }),
+                (None, None) => Some(Interest { read: true, deadline: Some(upgrade) }),
             };
-            let stranger = self.member.is_none() && self.ended.is_none();
-            let news = self.member.as_ref().map(|own| own.news.clone());
+            // The peer has dropped it.
+            let Some(Interest { read, deadline }) = interest else { return };
+            let coming = self.own.is_none() && self.ended.is_none();
             tokio::select! {
-                ready = self.stream.readable(), if wants_read => match ready {
-                    Ok(()) => BUFFER.with_borrow_mut(|buffer| self.read(buffer)),
-                    Err(error) => self.wire.receive_failed(&error.to_string()),
-                },
+                ready = self.stream.readable(), if read => {
+                    let n = match ready {
+                        Ok(()) => BUFFER.with_borrow_mut(|buffer| self.read(buffer)),
+                        Err(error) => self.failed(&error.to_string()),
+                    };
+                    self.take_turns(n).await;
+                }
                 ready = self.stream.writable(), if !self.deaf && !self.wire.transmit().is_empty() => match ready {
                     Ok(()) => self.write(),
                     Err(_) => self.write_failed(),
                 },
-                () = notified(news.as_deref()) => {}
-                () = self.hub.closing(), if stranger => self.wire.receive_failed("the connector shuts down"),
-                () = wait_until(deadline) => match &self.member {
-                    Some(own) => self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_timeout(now)),
+                () = notified(self.own.as_ref()) => {}
+                () = sent_away(self.stranger.as_ref()) => self.give_up("too many connections that are no links"),
+                () = self.hub.closing(), if coming => self.wire.receive_failed("the connector shuts down"),
+                () = wait_until(self.stalled) => self.give_up("the gateway does not read"),
+                () = wait_until(deadline) => match &self.own {
+                    Some(own) => self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_timeout(now)),
                     // It takes its time to read what was said to it.
                     None if self.ended.is_some() => return self.deaf = true,
                     None => self.wire.receive_failed("no upgrade in time"),
@@ -162,36 +204,67 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) {
+    /// Lets the others run now and then. A socket that always has bytes never waits, so that nothing else would.
+    async fn take_turns(&mut self, handled: usize) {
+        self.handled += handled.max(SMALL);
+        if self.handled >= TURN {
+            self.handled = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads what there is, up to the size of the buffer. How much it was.
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
         match self.stream.try_read(buffer) {
             Ok(0) => self.wire.receive_eof(),
             Ok(n) => {
-                if let Some(own) = &self.member {
-                    self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_traffic(own.link, now));
+                if let Some(own) = &self.own {
+                    self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_traffic(own.link, now));
                 }
                 self.wire.receive(buffer.get(..n).unwrap_or(&[]));
+                return n;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => self.wire.receive_failed(&error.to_string()),
+            Err(error) => return self.failed(&error.to_string()),
         }
+        0
+    }
+
+    /// Nothing more comes from the socket.
+    fn failed(&mut self, detail: &str) -> usize {
+        self.wire.receive_failed(detail);
+        0
     }
 
     fn write(&mut self) {
         match self.stream.try_write(self.wire.transmit()) {
-            Ok(n) => self.wire.consume(n),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Ok(n) => {
+                self.wire.consume(n);
+                self.stalled = None;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let timeout = self.hub.config.write_timeout;
+                self.stalled.get_or_insert_with(|| self.hub.after(timeout));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => self.write_failed(),
         }
     }
 
+    /// Neither reads nor writes any more: the link is lost.
+    fn give_up(&mut self, why: &str) {
+        self.wire.receive_failed(why);
+        self.write_failed();
+    }
+
     /// What the gateway said before is still read (LINK-2).
     fn write_failed(&mut self) {
-        self.deaf = true;
+        (self.deaf, self.stalled) = (true, None);
         self.wire.transmit_failed();
     }
 
     /// Passes on what wire and peer have for each other.
-    fn settle(&mut self) {
+    async fn settle(&mut self) {
         while let Some(event) = self.wire.poll_event() {
             match event {
                 ServerEvent::Request(request) => self.judge(&request),
@@ -200,22 +273,21 @@ impl<'a> Connection<'a> {
                     PATH => self.wire.respond(426, "the relay speaks WebSocket"),
                     _ => self.wire.respond(400, ELSEWHERE),
                 },
-                ServerEvent::Message(payload) => {
-                    if let Some(own) = &self.member {
-                        self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_message(own.link, &payload, now));
-                    }
-                }
+                ServerEvent::Message(payload) => self.take(&payload).await,
                 ServerEvent::Ended(end) => {
                     self.ended = Some(self.hub.after(LINGER));
                     self.leave(end);
+                    if self.stranger.is_none() {
+                        self.stranger = Some(self.hub.strangers.admit());
+                    }
                 }
                 _ => {}
             }
         }
-        let Some(own) = &self.member else { return };
+        let Some(own) = &self.own else { return };
+        let mut inner = own.member.lock();
         while self.wire.transmit().len() < ENOUGH {
-            let next = self.hub.take_transmit(&own.id, own.link);
-            match next {
+            match inner.peer.poll_transmit(own.link) {
                 Some(Transmit::Text(text)) => self.wire.send_text(text),
                 Some(Transmit::Ping) => self.wire.ping(),
                 Some(Transmit::Close { code, reason }) => self.wire.close(code, reason),
@@ -224,11 +296,26 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Hands a message to the peer, piece by piece: one can hold a million lines.
+    async fn take(&mut self, payload: &[u8]) {
+        let mut rest = payload;
+        while let Some(own) = &self.own
+            && !rest.is_empty()
+        {
+            let (piece, later) = rest.split_at_checked(piece(rest)).unwrap_or((rest, &[]));
+            self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_message(own.link, piece, now));
+            rest = later;
+            if !rest.is_empty() {
+                self.take_turns(piece.len()).await;
+            }
+        }
+    }
+
     /// The link is over, if it was one.
     fn leave(&mut self, end: LinkEnd) {
-        if let Some(own) = self.member.take() {
-            self.hub.with_link(&own.id, own.link, |peer, now| peer.handle_ended(own.link, end, now));
-            self.hub.forget(&own.id, own.link);
+        if let Some(Own { member, link, .. }) = self.own.take() {
+            self.hub.with_link(&member, link, |peer, now| peer.handle_ended(link, end, now));
+            member.lock().links.remove(&link);
         }
     }
 
@@ -240,8 +327,10 @@ impl<'a> Connection<'a> {
         match self.hub.identify(request.bearer()) {
             Ok(id) => {
                 self.wire.accept();
-                let (link, news) = self.hub.open(&id);
-                self.member = Some(Member { id, link, news });
+                let member = self.hub.member(&id);
+                let (link, news) = self.hub.open(&member);
+                self.own = Some(Own { member, link, news });
+                self.stranger = None;
             }
             Err(_) if !self.hub.may_refuse(self.address) => self.wire.refuse(429, "too many refused tokens"),
             Err(refusal) => {
@@ -255,34 +344,53 @@ impl<'a> Connection<'a> {
     /// Says goodbye to the socket: a reset, which unread bytes can cause, may overtake the close frame.
     async fn part(&mut self) {
         let until = self.hub.after(LINGER);
-        if self.member.is_some() || self.deaf || self.stream.shutdown().await.is_err() {
+        if self.own.is_some() || self.deaf || self.stream.shutdown().await.is_err() {
             return;
         }
-        let mut rest = [0; 1024];
         loop {
             tokio::select! {
-                ready = self.stream.readable() => match ready.and_then(|()| self.stream.try_read(&mut rest)) {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                },
+                ready = self.stream.readable() => {
+                    match ready.and_then(|()| BUFFER.with_borrow_mut(|buffer| self.stream.try_read(buffer))) {
+                        Ok(0) => return,
+                        Ok(n) => self.take_turns(n).await,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                        Err(_) => return,
+                    }
+                }
+                () = sent_away(self.stranger.as_ref()) => return,
                 () = sleep_until(until) => return,
             }
         }
     }
 }
 
-impl Drop for Connection<'_> {
+impl Drop for Connection {
     /// Also when the task ends midway: a link without a connection would never end.
     fn drop(&mut self) {
         self.leave(LinkEnd::Lost { detail: "the connection was dropped".into() });
     }
 }
 
-async fn notified(news: Option<&Notify>) {
-    match news {
-        Some(news) => news.notified().await,
+/// How much of a message to handle at once: whole lines, since the message alone says whether the last line is one.
+fn piece(message: &[u8]) -> usize {
+    let is_end = |byte: &u8| *byte == b'\n';
+    let Some((start, rest)) = message.split_at_checked(PIECE) else { return message.len() };
+    match start.iter().rposition(is_end) {
+        Some(at) => at + 1,
+        None => rest.iter().position(is_end).map_or(message.len(), |at| PIECE + at + 1),
+    }
+}
+
+async fn notified(own: Option<&Own>) {
+    match own {
+        Some(own) => own.news.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sent_away(stranger: Option<&Stranger>) {
+    match stranger {
+        Some(stranger) => stranger.sent_away().await,
         None => std::future::pending().await,
     }
 }
@@ -291,5 +399,31 @@ async fn wait_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves: FRAME-2
+    #[test]
+    fn a_message_is_cut_into_whole_lines() {
+        let sizes = |mut message: &[u8]| {
+            let mut sizes = Vec::new();
+            while !message.is_empty() {
+                let size = piece(message);
+                sizes.push(size);
+                message = &message[size..];
+            }
+            sizes
+        };
+        let short = b"{}\n".repeat(2 * PIECE / 3);
+        let cut = sizes(&short);
+        assert!(cut.len() > 1 && cut.iter().all(|size| size % 3 == 0 && *size <= PIECE), "{cut:?}");
+        let long = [vec![b'x'; 3 * PIECE], b"\n{}\n{}".to_vec()].concat();
+        assert_eq!(sizes(&long), [3 * PIECE + 1, 5], "a line is not cut, nor is the end");
+        assert_eq!(sizes(&vec![b'x'; 5 * PIECE]), [5 * PIECE]);
+        assert_eq!(sizes(b"{}"), [2]);
     }
 }

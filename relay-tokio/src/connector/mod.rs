@@ -45,6 +45,13 @@
 //! # }
 //! ```
 //!
+//! # Gateways that mean harm
+//! Whatever one does, it costs a bounded amount, and the others do not wait for it: links take turns, every gateway has a
+//! lock of its own, what one may have unread, unanswered or unacknowledged is bounded by
+//! [`Limits`](relay_proto::connector::Limits), a socket that takes nothing ends its link after [`Config::write_timeout`],
+//! refused tokens are counted by address ([`Config::refusals`]), and connections that are no links are bounded by
+//! [`Config::unlinked`].
+//!
 //! # HTTP
 //! Gateways dial `/relay`. `GET /healthz` is answered with 200 and `ok` as long as the process serves, whatever the
 //! state of its store; any other path gets 400.
@@ -54,7 +61,9 @@ mod disk;
 mod hub;
 mod keeper;
 mod link;
+mod member;
 mod store;
+mod strangers;
 mod throttle;
 
 use std::fmt;
@@ -76,6 +85,11 @@ use self::keeper::Keeper;
 
 /// Serves a listener until [`Connector::shutdown`], or until every handle and the [`Events`] are dropped. Returns at
 /// once. What it accepts is kept in memory.
+///
+/// [`TcpListener::bind`] lets 128 connections wait to be accepted; whoever comes while they do tries again after a second.
+/// Where many gateways may come at once, say after a restart, listen with more: [`TcpSocket::listen`].
+///
+/// [`TcpSocket::listen`]: tokio::net::TcpSocket::listen
 ///
 /// # Errors
 /// When this is not called from within a tokio runtime, or the listener has no address.
