@@ -131,8 +131,11 @@ pub(crate) enum AckMode {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Runtime {
+    /// relay-tokio
     Tokio,
+    /// relay-async-std
     AsyncStd,
+    /// relay-blocking: threads
     Blocking,
 }
 
@@ -211,7 +214,7 @@ pub(crate) struct GatewayArgs {
     /// The environment variable that holds the gateway's secret; white space around it is cut off
     #[arg(long, value_name = "NAME", requires = "url")]
     pub(crate) secret_env: Option<String>,
-    /// The runtime to run on. This build has tokio
+    /// What moves the link's bytes. Nothing that can be seen here depends on it
     #[arg(long, value_enum, default_value = "tokio")]
     pub(crate) runtime: Runtime,
     /// When a delivery is acknowledged
@@ -280,9 +283,6 @@ impl GatewayArgs {
     /// # Errors
     /// What is wrong and what to do. Never shows a secret.
     pub(crate) fn config(&self) -> Result<Config, String> {
-        if self.runtime != Runtime::Tokio {
-            return Err("this build of relay has only the tokio runtime: leave --runtime out".into());
-        }
         let config = match &self.url {
             Some(url) => self.dialling(url)?,
             None => Config::from_env().map_err(|error| format!("{error} (or use --url and --platform)"))?,
@@ -416,10 +416,10 @@ pub(crate) struct ConnectorArgs {
     pub(crate) window: u32,
     /// For gateways that acknowledge nothing, such as the reference gateway before 0.18: a delivery counts as taken once
     /// it has been handed to the link. What was under way when a link breaks is lost, and nobody is told, which is why
-    /// this has to be asked for. It is for all gateways: give those that acknowledge nothing a connector of their own. One
-    /// that does acknowledge is held to it from its first acknowledgement on; what waited may have gone out by then
-    #[arg(long)]
-    pub(crate) presume_acks: bool,
+    /// this has to be asked for. =ID, which can be repeated, is for that gateway alone; without it, for all. One that does
+    /// acknowledge is held to it from its first acknowledgement on; what waited may have gone out by then
+    #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) presume_acks: Vec<String>,
     /// Speak TLS: a PEM file with the certificate and its chain
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

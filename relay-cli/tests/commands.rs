@@ -439,15 +439,6 @@ fn usage_errors_exit_with_2_and_print_nothing_on_stdout() {
     assert!(code == 2 && stderr.contains("RELAY_LOG"), "{stderr}");
 }
 
-#[test]
-fn the_runtimes_that_are_not_built_in_are_named_as_such() {
-    for runtime in ["async-std", "blocking"] {
-        let arguments = ["gateway", "--url", "http://h", "--platform", "p", "--bot-id", "b", "--runtime", runtime];
-        let (_, stderr, code) = run(&arguments);
-        assert!(code == 2 && stderr.contains("only the tokio runtime"), "{stderr}");
-    }
-}
-
 // proves: DIAL-4
 #[test]
 fn credentials_over_plaintext_are_refused_and_the_option_is_named() {

@@ -13,8 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{fs, io};
 
-use relay_tokio::connector::{self, Disk, StoreError, StoreProblem};
-use tokio::net::TcpListener;
+use relay_tokio::connector::{self, Disk, StoreError, StoreProblem, listen};
 
 use crate::args::ConnectorArgs;
 use crate::outbox::Outbox;
@@ -66,7 +65,7 @@ fn unopened(error: &StoreError) -> String {
 
 async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Result<ExitCode, String> {
     let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
-    let listener = match TcpListener::bind(&args.listen).await {
+    let listener = match listen(&args.listen).await {
         Ok(listener) => listener,
         Err(error) => return Err(format!("cannot listen on `{}`: {error}", args.listen)),
     };

@@ -33,7 +33,8 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     check_address(&args.listen)?;
     let window = usize::try_from(args.window).map_err(|error| format!("--window: {error}"))?;
     let settings = Settings::with_window(window).map_err(|error| format!("--window: {error}"))?;
-    let acks = if args.presume_acks { AckPolicy::Presumed } else { AckPolicy::Required };
+    let presumes_all = args.presume_acks.iter().any(String::is_empty);
+    let acks = if presumes_all { AckPolicy::Presumed } else { AckPolicy::Required };
     let mut config = Config::new().settings(settings.with_acks(acks));
     for descriptor in descriptors::built_in() {
         config = config.descriptor(descriptor);
@@ -53,6 +54,12 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     }
     ids.sort();
     ids.dedup();
+    for id in args.presume_acks.iter().filter(|id| !id.is_empty()) {
+        if !ids.contains(id) {
+            return Err(format!("--presume-acks={id}: no --gateway or --gateway-env names that gateway"));
+        }
+        config = config.presume_acks(id);
+    }
     let gateways = if ids.is_empty() { Gateways::Anyone } else { Gateways::Registered(ids) };
     Ok(Setup { config, gateways })
 }

@@ -11,9 +11,9 @@ use std::ffi::OsStr;
 use std::io;
 use std::process::ExitCode;
 
-use relay_tokio::{ClientTls, Config, ConfigError};
+use relay_tokio::{ClientTls, Config, ConfigError, Events, Gateway};
 
-use crate::args::GatewayArgs;
+use crate::args::{GatewayArgs, Runtime};
 use crate::outbox::Outbox;
 use crate::{input, output, signals};
 use session::{Options, Session};
@@ -61,7 +61,19 @@ async fn serve(args: &GatewayArgs, config: Config, tls: Option<ClientTls>) -> Re
         }
         None => (None, input::start(io::stdin()).map_err(pipes)?, Outbox::start(io::stdout()).map_err(pipes)?),
     };
-    let (gateway, events) = relay_tokio::connect_with_tls(config, tls).map_err(|error| error.to_string())?;
+    let (gateway, events) = connect(args.runtime, config, tls)?;
     let options = Options { ack: args.ack, raw: args.raw, wait_for_link: args.wait_for_link };
     Ok(Session::new(options, gateway, events, commands, outbox, child, signals).run().await)
+}
+
+/// The handle is the same whatever drives it, so the session does not know.
+fn connect(runtime: Runtime, config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), String> {
+    let text = |error: &dyn std::error::Error| error.to_string();
+    match runtime {
+        Runtime::Tokio => relay_tokio::connect_with_tls(config, tls).map_err(|error| text(&error)),
+        Runtime::AsyncStd => relay_async_std::connect_with_tls(config, tls).map_err(|error| text(&error)),
+        Runtime::Blocking => relay_blocking::connect_with_tls(config, tls)
+            .map(|(gateway, events)| (gateway.into_async(), events.into_async()))
+            .map_err(|error| text(&error)),
+    }
 }

@@ -142,7 +142,8 @@ fn presumed_acknowledgements_let_a_silent_gateway_have_more_than_the_window() {
     let files = crate::setup::Files::new("presumed");
     let store = files.path("relay.store");
     for with_store in [false, true] {
-        let base = ["--gateway-env", "gw=SECRET", "--window", "2", "--presume-acks", "--store", &store];
+        let presume = if with_store { "--presume-acks" } else { "--presume-acks=gw" };
+        let base = ["--gateway-env", "gw=SECRET", "--window", "2", presume, "--store", &store];
         let mut connector = Connector::start(if with_store { &base } else { &base[..5] });
         let ids: Vec<String> = (0..20).map(|n| connector.deliver(&n.to_string())).collect();
         // It acknowledges nothing.

@@ -69,6 +69,7 @@ fn a_wrong_command_line_is_explained_without_a_secret() {
         (vec!["--window", "many"], "--window"),
         (vec!["--window", "-1"], "--window"),
         (vec!["--answer", "never"], "--answer"),
+        (vec!["--presume-acks=gw"], "--presume-acks=gw"),
         (vec!["--descriptor", &text], "not JSON"),
         (vec!["--descriptor", "/nowhere/at/all"], "/nowhere/at/all"),
         (vec!["--tls-cert", &text], "--tls-key"),

@@ -15,5 +15,29 @@ mod process;
 
 use std::time::Duration;
 
+use process::RUNTIME;
+
 /// How long a test waits for what should come at once, before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs all other tests again, over another runtime.
+fn everything_over(runtime: &str) {
+    // This is such a run.
+    if std::env::var_os(RUNTIME).is_some() {
+        return;
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    let run = again.args(["--skip", "everything_over"]).env(RUNTIME, runtime).output().unwrap();
+    let output = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && output.contains(" passed"), "{output}{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn everything_over_async_std() {
+    everything_over("async-std");
+}
+
+#[test]
+fn everything_over_blocking() {
+    everything_over("blocking");
+}

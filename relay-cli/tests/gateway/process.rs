@@ -9,10 +9,18 @@ use serde_json::Value;
 
 use crate::PATIENCE;
 
+/// Names the runtime that gateways run on; without it that is the default one.
+pub(crate) const RUNTIME: &str = "RELAY_TEST_RUNTIME";
+
 /// `relay gateway` with these arguments, in a clean environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    command.arg("gateway").args(arguments).env_remove("RELAY_LOG");
+    command.arg("gateway").env_remove("RELAY_LOG");
+    if let Ok(runtime) = std::env::var(RUNTIME) {
+        command.args(["--runtime", &runtime]);
+    }
+    // `--exec` takes whatever follows it.
+    command.args(arguments);
     for name in ["URL", "ID", "SECRET", "PLATFORMS", "BOT_IDS"] {
         command.env_remove(format!("GATEWAY_RELAY_{name}"));
     }

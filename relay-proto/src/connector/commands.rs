@@ -1,5 +1,6 @@
 //! What the host and the application ask of the peer.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use super::link::failure;
@@ -78,6 +79,7 @@ impl Peer {
         self.check_size(&frame)?;
         let link = self.current.as_mut().ok_or(Refused::NotWaiting)?;
         let identity = link.unanswered.remove(&hello).ok_or(Refused::NotWaiting)?;
+        free(&mut link.unanswered);
         link.unanswered_bytes -= super::queue::identity_weight(&identity);
         link.queue(Transmit::Text(frame), self.now);
         link.answered = true;
@@ -111,6 +113,7 @@ impl Peer {
         let limit = self.settings.limits.frame;
         let link = self.current.as_mut().ok_or(Refused::NotWaiting)?;
         let pending = link.outbounds.remove(&outbound).ok_or(Refused::NotWaiting)?;
+        free(&mut link.outbounds);
         let mut frame = encode::outbound_result(&pending.request_id, &json::compact(result.as_str()));
         let size = frame.len() - 1;
         if size > limit {
@@ -187,5 +190,12 @@ impl Peer {
         self.tick(now);
         self.life = Life::ShutDown;
         self.close_current(1001, "going away");
+    }
+}
+
+/// A map that is empty keeps a node, which is much for an idle link.
+fn free<K, V>(map: &mut BTreeMap<K, V>) {
+    if map.is_empty() {
+        *map = BTreeMap::new();
     }
 }

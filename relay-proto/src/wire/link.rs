@@ -174,9 +174,9 @@ macro_rules! link_methods {
             /// unless [`is_open`](Self::is_open). The answer is not reported: that bytes came at all is what shows that
             /// the peer is alive.
             pub fn ping(&mut self) {
-                self.0.shrink();
                 self.0.session.ping();
                 self.0.settle();
+                self.0.shrink();
             }
 
             /// Starts to close: a close frame goes out after everything sent so far, nothing can be sent after it, and

@@ -1,11 +1,11 @@
 //! What a connector is told before it starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay_proto::connector::{Identity, Settings};
+use relay_proto::connector::{AckPolicy, GatewayId, Identity, Limits, Settings};
 use relay_proto::frame::Descriptor;
 use relay_proto::token::Secret;
 use relay_proto::wire::ServerTls;
@@ -19,7 +19,8 @@ pub struct Config {
     pub(super) secrets: BTreeMap<String, Vec<Secret>>,
     pub(super) descriptors: BTreeMap<String, Descriptor>,
     pub(super) describe: Option<Describe>,
-    pub(super) settings: Settings,
+    settings: Settings,
+    presumed: BTreeSet<String>,
     pub(super) tls: Option<ServerTls>,
     pub(super) refusals: u32,
     pub(super) refusal_every: Duration,
@@ -36,6 +37,7 @@ impl Config {
             descriptors: BTreeMap::new(),
             describe: None,
             settings: Settings::default(),
+            presumed: BTreeSet::new(),
             tls: None,
             refusals: 20,
             refusal_every: Duration::from_secs(3),
@@ -72,6 +74,14 @@ impl Config {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// This gateway acknowledges nothing: [`AckPolicy::Presumed`] for it alone. For all of them, see
+    /// [`Settings::with_acks`].
+    #[must_use]
+    pub fn presume_acks(mut self, id: impl Into<String>) -> Self {
+        self.presumed.insert(id.into());
         self
     }
 
@@ -116,6 +126,16 @@ impl Config {
         self
     }
 
+    /// The settings of one gateway.
+    pub(super) fn settings_for(&self, id: &GatewayId) -> Settings {
+        let settings = self.settings.clone();
+        if self.presumed.contains(id.as_str()) { settings.with_acks(AckPolicy::Presumed) } else { settings }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        self.settings.limits()
+    }
+
     pub(super) fn describe_identity(&self, identity: &Identity) -> Option<Descriptor> {
         match &self.describe {
             Some(describe) => describe(identity),
@@ -140,5 +160,20 @@ impl fmt::Debug for Config {
             .field("settings", &self.settings)
             .field("tls", &self.tls.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves: CONN-3
+    #[test]
+    fn acknowledgements_are_presumed_of_those_alone_that_are_named() {
+        let acks = |config: &Config, id: &str| config.settings_for(&GatewayId::unverified(id)).acks();
+        let config = Config::new().presume_acks("old");
+        assert_eq!((acks(&config, "old"), acks(&config, "new")), (AckPolicy::Presumed, AckPolicy::Required));
+        let config = Config::new().settings(Settings::default().with_acks(AckPolicy::Presumed));
+        assert_eq!(acks(&config, "new"), AckPolicy::Presumed);
     }
 }

@@ -82,7 +82,7 @@ impl Hub {
         let origin = clock();
         let mut state = State { storing: keeper.is_some(), ..State::default() };
         for (id, backlog) in backlogs {
-            let peer = Peer::stored(config.settings.clone(), epoch(), backlog, Now { unix: unix(), ..Now::default() });
+            let peer = Peer::stored(config.settings_for(&id), epoch(), backlog, Now { unix: unix(), ..Now::default() });
             state.members.insert(id.clone(), Member::new(id, peer));
         }
         Self {
@@ -140,7 +140,7 @@ impl Hub {
         if let Some(member) = state.members.get(id) {
             return member.clone();
         }
-        let member = Member::new(id.clone(), self.peer(state.closing));
+        let member = Member::new(id.clone(), self.peer(id, state.closing));
         state.members.insert(id.clone(), member.clone());
         member
     }
@@ -184,8 +184,8 @@ impl Hub {
     }
 
     /// A gateway of which nothing is kept.
-    fn peer(&self, closing: bool) -> Peer {
-        let (settings, now) = (self.config.settings.clone(), self.now());
+    fn peer(&self, id: &GatewayId, closing: bool) -> Peer {
+        let (settings, now) = (self.config.settings_for(id), self.now());
         let mut peer = match self.keeper {
             Some(_) => Peer::stored(settings, epoch(), Backlog::default(), now),
             None => Peer::in_memory(settings, epoch(), now),

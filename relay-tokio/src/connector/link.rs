@@ -140,7 +140,7 @@ struct Own {
 impl Connection {
     fn new(stream: TcpStream, address: IpAddr, hub: Counted) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let limits = hub.config.settings.limits();
+        let limits = hub.config.limits();
         let mut options = LinkOptions::default();
         options.plain_get = true;
         options.max_message = limits.message;

@@ -67,11 +67,12 @@ mod strangers;
 mod throttle;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use relay_proto::connector as proto;
 use relay_proto::frame::RawJson;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
 pub use self::config::Config;
 pub use self::disk::Disk;
@@ -83,13 +84,37 @@ pub use relay_proto::connector::{
 use self::hub::Hub;
 use self::keeper::Keeper;
 
+/// Listens on an address for [`serve`], or for [`serve_with`]: port 0 is one that the system picks.
+///
+/// Up to 4,096 connections wait to be accepted; [`TcpListener::bind`] lets 128 do so, and whoever comes while they do tries
+/// again only after a second. Many gateways come at once after a restart.
+///
+/// # Errors
+/// What the system says about the last address that the name stands for.
+pub async fn listen(address: impl ToSocketAddrs) -> std::io::Result<TcpListener> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host(address).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As `bind` has it: a port whose last connections are still being forgotten can be listened on.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4096)
+}
+
 /// Serves a listener until [`Connector::shutdown`], or until every handle and the [`Events`] are dropped. Returns at
 /// once. What it accepts is kept in memory.
 ///
-/// [`TcpListener::bind`] lets 128 connections wait to be accepted; whoever comes while they do tries again after a second.
-/// Where many gateways may come at once, say after a restart, listen with more: [`TcpSocket::listen`].
-///
-/// [`TcpSocket::listen`]: tokio::net::TcpSocket::listen
+/// [`listen`] makes a listener.
 ///
 /// # Errors
 /// When this is not called from within a tokio runtime, or the listener has no address.
