@@ -140,6 +140,26 @@ pub async fn suffer(host: Host, stage: Stage, fault: Fault) {
     assert_eq!(guard("the end", closed).await, State::Closed, "{context}");
 }
 
+/// Takes a gateway to a stage and drops every handle of it: its connection ends, although the peer does not help.
+///
+/// # Panics
+/// When it does not.
+pub async fn forsake(host: Host, stage: Stage) {
+    let peer = Peer::bind().await;
+    let mut app = App::start(host, config(&peer, stage, false));
+    let mut raw = peer.accept_raw().await;
+    advance(&mut app, &mut raw, stage).await;
+    match stage {
+        // The held delivery goes with the rest.
+        Stage::Ready => drop(app.message().await),
+        Stage::GoingIdle => drop(app.gateway.go_idle()),
+        Stage::Closing => drop(app.gateway.close()),
+        _ => {}
+    }
+    drop(app);
+    raw.read_to_end().await;
+}
+
 fn config(peer: &Peer, stage: Stage, silent: bool) -> Config {
     let url = match stage {
         Stage::Tunnel => "http://connector.invalid".to_string(),

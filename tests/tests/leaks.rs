@@ -7,7 +7,7 @@ use std::fs;
 use std::future::Future;
 
 use futures_util::future::join_all;
-use relay_tests::faults::{FAULTS, STAGES, suffer};
+use relay_tests::faults::{FAULTS, STAGES, forsake, suffer};
 use relay_tests::guard;
 use relay_tests::host::{HOSTS, Host};
 
@@ -22,6 +22,7 @@ fn count() -> [usize; 3] {
 }
 
 async fn everything(host: Host) {
+    join_all(STAGES.map(|stage| forsake(host, stage))).await;
     for fault in FAULTS {
         join_all(STAGES.map(|stage| suffer(host, stage, fault))).await;
     }

@@ -334,6 +334,8 @@ impl Connection {
             }
             Err(_) if !self.hub.may_refuse(self.address) => self.wire.refuse(429, "too many refused tokens"),
             Err(refusal) => {
+                // The throttle keeps this log short as well.
+                tracing::info!(address = %self.address, reason = refusal.close_reason(), "a gateway was refused");
                 // As a WebSocket that is closed with the reason: that is what gateways understand.
                 self.wire.accept();
                 self.wire.close(Refusal::CLOSE_CODE, refusal.close_reason());
