@@ -14,8 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use relay_proto::gateway::LinkId;
-use relay_proto::host::{Driver, Work};
-use relay_proto::wire::Attempt;
+use relay_proto::host::Driver;
+use relay_proto::wire::{Attempt, Work};
 
 use crate::signal::{Signal, lock, now};
 

@@ -19,7 +19,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use relay_proto::action;
 use relay_proto::gateway::{Config, ConfigError, Event, LinkId, RequestOptions};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Attempt, Dialer};
+use relay_proto::wire::{Action, Attempt, Dialer, Work};
 
 /// The token of the waker; sockets have the others.
 const WAKER: Token = Token(usize::MAX);
@@ -205,7 +205,10 @@ impl Host {
             let Some(member) = self.members.get_mut(n) else { return };
             // The rule: drain every output …
             if let Some(action) = member.dialer.poll_action(now) {
-                self.act(n, action);
+                // An application that keeps the ids of its requests learns here how each ended; notices are for a log.
+                if let Action::Work(work) = action {
+                    self.work(n, work);
+                }
                 continue;
             }
             // … hand the application its events …
@@ -224,12 +227,12 @@ impl Host {
     }
 
     /// Does what the machine asks for.
-    fn act(&mut self, n: usize, action: Action) {
+    fn work(&mut self, n: usize, work: Work) {
         let (now, members) = (self.now(), self.members.len());
         let Some(member) = self.members.get_mut(n) else { return };
-        match action {
-            Action::Resolve { link, host, port } => self.remote.look_up(n, link, host, port),
-            Action::Connect { link, attempt, address } => {
+        match work {
+            Work::Resolve { link, host, port } => self.remote.look_up(n, link, host, port),
+            Work::Connect { link, attempt, address } => {
                 let token = Token(self.sockets * members + n);
                 let registry = self.poll.registry();
                 let connecting = TcpStream::connect(address).and_then(|mut stream| {
@@ -246,16 +249,14 @@ impl Host {
                 }
             }
             // Dropping a socket closes it, and takes it out of the poll.
-            Action::Abort { attempt, .. } => member.connecting.retain(|(_, other, _)| *other != attempt),
-            Action::Disconnect { last_words, .. } => {
+            Work::Abort { attempt, .. } => member.connecting.retain(|(_, other, _)| *other != attempt),
+            Work::Disconnect { last_words, .. } => {
                 member.connecting.clear();
                 if let Some((_, mut socket)) = member.link.take() {
                     let _ = socket.stream.write(&last_words);
                     let _ = socket.stream.shutdown(Shutdown::Write);
                 }
             }
-            // An application that keeps the ids of its requests is told here how each ended; notices are for a log.
-            Action::RequestEnded { .. } | Action::IdleEnded { .. } | Action::Notice(_) => {}
             _ => {}
         }
     }

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use relay_proto::gateway::LinkId;
-use relay_proto::host::{Driver, Work};
-use relay_proto::wire::Attempt;
+use relay_proto::host::Driver;
+use relay_proto::wire::{Attempt, Work};
 
 /// The token of the loop's own waker.
 const NEWS: Token = Token(usize::MAX);

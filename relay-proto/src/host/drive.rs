@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::driver::{Driver, Work};
+use super::driver::Driver;
 use crate::gateway::LinkId;
-use crate::wire::Attempt;
+use crate::wire::{Attempt, Work};
 
 /// What a runtime brings: sockets and a timer.
 pub trait Net {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::shared::{Shared, register};
 use crate::gateway::LinkId;
-use crate::wire::Attempt;
+use crate::wire::{Attempt, Work};
 
 /// The driver's end of a gateway: sockets and time in, bytes and work out.
 ///
@@ -21,45 +21,6 @@ pub struct Driver {
 
 /// Bytes that one write takes at most, about.
 const ENOUGH: usize = 64 << 10;
-
-/// What the driver has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Work {
-    /// Look a name up, and answer with [`Driver::resolved`] or [`Driver::unresolved`].
-    Resolve {
-        /// The link that it is for.
-        link: LinkId,
-        /// The name; never an address.
-        host: String,
-        /// The port of the addresses.
-        port: u16,
-    },
-    /// Open a TCP connection, beside those that are already being opened, and answer with [`Driver::connected`] or
-    /// [`Driver::unreachable`]. Turn Nagle's algorithm off: frames are small and somebody waits for each.
-    Connect {
-        /// The link that it is for.
-        link: LinkId,
-        /// Which of the link's attempts this is.
-        attempt: Attempt,
-        /// Where to.
-        address: SocketAddr,
-    },
-    /// Stop this attempt to connect, or close what has become of it: another one was faster.
-    Abort {
-        /// The link that it was for.
-        link: LinkId,
-        /// The attempt.
-        attempt: Attempt,
-    },
-    /// Close the connection, or stop looking up and connecting, after one attempt to write `last_words`.
-    Disconnect {
-        /// The link.
-        link: LinkId,
-        /// What it still had to say; possibly empty.
-        last_words: Vec<u8>,
-    },
-}
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>) -> Self {

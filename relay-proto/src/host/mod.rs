@@ -18,7 +18,7 @@ mod tests;
 
 pub use delivery::Delivery;
 pub use drive::{Net, drive};
-pub use driver::{Driver, Work};
+pub use driver::Driver;
 pub use error::RequestError;
 pub use events::{Event, Events};
 pub use handle::Gateway;

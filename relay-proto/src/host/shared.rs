@@ -6,13 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::driver::Work;
 use crate::frame::RawJson;
 use crate::gateway::{
     Event, IdleId, IdleOutcome, NotSent, Notice, Outcome, RequestId, RequestOptions, Settings, State, Stats,
 };
 use crate::time::Now;
-use crate::wire::{Action, ClientTls, Dialer};
+use crate::wire::{Action, ClientTls, Dialer, Work};
 
 pub(super) struct Shared {
     origin: Instant,
@@ -317,12 +316,7 @@ impl Inner {
         }
         while let Some(action) = self.dialer.poll_action(now) {
             match action {
-                Action::Resolve { link, host, port } => self.work.push_back(Work::Resolve { link, host, port }),
-                Action::Connect { link, attempt, address } => {
-                    self.work.push_back(Work::Connect { link, attempt, address });
-                }
-                Action::Abort { link, attempt } => self.work.push_back(Work::Abort { link, attempt }),
-                Action::Disconnect { link, last_words } => self.work.push_back(Work::Disconnect { link, last_words }),
+                Action::Work(work) => self.work.push_back(work),
                 Action::RequestEnded { request, outcome } => {
                     fill(&mut self.requests, request, outcome, &mut self.after)
                 }

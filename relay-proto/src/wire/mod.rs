@@ -68,7 +68,7 @@ mod usage;
 mod tests;
 
 pub use client::{ClientLink, LinkEvent};
-pub use dialer::{Action, Attempt, Dialer};
+pub use dialer::{Action, Attempt, Dialer, Work};
 pub use options::{ClientTls, LinkOptions, ServerTls};
 pub use payload::Payload;
 pub use request::UpgradeRequest;

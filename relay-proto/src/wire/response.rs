@@ -44,23 +44,16 @@ impl ResponseReader {
     /// Reads from the input: `Ok(true)` once the upgrade is accepted, and then the rest of the input is WebSocket.
     pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<bool, LinkEnd> {
         let protocol = |detail: String| LinkEnd::Protocol { detail };
-        while !input.is_empty() && self.refusal.is_none() {
-            let complete = self.head.read(input).map_err(protocol)?;
-            if !self.head.head().iter().zip(b"HTTP/1.").all(|(is, should)| is == should) {
-                return Err(protocol("the upgrade was answered with something that is not HTTP/1".into()));
-            }
-            if !complete {
-                return Ok(false);
-            }
-            let (line, fields) = parse_head(self.head.head()).map_err(protocol)?;
-            let (version, status, phrase) =
-                status_line(line).ok_or_else(|| protocol("the HTTP status line is malformed".into()))?;
-            match status {
-                101 if version != b"HTTP/1.1" => return Err(protocol("an upgrade needs HTTP/1.1".into())),
-                101 => return self.verify(&fields).map(|()| true).map_err(|detail| protocol(detail.into())),
-                // Interim responses precede the real one (RFC 9110, 15.2).
-                100..=199 => self.head.next_head(),
-                _ => self.refusal = Some(refusal(status, phrase, &fields)),
+        if self.refusal.is_none() {
+            match read_answer(&mut self.head, input).map_err(protocol)? {
+                None => return Ok(false),
+                Some(Answer { status: 101, current: false, .. }) => {
+                    return Err(protocol("an upgrade needs HTTP/1.1".into()));
+                }
+                Some(Answer { status: 101, fields, .. }) => {
+                    return self.verify(&fields).map(|()| true).map_err(|detail| protocol(detail.into()));
+                }
+                Some(Answer { status, phrase, fields, .. }) => self.refusal = Some(refusal(status, phrase, &fields)),
             }
         }
         match &mut self.refusal {
@@ -108,8 +101,38 @@ impl ResponseReader {
     }
 }
 
+/// The head of an answer.
+pub(super) struct Answer {
+    /// Whether it is HTTP/1.1, and not 1.0.
+    current: bool,
+    pub(super) status: u16,
+    pub(super) phrase: String,
+    fields: Fields,
+}
+
+/// Reads the head of an answer, once all of it is there. Interim answers precede the real one, and are passed over (RFC
+/// 9110, 15.2); 101 is a real one.
+pub(super) fn read_answer(head: &mut HeadReader, input: &mut &[u8]) -> Result<Option<Answer>, String> {
+    while !input.is_empty() {
+        let complete = head.read(input)?;
+        if !head.head().iter().zip(b"HTTP/1.").all(|(is, should)| is == should) {
+            return Err("the answer is not HTTP/1".into());
+        }
+        if !complete {
+            return Ok(None);
+        }
+        let (line, fields) = parse_head(head.head())?;
+        let (version, status, phrase) = status_line(line).ok_or("the HTTP status line is malformed")?;
+        match status {
+            100 | 102..=199 => head.next_head(),
+            _ => return Ok(Some(Answer { current: version == b"HTTP/1.1", status, phrase, fields })),
+        }
+    }
+    Ok(None)
+}
+
 /// Version, status and reason phrase.
-pub(super) fn status_line(line: &[u8]) -> Option<(&[u8], u16, String)> {
+fn status_line(line: &[u8]) -> Option<(&[u8], u16, String)> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let version = parts.next().filter(|version| matches!(*version, b"HTTP/1.1" | b"HTTP/1.0"))?;
     let status = parts.next().filter(|status| status.len() == 3 && status.iter().all(u8::is_ascii_digit))?;

@@ -1,24 +1,22 @@
 //! A whole gateway, byte by byte: the machine, and the wire of whatever link it has.
 
+mod action;
 mod attempts;
 mod tunnel;
 
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 use std::format;
-use std::string::String;
 use std::vec::Vec;
 
 use super::{ClientLink, ClientTls, LinkEvent, LinkOptions};
 use crate::end::LinkEnd;
-use crate::gateway::{
-    Deadline, Dial, IdleId, IdleOutcome, LinkId, Machine, Notice, Outcome, Output, Reason, RequestId, Settings,
-    Transmit,
-};
+use crate::gateway::{Deadline, Dial, LinkId, Machine, Output, Reason, Settings, Transmit};
 use crate::time::Now;
 use attempts::Attempts;
 use tunnel::Tunnel;
 
+pub use action::{Action, Work};
 pub use attempts::Attempt;
 
 /// Bytes waiting for the socket from which on no further frame is put on the wire. A request counts as sent once it is
@@ -38,7 +36,7 @@ const ENOUGH: usize = 64 << 10;
 ///
 /// use relay_proto::gateway::{Config, Event};
 /// use relay_proto::time::Now;
-/// use relay_proto::wire::{Action, Dialer};
+/// use relay_proto::wire::{Action, Dialer, Work};
 ///
 /// let origin = Instant::now();
 /// let now = || Now {
@@ -53,11 +51,11 @@ const ENOUGH: usize = 64 << 10;
 ///     // Drain every output …
 ///     while let Some(action) = dialer.poll_action(now()) {
 ///         match action {
-///             Action::Resolve { link, host, port } => match (host.as_str(), port).to_socket_addrs() {
+///             Action::Work(Work::Resolve { link, host, port }) => match (host.as_str(), port).to_socket_addrs() {
 ///                 Ok(addresses) => dialer.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
 ///                 Err(error) => dialer.handle_unresolved(link, &error.to_string(), now()),
 ///             },
-///             Action::Connect { link, attempt, address } => match TcpStream::connect(address) {
+///             Action::Work(Work::Connect { link, attempt, address }) => match TcpStream::connect(address) {
 ///                 Ok(stream) => {
 ///                     if dialer.handle_connected(link, attempt, now()) {
 ///                         socket = Some((link, stream));
@@ -65,7 +63,7 @@ const ENOUGH: usize = 64 << 10;
 ///                 }
 ///                 Err(error) => dialer.handle_unreachable(link, attempt, &error.to_string(), now()),
 ///             },
-///             Action::Disconnect { last_words, .. } => {
+///             Action::Work(Work::Disconnect { last_words, .. }) => {
 ///                 if let Some((_, mut stream)) = socket.take() {
 ///                     let _ = stream.write_all(&last_words);
 ///                 }
@@ -151,62 +149,6 @@ impl core::fmt::Debug for Stage {
             Self::Link(link) => link.fmt(f),
         }
     }
-}
-
-/// What a host has to do.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Look a name up, and answer with [`Dialer::handle_resolved`] or [`Dialer::handle_unresolved`].
-    Resolve {
-        /// The link that it is for.
-        link: LinkId,
-        /// The name; never an address.
-        host: String,
-        /// The port of the addresses.
-        port: u16,
-    },
-    /// Open a TCP connection, beside those that are already being opened, and answer with [`Dialer::handle_connected`] or
-    /// [`Dialer::handle_unreachable`]. Turn Nagle's algorithm off: frames are small and somebody waits for each.
-    Connect {
-        /// The link that it is for.
-        link: LinkId,
-        /// Which of the link's attempts this is.
-        attempt: Attempt,
-        /// Where to.
-        address: SocketAddr,
-    },
-    /// Stop this attempt to connect, or close what has become of it: another one was faster.
-    Abort {
-        /// The link that it was for.
-        link: LinkId,
-        /// The attempt.
-        attempt: Attempt,
-    },
-    /// Close this link's connection, or stop looking up and connecting: at once, after at most one attempt to write `last_words`, which
-    /// may be an answer to the peer's close frame. Inputs for the link are ignored from now on.
-    Disconnect {
-        /// The link.
-        link: LinkId,
-        /// What it still had to say; possibly empty.
-        last_words: Vec<u8>,
-    },
-    /// A request ended.
-    RequestEnded {
-        /// The request.
-        request: RequestId,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// A call to go idle or dormant ended.
-    IdleEnded {
-        /// The call.
-        idle: IdleId,
-        /// How it ended.
-        outcome: IdleOutcome,
-    },
-    /// Something worth a line in a log.
-    Notice(Notice),
 }
 
 impl Dialer {
@@ -312,7 +254,8 @@ impl Dialer {
         if !attempts.has(attempt) {
             return false;
         }
-        let losers: Vec<Action> = attempts.losers(attempt).map(|attempt| Action::Abort { link, attempt }).collect();
+        let losers: Vec<Action> =
+            attempts.losers(attempt).map(|attempt| Action::Work(Work::Abort { link, attempt })).collect();
         self.actions.extend(losers);
         let settings = self.machine.settings();
         match settings.proxy().map(|proxy| Tunnel::new(proxy, settings.target())) {
@@ -501,7 +444,7 @@ impl Dialer {
             Stage::Link(client) => client,
             Stage::Connecting(_, attempts) => {
                 while let Some((attempt, address)) = attempts.poll(now.monotonic) {
-                    self.actions.push_back(Action::Connect { link: id, attempt, address });
+                    self.actions.push_back(Action::Work(Work::Connect { link: id, attempt, address }));
                 }
                 if let Some(detail) = attempts.exhausted() {
                     self.unreachable(&detail, now);
@@ -545,7 +488,7 @@ impl Dialer {
         let stage = match host.parse::<IpAddr>() {
             Ok(ip) => Stage::Connecting(dial, Attempts::new(&[SocketAddr::new(ip, port)], now.monotonic)),
             Err(_) => {
-                self.actions.push_back(Action::Resolve { link: id, host: host.into(), port });
+                self.actions.push_back(Action::Work(Work::Resolve { link: id, host: host.into(), port }));
                 Stage::Resolving(dial)
             }
         };
@@ -558,7 +501,7 @@ impl Dialer {
                 Stage::Link(client) => client.transmit().to_vec(),
                 _ => Vec::new(),
             };
-            self.actions.push_back(Action::Disconnect { link: wire.id, last_words });
+            self.actions.push_back(Action::Work(Work::Disconnect { link: wire.id, last_words }));
         }
     }
 }

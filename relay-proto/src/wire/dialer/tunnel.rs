@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use crate::end::LinkEnd;
 use crate::proxy::Proxy;
 use crate::target::Target;
-use crate::wire::http::{HeadReader, parse_head};
-use crate::wire::response::status_line;
+use crate::wire::http::HeadReader;
+use crate::wire::response::{Answer, read_answer};
 
 /// A tunnel in the making.
 pub(super) struct Tunnel {
@@ -40,27 +40,15 @@ impl Tunnel {
 
     /// Reads from the input: `Ok(true)` once the tunnel is open, and then the rest of the input comes from its other end.
     pub(super) fn receive(&mut self, input: &mut &[u8]) -> Result<bool, LinkEnd> {
-        let garbled = |detail: String| LinkEnd::Proxy { status: None, detail };
-        while !input.is_empty() {
-            let complete = self.answer.read(input).map_err(garbled)?;
-            if !self.answer.head().iter().zip(b"HTTP/1.").all(|(is, should)| is == should) {
-                return Err(garbled("the proxy answered with something that is not HTTP/1".into()));
-            }
-            if !complete {
-                return Ok(false);
-            }
-            let (line, _) = parse_head(self.answer.head()).map_err(garbled)?;
-            let (_, status, phrase) =
-                status_line(line).ok_or_else(|| garbled("the proxy's HTTP status line is malformed".into()))?;
-            match status {
-                // Interim responses precede the real one (RFC 9110, 15.2).
-                100..=199 => self.answer.next_head(),
-                // A success has no body, whatever its fields say.
-                200..=299 => return Ok(true),
-                _ => return Err(LinkEnd::Proxy { status: Some(status), detail: self.refusal(status, phrase) }),
+        let answer = read_answer(&mut self.answer, input).map_err(|detail| LinkEnd::Proxy { status: None, detail })?;
+        match answer {
+            None => Ok(false),
+            // A success has no body, whatever its fields say.
+            Some(Answer { status: 200..=299, .. }) => Ok(true),
+            Some(Answer { status, phrase, .. }) => {
+                Err(LinkEnd::Proxy { status: Some(status), detail: self.refusal(status, phrase) })
             }
         }
-        Ok(false)
     }
 
     fn refusal(&self, status: u16, phrase: String) -> String {

@@ -1,0 +1,75 @@
+//! What a gateway that speaks in bytes asks of its host.
+
+use core::net::SocketAddr;
+use std::string::String;
+use std::vec::Vec;
+
+use super::Attempt;
+#[cfg(doc)]
+use super::Dialer;
+use crate::gateway::{IdleId, IdleOutcome, LinkId, Notice, Outcome, RequestId};
+
+/// What a host has to do, and what it has to pass on.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Something about sockets.
+    Work(Work),
+    /// A request ended.
+    RequestEnded {
+        /// The request.
+        request: RequestId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A call to go idle or dormant ended.
+    IdleEnded {
+        /// The call.
+        idle: IdleId,
+        /// How it ended.
+        outcome: IdleOutcome,
+    },
+    /// Something worth a line in a log.
+    Notice(Notice),
+}
+
+/// What a host has to do about sockets. The answers are named as those of [`Dialer`]; a
+/// [`Driver`](crate::host::Driver) has the same, without `handle_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Work {
+    /// Look a name up, and answer with [`Dialer::handle_resolved`] or [`Dialer::handle_unresolved`].
+    Resolve {
+        /// The link that it is for.
+        link: LinkId,
+        /// The name; never an address.
+        host: String,
+        /// The port of the addresses.
+        port: u16,
+    },
+    /// Open a TCP connection, beside those that are already being opened, and answer with [`Dialer::handle_connected`] or
+    /// [`Dialer::handle_unreachable`]. Turn Nagle's algorithm off: frames are small and somebody waits for each.
+    Connect {
+        /// The link that it is for.
+        link: LinkId,
+        /// Which of the link's attempts this is.
+        attempt: Attempt,
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Stop this attempt to connect, or close what has become of it: another one was faster.
+    Abort {
+        /// The link that it was for.
+        link: LinkId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Close this link's connection, or stop looking up and connecting: at once, after at most one attempt to write
+    /// `last_words`, which may be an answer to the peer's close frame. Inputs for the link are ignored from now on.
+    Disconnect {
+        /// The link.
+        link: LinkId,
+        /// What it still had to say; possibly empty.
+        last_words: Vec<u8>,
+    },
+}
