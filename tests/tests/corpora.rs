@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use relay_tests::fuzz::{TARGETS, address, client_link, config, connector, frames, gateway, lines, server_link, token};
+use relay_tests::fuzz::{
+    Body, TARGETS, address, client_link, config, connector, frames, gateway, lines, server_link, token,
+};
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
@@ -18,7 +20,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 /// Runs a body over its corpus. What fails is named, so that it can be replayed.
-fn each(target: &str, body: fn(&[u8])) {
+fn each(target: &str, body: Body) {
     struct Named(PathBuf);
     impl Drop for Named {
         fn drop(&mut self) {

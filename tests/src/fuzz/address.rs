@@ -1,9 +1,10 @@
 //! Addresses: what is derived is stable and can be written into a request, and nothing shows a password.
 
+use relay_proto::end::LinkEnd;
 use relay_proto::gateway::{Config, ConfigError};
 use relay_proto::proxy::Proxy;
 use relay_proto::target::Target;
-use relay_proto::wire::{ClientLink, LinkOptions, ServerEvent, ServerLink};
+use relay_proto::wire::{ClientLink, LinkOptions, ServerEvent, ServerLink, UpgradeRequest};
 
 use super::input::Input;
 
@@ -46,29 +47,38 @@ fn target(text: &str, token: &str) {
 
 /// What a connector reads is what the address and the token say.
 fn asked(target: &Target, token: &str) {
-    let options = LinkOptions::default();
     let token = Some(token).filter(|token| !token.is_empty());
-    let mut gateway = match ClientLink::new(target, token, &options, None) {
-        Ok(gateway) => gateway,
+    let (mut gateway, mut connector, request) = match ask(target, token) {
+        Ok(asked) => asked,
         Err(end) => {
             let token = token.expect("every address can be asked for");
             assert!(!token.bytes().all(|byte| byte.is_ascii_graphic()) || token.len() > 1024, "{end:?}");
-            assert!(token.len() < 8 || !format!("{end:?}").contains(token), "{end:?}");
+            assert_eq!(Err(end), ask(target, Some(" ")).map(drop), "it shows of the token that it is bad");
             return;
         }
     };
-    let mut connector = ServerLink::new(&options, None).unwrap();
-    connector.receive(gateway.transmit());
-    let event = connector.poll_event();
-    let Some(ServerEvent::Request(request)) = event else { panic!("{target} is asked for, and {event:?}") };
     let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
     assert_eq!(format!("{}{query}", request.path()), target.path_and_query());
-    assert_eq!(request.host(), target.host_header());
-    assert_eq!(request.bearer(), token);
-    assert!(token.is_none_or(|token| token.len() < 8 || !format!("{request:?}").contains(token)));
+    assert_eq!((request.host(), request.bearer()), (target.host_header().as_str(), token));
+    if token.is_some() {
+        let (_, _, other) = ask(target, Some("other")).unwrap();
+        assert_eq!(format!("{request:?}"), format!("{other:?}"), "it shows of the token that there is one");
+    }
     connector.accept();
     gateway.receive(connector.transmit());
     assert!(gateway.is_open());
+}
+
+/// Both ends, and the request for an upgrade.
+fn ask(target: &Target, token: Option<&str>) -> Result<(ClientLink, ServerLink, UpgradeRequest), LinkEnd> {
+    let options = LinkOptions::default();
+    let gateway = ClientLink::new(target, token, &options, None)?;
+    let mut connector = ServerLink::new(&options, None)?;
+    connector.receive(gateway.transmit());
+    match connector.poll_event() {
+        Some(ServerEvent::Request(request)) => Ok((gateway, connector, request)),
+        event => panic!("{target} is asked for, and {event:?}"),
+    }
 }
 
 fn proxy(text: &str) -> Option<Proxy> {

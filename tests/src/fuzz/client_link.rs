@@ -44,7 +44,7 @@ fn link(bytes: &[u8], cuts: &[u8], kind: u8) -> (Vec<String>, usize) {
     for piece in pieces(&bytes, cuts) {
         link.receive(piece);
         // What waits for the host comes from this piece: a message of a byte has a header of two.
-        assert!(link.buffered() <= 64 << 10 | piece.len() * 32, "{} bytes held", link.buffered());
+        assert!(link.buffered() <= (64 << 10) + piece.len() * 32, "{} bytes held", link.buffered());
         events.extend(std::iter::from_fn(|| link.poll_event()));
         assert!(link.buffered() <= 64 << 10, "{} bytes held", link.buffered());
     }

@@ -15,8 +15,11 @@ pub mod token;
 
 mod input;
 
+/// What a target does with its input.
+pub type Body = fn(&[u8]);
+
 /// Every target by name: that of its corpus, of its file in `fuzz/fuzz_targets`, and of its module here.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Body); 9] = [
     ("address", address::run),
     ("client_link", client_link::run),
     ("config", config::run),

@@ -12,7 +12,7 @@ pub fn run(data: &[u8]) {
     let text = input.text();
     let secret = Secret::new(text.as_str());
     assert_eq!(format!("{secret:?}"), "Secret(***)");
-    if kind % 2 == 0 {
+    if kind & 1 == 0 {
         return any(&String::from_utf8_lossy(input.rest()), &secret);
     }
     let now = if kind & 2 == 0 { 1_800_000_000 } else { input.long() };

@@ -157,7 +157,7 @@ impl World {
             let size = if cut == 0 { wire.unread.len() } else { usize::from(cut).min(wire.unread.len()) };
             let bytes: Vec<u8> = wire.unread.drain(..size).collect();
             wire.near.receive(&bytes);
-            assert!(wire.near.buffered() <= 64 << 10 | size * 32, "{} bytes held", wire.near.buffered());
+            assert!(wire.near.buffered() <= (64 << 10) + size * 32, "{} bytes held", wire.near.buffered());
             self.next_cut += 1;
             self.peer.handle_traffic(link, self.now);
             self.events(link);
