@@ -13,6 +13,7 @@
 pub mod app;
 pub mod faults;
 pub mod frames;
+pub mod fuzz;
 pub mod host;
 pub mod peer;
 pub mod raw;

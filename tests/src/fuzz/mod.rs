@@ -1,0 +1,32 @@
+//! The bodies of the fuzz targets in `fuzz/fuzz_targets`: ordinary functions of some bytes, which panic when something is
+//! not as it should be. `cargo test` runs each over its committed corpus; see `tests/corpora.rs`.
+//!
+//! They depend on nothing but `relay-proto` and `serde_json`, because the fuzz crate takes these files by path.
+
+pub mod address;
+pub mod client_link;
+pub mod config;
+pub mod connector;
+pub mod frames;
+pub mod gateway;
+pub mod lines;
+pub mod server_link;
+pub mod token;
+
+mod input;
+
+/// What a target does with its input.
+pub type Body = fn(&[u8]);
+
+/// Every target by name: that of its corpus, of its file in `fuzz/fuzz_targets`, and of its module here.
+pub const TARGETS: [(&str, Body); 9] = [
+    ("address", address::run),
+    ("client_link", client_link::run),
+    ("config", config::run),
+    ("connector", connector::run),
+    ("frames", frames::run),
+    ("gateway", gateway::run),
+    ("lines", lines::run),
+    ("server_link", server_link::run),
+    ("token", token::run),
+];
