@@ -15,6 +15,7 @@ pub mod frames;
 pub mod host;
 pub mod peer;
 pub mod raw;
+pub mod sim;
 
 use std::future::Future;
 use std::time::Duration;
