@@ -636,7 +636,7 @@ impl World {
         if known.links > 1 {
             self.coverage.hit(Hard::Redelivered);
         }
-        let live = self.script.shape.live_copies && known.kind == Kind::Message && number % 3 == 1 && !known.live_copy;
+        let live = self.script.shape.live_copies && known.kind == Kind::Message && number % 5 % 2 == 1 && !known.live_copy;
         known.live_copy |= live;
         let kind = known.kind;
         let text = match kind {

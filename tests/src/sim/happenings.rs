@@ -93,16 +93,14 @@ impl World {
             "\r",
         ];
         let line = lines[rng.usize(..lines.len())];
-        let idling = line.contains("going_idle_ack");
-        if let Some(conn) = self.open_conn(index).filter(|conn| !idling || !self.conns[*conn].idle)
+        if let Some(conn) = self.open_conn(index)
             && self.conns[conn].peer_link.is_some()
             && !self.conns[conn].close_down
         {
             // Whoever waits for an ack of going idle would believe this one.
-            if !idling || !self.gateways[index].is_idling() {
-                self.send_down(index, conn, format!("{line}\n"));
-                self.write(conn, Way::Down);
-            }
+            self.conns[conn].idle_unasked |= line.contains("going_idle_ack");
+            self.send_down(index, conn, format!("{line}\n"));
+            self.write(conn, Way::Down);
         }
         Ok(())
     }

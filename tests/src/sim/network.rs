@@ -269,8 +269,9 @@ pub struct Conn {
     /// Where frames to the connector end.
     pub ends_up: Vec<u64>,
     pub was_ready: bool,
-    /// The connector has acknowledged that the gateway is idle.
+    /// The connector has acknowledged that the gateway is idle; it did so without being asked.
     pub idle: bool,
+    pub idle_unasked: bool,
     /// A close frame was written, by either side.
     pub close_up: bool,
     pub close_down: bool,
@@ -306,6 +307,7 @@ impl Conn {
             ends_up: Vec::new(),
             was_ready: false,
             idle: false,
+            idle_unasked: false,
             close_up: false,
             close_down: false,
             results: BTreeMap::new(),

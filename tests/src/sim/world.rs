@@ -56,6 +56,8 @@ pub(super) enum Ev {
 const RECOVERY: Nanos = 280 * SECOND;
 /// How long what was given back may take.
 const SETTLING: Nanos = 60 * SECOND;
+/// How long a forward may take that nobody acknowledges.
+const FORWARD: Nanos = 12 * SECOND;
 /// How long shutting down may take.
 const ENDING: Nanos = 15 * SECOND;
 /// More than any life needs.
@@ -334,7 +336,8 @@ impl World {
         for gateway in 0..self.gateways.len() {
             self.gateway_recovered(gateway)?;
         }
-        self.after(SETTLING, Ev::Settled);
+        let left = self.ledgers.iter().map(|ledger| ledger.kept().count() as u64).max().unwrap_or(0);
+        self.after(SETTLING + left * FORWARD, Ev::Settled);
         Ok(())
     }
 
