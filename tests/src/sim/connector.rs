@@ -31,6 +31,8 @@ pub(super) struct Connector {
     pub(super) clock: Clock,
     pub(super) peers: Vec<PeerHost>,
     pub(super) reading: bool,
+    /// Crashes as soon as its store is busy, for so long.
+    pub(super) crash_in_store: Option<Nanos>,
     /// Being shut down in order.
     leaving: bool,
     pub(super) rng: Rng,
@@ -63,6 +65,8 @@ pub(super) enum Outage {
     /// A connection, and no answer to the upgrade.
     Deaf,
     Http(u16),
+    /// The same, for one upgrade.
+    Once(u16),
 }
 
 impl Connector {
@@ -88,6 +92,7 @@ impl Connector {
             clock: Clock::new(rng.u64(..SECOND * 1000), shape.counts_suspend),
             peers: shape.gateways.iter().map(|_| peer()).collect(),
             reading: true,
+            crash_in_store: None,
             leaving: false,
             rng,
             done: BTreeSet::new(),
@@ -288,7 +293,8 @@ impl World {
         self.peer_command(index, |peer, now| peer.handle_timeout(now));
         self.run_peer(index)?;
         if before.is_some() && self.connector.is_awake() {
-            let is_due = |world: &Self| world.connector.peers[index].deadline.is_some_and(|deadline| deadline <= world.now);
+            let is_due =
+                |world: &Self| world.connector.peers[index].deadline.is_some_and(|deadline| deadline <= world.now);
             if is_due(self) {
                 self.peer_command(index, |peer, now| (0..8).for_each(|_| peer.handle_timeout(now)));
                 self.run_peer(index)?;
@@ -436,11 +442,15 @@ impl World {
         let now = self.connector.clock.now(at);
         let host = &self.connector.peers[index];
         let Some(server) = &mut self.conns[conn].server else { return Ok(()) };
-        if let Some(Outage::Http(status)) = outage {
+        if let Some(Outage::Http(status) | Outage::Once(status)) = outage {
             server.refuse(status, "try later");
+            if matches!(outage, Some(Outage::Once(_))) {
+                self.connector.peers[index].outage = None;
+            }
             return Ok(());
         }
-        let secrets: Vec<Secret> = host.secrets.iter().map(|number| self.gateways[index].secret_text(*number)).collect();
+        let secrets: Vec<Secret> =
+            host.secrets.iter().map(|number| self.gateways[index].secret_text(*number)).collect();
         let name = self.gateways[index].name();
         let verdict = authenticate(bearer, |id| (id == name).then_some(secrets), now);
         let Some(token) = &self.conns[conn].token else { return violated("DIAL-2", "a request without a token") };
@@ -581,7 +591,9 @@ impl World {
                     return violated("FRAME-1", format!("not one line: {text:?}"));
                 }
                 self.trace.bytes(text.as_bytes());
-                let id = text.rsplit_once("\"bufferId\":\"").and_then(|(_, id)| EntryId::parse(id.trim_end_matches("\"}\n")));
+                let id = text
+                    .rsplit_once("\"bufferId\":\"")
+                    .and_then(|(_, id)| EntryId::parse(id.trim_end_matches("\"}\n")));
                 match id {
                     Some(entry) => return self.delivery_leaves(index, conn, entry, text),
                     None if text.contains("\"going_idle_ack\"") => {
@@ -636,7 +648,8 @@ impl World {
         if known.links > 1 {
             self.coverage.hit(Hard::Redelivered);
         }
-        let live = self.script.shape.live_copies && known.kind == Kind::Message && number % 5 % 2 == 1 && !known.live_copy;
+        let live =
+            self.script.shape.live_copies && known.kind == Kind::Message && number % 5 % 2 == 1 && !known.live_copy;
         known.live_copy |= live;
         let kind = known.kind;
         let text = match kind {
@@ -657,7 +670,9 @@ impl World {
     }
 
     fn result_leaves(&mut self, conn: usize, text: &str) -> Check {
-        if let Some(id) = text.strip_prefix("{\"type\":\"outbound_result\",\"requestId\":\"").and_then(|rest| rest.get(..32)) {
+        if let Some(id) =
+            text.strip_prefix("{\"type\":\"outbound_result\",\"requestId\":\"").and_then(|rest| rest.get(..32))
+        {
             let count = self.conns[conn].results.entry(id.to_owned()).or_default();
             *count += 1;
             if *count > 1 {
@@ -810,6 +825,10 @@ impl World {
 
     fn store_job(&mut self, index: usize, job: Job) {
         self.connector.peers[index].store.jobs.push_back(job);
+        if let Some(delay) = self.connector.crash_in_store.take() {
+            let soon = self.connector.rng.u64(..SECOND / 4000);
+            self.after(soon, Ev::CrashConnector(delay));
+        }
         self.wake_store(index);
     }
 

@@ -46,8 +46,8 @@ pub(super) struct Gateway {
     pub(super) conn: Option<usize>,
     /// When the machine wants to be called next, in the world's time.
     pub(super) deadline: Option<Nanos>,
-    /// The machine freezes during its next dial, for so long.
-    pub(super) freeze: Option<(Nanos, Nanos)>,
+    /// The machine freezes during its next dials: how late, and for how long.
+    pub(super) freezes: Vec<(Nanos, Nanos)>,
     pub(super) reading: bool,
     pub(super) app: App,
     pub(super) requests: BTreeMap<RequestId, Request>,
@@ -132,7 +132,7 @@ impl Gateway {
             next_secret: 0,
             conn: None,
             deadline: None,
-            freeze: None,
+            freezes: Vec::new(),
             reading: true,
             app: App::default(),
             requests: BTreeMap::new(),
@@ -169,13 +169,15 @@ impl Gateway {
         if self.shape.two_identities {
             config = config.identity("telegram", "b2");
         }
+        let mut timing = Timing::default();
+        timing.token_ttl = Duration::from_secs(self.shape.ttl);
         let mut limits = Limits::default();
         if self.shape.small_limits {
-            (limits.queue, limits.queue_hard, limits.replay_memory) = (2048, 6000, 64);
+            (limits.queue, limits.queue_hard, limits.replay_memory) = (1024, 2500, 64);
         }
         let config = config.credentials(self.name(), self.secret_text(self.secret)).limits(limits);
         let config = config.reconnect(self.shape.reconnect).confirm_refusals(self.shape.confirm_refusals);
-        config.timing(Timing::default()).build().expect("a valid configuration")
+        config.timing(timing).build().expect("a valid configuration")
     }
 
     fn now(&self, at: Nanos) -> Now {
@@ -293,7 +295,11 @@ impl World {
     }
 
     /// Calls the machine, and looks at what it is doing afterwards.
-    pub(super) fn command<T>(&mut self, index: usize, call: impl FnOnce(&mut Machine, Now) -> T) -> Result<T, super::Violation> {
+    pub(super) fn command<T>(
+        &mut self,
+        index: usize,
+        call: impl FnOnce(&mut Machine, Now) -> T,
+    ) -> Result<T, super::Violation> {
         let at = self.now;
         let gateway = &mut self.gateways[index];
         let now = gateway.now(at);
@@ -420,7 +426,9 @@ impl World {
             let link = self.conns[conn].link;
             match heard {
                 Heard::Opened => self.command(index, |machine, now| machine.handle_opened(link, now))?,
-                Heard::Message(bytes) => self.command(index, |machine, now| machine.handle_message(link, &bytes, now))?,
+                Heard::Message(bytes) => {
+                    self.command(index, |machine, now| machine.handle_message(link, &bytes, now))?
+                }
                 Heard::Ended(end) => self.link_ended(index, conn, end)?,
                 Heard::Request(_) => return violated("SIMULATION", "a request from a connector"),
             }
@@ -519,8 +527,11 @@ impl World {
         gateway.since = gateway.clock.monotonic(at);
         let Some(token) = &dial.token else { return violated("DIAL-2", "a dial without a token") };
         let expires = token.expires_at().unwrap_or(u64::MAX);
-        if expires != gateway.clock.unix(at) + 300 {
-            return violated("DIAL-3", format!("a token that expires at {expires}, minted at {}", gateway.clock.unix(at)));
+        if expires != gateway.clock.unix(at) + gateway.shape.ttl {
+            return violated(
+                "DIAL-3",
+                format!("a token that expires at {expires}, minted at {}", gateway.clock.unix(at)),
+            );
         }
         let facts = TokenFacts { text: token.as_str().into(), secret: gateway.secret, expires };
         let (conn, process) = (self.conns.len(), gateway.process);
@@ -530,7 +541,7 @@ impl World {
         let seed = |way: u64| mix(&[gateway.seed, 5, index as u64, gateway.dialed, way]);
         let (up, down) = (Pipe::new(seed(0), self.plan.calm), Pipe::new(seed(1), self.plan.calm));
         let latency = up.latency();
-        let freeze = gateway.freeze.take();
+        let freeze = gateway.freezes.pop();
         self.conns.push(Conn::new(index, process, dial.link, facts, (up, down)));
         self.note("dial", index, conn as u64, || format!("process {process}"));
         let reachable = self.reachable(index);
@@ -670,7 +681,8 @@ impl World {
                     }
                 }
                 self.note("up", index, conn as u64, || text.trim_end().to_owned());
-                let request = text.strip_prefix("{\"type\":\"outbound\",\"requestId\":\"").and_then(|rest| rest.get(..32));
+                let request =
+                    text.strip_prefix("{\"type\":\"outbound\",\"requestId\":\"").and_then(|rest| rest.get(..32));
                 let request = request.map(ToOwned::to_owned);
                 let link = &mut self.conns[conn];
                 let Some(client) = &mut link.client else { return Ok(()) };
@@ -779,7 +791,9 @@ impl World {
             _ => rng.u64(..=most),
         };
         gateway.app.held.insert(id, Held { event: number, buffered, conn: gateway.conn, manner });
-        self.note("shown", index, number as u64, || format!("{id:?} {kind:?} buffered {buffered}, {manner:?} in {delay} ms"));
+        self.note("shown", index, number as u64, || {
+            format!("{id:?} {kind:?} buffered {buffered}, {manner:?} in {delay} ms")
+        });
         if delay == 0 {
             return self.decide_now(index, id);
         }
@@ -837,11 +851,16 @@ impl World {
             Manner::GiveBack => self.coverage.hit(Hard::GivenBack),
             Manner::Drop => self.coverage.hit(Hard::Dropped),
         }
-        if counted { Ok(()) } else { violated("ACK-6", format!("{manner:?} of {id:?} did not count, or counted twice")) }
+        if counted {
+            Ok(())
+        } else {
+            violated("ACK-6", format!("{manner:?} of {id:?} did not count, or counted twice"))
+        }
     }
 
     fn replay_suppressed(&mut self, index: usize, id: &str) {
-        let Some(number) = relay_proto::connector::EntryId::parse(id).and_then(|id| self.ledgers[index].find(id)) else {
+        let Some(number) = relay_proto::connector::EntryId::parse(id).and_then(|id| self.ledgers[index].find(id))
+        else {
             return;
         };
         let held = self.ledgers[index].entries[number].shown.is_some_and(|(_, fate)| fate == Fate::Held);
@@ -857,12 +876,14 @@ impl World {
         let process = self.gateways[index].process;
         let entry = &self.ledgers[index].entries[number];
         if entry.shown != Some((process, Fate::Taken)) {
-            return violated("ACK-1", format!("event {number} is acknowledged, and was not taken: {entry:?}")).map(|()| false);
+            return violated("ACK-1", format!("event {number} is acknowledged, and was not taken: {entry:?}"))
+                .map(|()| false);
         }
         let kind = entry.kind;
         let link = &mut self.conns[conn];
         let Some(place) = link.carried.iter().position(|carried| carried.event == number) else {
-            return violated("ACK-3", format!("event {number} is acknowledged on a link that did not carry it")).map(|()| false);
+            return violated("ACK-3", format!("event {number} is acknowledged on a link that did not carry it"))
+                .map(|()| false);
         };
         if link.carried[place].end > link.down.read {
             return violated("ACK-3", format!("event {number} is acknowledged before it arrived")).map(|()| false);
@@ -1012,9 +1033,8 @@ impl World {
     }
 
     pub(super) fn idle(&mut self, index: usize, dormant: bool) -> Check {
-        let idle = self.command(index, |machine, now| {
-            if dormant { machine.go_dormant(now) } else { machine.go_idle(now) }
-        })?;
+        let idle =
+            self.command(index, |machine, now| if dormant { machine.go_dormant(now) } else { machine.go_idle(now) })?;
         self.gateways[index].idles.insert(idle, dormant);
         self.note("go idle", index, u64::from(dormant), String::new);
         Ok(())
@@ -1197,7 +1217,7 @@ impl World {
 
     /// All is well from now on.
     pub(super) fn heal_gateway(&mut self, index: usize) -> Check {
-        self.gateways[index].freeze = None;
+        self.gateways[index].freezes.clear();
         self.gateways[index].clock.skew = 0;
         self.gateways[index].reading = true;
         if self.gateways[index].machine.is_none() {
@@ -1226,7 +1246,9 @@ impl World {
         let entries = &self.ledgers[index].entries;
         let mut unacked = conn.carried[conn.acked..].iter().map(|carried| &entries[carried.event]);
         // And each forward that nobody acknowledges takes its ten seconds.
-        let is_held_up = conn.idle || gateway.shape.legacy || unacked.any(|entry| entry.shown == Some((gateway.process, Fate::Back)));
+        let is_held_up = conn.idle
+            || gateway.shape.legacy
+            || unacked.any(|entry| entry.shown == Some((gateway.process, Fate::Back)));
         if let Some((number, entry)) = self.ledgers[index].kept().next().filter(|_| !is_held_up) {
             return violated("DEADLOCK", format!("event {number} does not get through: {entry:?}"));
         }

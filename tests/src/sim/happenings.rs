@@ -59,7 +59,12 @@ impl World {
                 self.command(index, |machine, now| machine.interrupt("s", Some("stop"), now).is_ok())?;
             }
             Op::GoIdle => self.idle(index, false)?,
-            Op::GoDormant => self.idle(index, true)?,
+            Op::GoDormant => {
+                self.idle(index, true)?;
+                if rng.u32(..3) == 0 {
+                    self.after(rng.u64(..SECOND / 5), Ev::Wake(index));
+                }
+            }
             Op::Wake => self.wake(index)?,
             Op::Hold => {
                 self.gateways[index].dials.hold();
@@ -107,7 +112,9 @@ impl World {
 
     /// The connection that both ends still have.
     fn open_conn(&self, index: usize) -> Option<usize> {
-        self.gateways[index].conn.filter(|conn| self.conns[*conn].client.is_some() && self.conns[*conn].server.is_some())
+        self.gateways[index]
+            .conn
+            .filter(|conn| self.conns[*conn].client.is_some() && self.conns[*conn].server.is_some())
     }
 
     pub(super) fn do_fault(&mut self, number: usize) -> Check {
@@ -153,6 +160,8 @@ impl World {
                     Outage::Http(503),
                     Outage::Http(403),
                     Outage::Http(401),
+                    Outage::Once(401),
+                    Outage::Once(401),
                 ];
                 let outage = outages[rng.usize(..outages.len())];
                 self.connector.peers[index].outage = Some((until(long), outage));
@@ -168,11 +177,11 @@ impl World {
             }
             Fault::CrashGateway => return self.crash_gateway(index, short),
             Fault::CrashConnector => {
-                if self.connector.up {
-                    self.coverage.hit(Hard::ConnectorCrash);
-                    self.stop_connector()?;
-                    self.restart_connector(SECOND * short / 2);
+                if rng.bool() {
+                    return self.crash_connector(SECOND * short / 2);
                 }
+                // When it hurts most.
+                self.connector.crash_in_store = Some(SECOND * short / 2);
             }
             Fault::ShutDownConnector => {
                 if self.connector.is_awake() {
@@ -188,8 +197,9 @@ impl World {
                 }
             }
             Fault::FreezeDial => {
-                self.gateways[index].freeze = Some((rng.u64(..5), SECOND * [long, 350][rng.usize(..2)]));
-                if rng.u32(..3) == 0 {
+                let freeze = (rng.u64(..5), SECOND * [long, 350][rng.usize(..2)]);
+                self.gateways[index].freezes = vec![freeze; [1, 2, 2][rng.usize(..3)]];
+                if rng.u32(..4) > 0 {
                     self.connector.peers[index].secrets.clear();
                 }
                 self.cut(index, &mut rng);
@@ -223,6 +233,15 @@ impl World {
             }
             Fault::SlowStore => self.connector.peers[index].slow_until = until(short),
             Fault::FullStore => self.connector.peers[index].store.full = !self.connector.peers[index].store.full,
+        }
+        Ok(())
+    }
+
+    pub(super) fn crash_connector(&mut self, delay: Nanos) -> Check {
+        if self.connector.up && !self.healed {
+            self.coverage.hit(Hard::ConnectorCrash);
+            self.stop_connector()?;
+            self.restart_connector(delay);
         }
         Ok(())
     }

@@ -115,7 +115,8 @@ impl Ledger {
             return violated("ACK-4", format!("event {number} was never delivered")).map(|()| None);
         };
         if entry.kind != kind {
-            return violated("EVENT-1", format!("event {number} is {:?} and shown as {kind:?}", entry.kind)).map(|()| None);
+            return violated("EVENT-1", format!("event {number} is {:?} and shown as {kind:?}", entry.kind))
+                .map(|()| None);
         }
         if entry.carried_to != Some(process) {
             return violated("ACK-3", format!("no link carried event {number} to this process")).map(|()| None);
@@ -128,7 +129,8 @@ impl Ledger {
             Some((shown_to, Fate::Back)) if shown_to == process => {}
             _ => {
                 if self.newest.is_some_and(|(shown_to, newest)| shown_to == process && newest >= number) {
-                    return violated("CONN-3", format!("event {number} is shown behind {:?}", self.newest)).map(|()| None);
+                    return violated("CONN-3", format!("event {number} is shown behind {:?}", self.newest))
+                        .map(|()| None);
                 }
                 self.newest = Some((process, number));
             }
@@ -156,9 +158,11 @@ impl Ledger {
         if let Stage::Kept = entry.stage {
             entry.stage = Stage::Gone { durably };
         }
-        while self.entries.get(self.first_kept).is_some_and(|entry| {
-            matches!(entry.stage, Stage::Gone { durably: true } | Stage::Refused | Stage::Lost)
-        }) {
+        while self
+            .entries
+            .get(self.first_kept)
+            .is_some_and(|entry| matches!(entry.stage, Stage::Gone { durably: true } | Stage::Refused | Stage::Lost))
+        {
             self.first_kept += 1;
         }
         Ok(())

@@ -8,42 +8,42 @@ use relay_proto::connector::{Backlog, EntryId, Fetch};
 
 /// Something that the store was asked to do.
 #[derive(Clone, Debug)]
-pub enum Job {
+pub(super) enum Job {
     Append(EntryId, Arc<str>),
     Discard(EntryId),
 }
 
 /// The store of one gateway.
 #[derive(Debug, Default)]
-pub struct Store {
+pub(super) struct Store {
     durable: BTreeMap<u64, (EntryId, Arc<str>)>,
     /// Asked for, and not answered.
-    pub jobs: VecDeque<Job>,
-    pub fetch: Option<Fetch>,
+    pub(super) jobs: VecDeque<Job>,
+    pub(super) fetch: Option<Fetch>,
     /// Whether work is under way.
-    pub busy: bool,
+    pub(super) busy: bool,
     /// Refuses what is appended.
-    pub full: bool,
+    pub(super) full: bool,
 }
 
 impl Store {
     /// What a new process finds.
-    pub fn backlog(&self) -> Backlog {
+    pub(super) fn backlog(&self) -> Backlog {
         let first = self.durable.keys().next().copied().unwrap_or(0);
         let next = self.durable.keys().next_back().map_or(0, |last| last + 1);
         Backlog::new(first..next, self.durable.len() as u64)
     }
 
-    pub fn has(&self, entry: EntryId) -> bool {
+    pub(super) fn has(&self, entry: EntryId) -> bool {
         self.durable.get(&entry.seq()).is_some_and(|(id, _)| *id == entry)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.durable.is_empty()
     }
 
     /// Makes one job durable.
-    pub fn commit(&mut self, job: Job) {
+    pub(super) fn commit(&mut self, job: Job) {
         match job {
             Job::Append(entry, frame) => {
                 self.durable.insert(entry.seq(), (entry, frame));
@@ -57,14 +57,14 @@ impl Store {
     }
 
     /// The answer to a fetch.
-    pub fn read(&self, fetch: &Fetch) -> Vec<(EntryId, String)> {
+    pub(super) fn read(&self, fetch: &Fetch) -> Vec<(EntryId, String)> {
         let range = self.durable.range(fetch.from..fetch.until).take(fetch.count);
         range.map(|(_, (entry, frame))| (*entry, String::from(&**frame))).collect()
     }
 
     /// The process that used it is gone. What was under way was done, or it was not: a prefix of it, as it is with groups
     /// of one log.
-    pub fn crash(&mut self, rng: &mut Rng) {
+    pub(super) fn crash(&mut self, rng: &mut Rng) {
         let done = rng.usize(..=self.jobs.len());
         let jobs: Vec<Job> = self.jobs.drain(..).collect();
         for job in jobs.into_iter().take(done) {

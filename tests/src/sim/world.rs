@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use fastrand::Rng;
 use relay_proto::connector::{HelloId, OutboundId};
 use relay_proto::gateway::{DeliveryId, RequestId};
 
@@ -12,7 +11,7 @@ use super::coverage::{Coverage, Hard};
 use super::gateway::Gateway;
 use super::ledger::Ledger;
 use super::network::{Conn, Tail, Way};
-use super::plan::{Plan, Script, mix};
+use super::plan::{Plan, Script};
 use super::trace::Trace;
 use super::{Check, Life, Nanos, SECOND, violated};
 
@@ -27,21 +26,48 @@ pub(super) enum Ev {
     Arrive(usize, Way),
     Room(usize, Way),
     /// The application of a gateway ends a delivery.
-    Decide { gateway: usize, process: u32, delivery: DeliveryId },
-    Cancel { gateway: usize, process: u32, request: RequestId },
+    Decide {
+        gateway: usize,
+        process: u32,
+        delivery: DeliveryId,
+    },
+    Cancel {
+        gateway: usize,
+        process: u32,
+        request: RequestId,
+    },
     ReadEvents(usize),
     ReadConnector(usize),
-    Describe { process: u32, gateway: usize, hello: HelloId },
-    Answer { process: u32, gateway: usize, outbound: OutboundId, success: bool },
-    Store { process: u32, gateway: usize },
+    Describe {
+        process: u32,
+        gateway: usize,
+        hello: HelloId,
+    },
+    Answer {
+        process: u32,
+        gateway: usize,
+        outbound: OutboundId,
+        success: bool,
+    },
+    Store {
+        process: u32,
+        gateway: usize,
+    },
     /// The connector gives up waiting for the answer to a close frame that no peer knows of.
     HangUp(usize),
     Known(usize),
     Freeze(usize, Nanos),
+    Wake(usize),
+    CrashConnector(Nanos),
     Resume(usize),
     ResumeConnector,
-    Start { gateway: usize, process: u32 },
-    StartConnector { process: u32 },
+    Start {
+        gateway: usize,
+        process: u32,
+    },
+    StartConnector {
+        process: u32,
+    },
     /// All faults are over.
     Heal,
     /// By now every gateway has found its way back.
@@ -70,7 +96,6 @@ pub(super) struct World {
     pub(super) now: Nanos,
     queue: BinaryHeap<Reverse<(Nanos, u64, Ev)>>,
     sequence: u64,
-    pub(super) rng: Rng,
     pub(super) gateways: Vec<Gateway>,
     pub(super) connector: Connector,
     pub(super) ledgers: Vec<Ledger>,
@@ -101,7 +126,6 @@ impl World {
             now: SECOND,
             queue: BinaryHeap::new(),
             sequence: 0,
-            rng: Rng::with_seed(mix(&[seed, 2])),
             gateways,
             connector,
             ledgers,
@@ -217,6 +241,12 @@ impl World {
                 Ok(())
             }
             Ev::Freeze(gateway, time) => self.suspend_gateway(gateway, time),
+            Ev::Wake(gateway) if !self.gateways[gateway].is_awake() => Ok(()),
+            Ev::Wake(gateway) => {
+                self.wake(gateway)?;
+                self.run_gateway(gateway)
+            }
+            Ev::CrashConnector(delay) => self.crash_connector(delay),
             Ev::Resume(gateway) => self.resume_gateway(gateway),
             Ev::ResumeConnector => self.resume_connector(),
             Ev::Start { gateway, process } => self.start_gateway(gateway, process),
