@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use relay_proto::connector::{
-    Ended, EntryId, Event, HelloId, Limits, Notice, OutboundId, Output, Peer, Refusal, Settings, Timing, Transmit,
-    authenticate,
+    Ended, EntryId, Event, HelloId, Limits, LinkId, Notice, OutboundId, Output, Peer, Refusal, Settings, Timing,
+    Transmit, authenticate,
 };
 use relay_proto::end::LinkEnd;
 use relay_proto::frame::{Descriptor, RawJson};
@@ -53,6 +53,8 @@ pub(super) struct PeerHost {
     pub(super) mute_until: Nanos,
     pub(super) forbid_until: Nanos,
     pub(super) slow_until: Nanos,
+    /// The gateway acknowledged a forward in this life of the connector: it is held to that.
+    acks_forwards: bool,
     outbounds: BTreeMap<OutboundId, String>,
 }
 
@@ -82,6 +84,7 @@ impl Connector {
             mute_until: 0,
             forbid_until: 0,
             slow_until: 0,
+            acks_forwards: false,
             outbounds: BTreeMap::new(),
         };
         Self {
@@ -124,6 +127,7 @@ impl World {
                 false => Peer::in_memory(settings.clone(), epoch, now),
             });
             host.outbounds.clear();
+            host.acks_forwards = false;
         }
         let process = connector.process;
         self.note("start connector", 0, u64::from(process), || format!("durable {durable}"));
@@ -349,7 +353,7 @@ impl World {
             }
             for conn in self.connector.peers[index].conns.clone() {
                 moved |= self.send_to_gateway(index, conn)?;
-                self.write(conn, Way::Down);
+                moved |= self.write(conn, Way::Down);
             }
             if !moved {
                 return Ok(());
@@ -391,7 +395,11 @@ impl World {
                     if let Some(link) = link {
                         self.peer_command(index, |peer, now| peer.handle_traffic(link, now));
                     }
+                    let current = link.is_some() && peer_is_current(self, index, link);
                     self.on_server(index, conn, |server| server.receive(&bytes))?;
+                    if current {
+                        self.conns[conn].read_while_current = self.conns[conn].up.read;
+                    }
                 }
                 Read::Tail(Tail::Eof) => self.on_server(index, conn, End::receive_eof)?,
                 Read::Tail(Tail::Reset) => self.on_server(index, conn, |server| server.receive_failed("reset"))?,
@@ -399,6 +407,16 @@ impl World {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// A link that this side closes has answered everything that came while it spoke for the gateway.
+    fn check_answered(&self, conn: usize) -> Check {
+        let link = &self.conns[conn];
+        let read = link.asked.iter().filter(|(_, end)| *end <= link.read_while_current);
+        match read.map(|(id, _)| id).find(|id| !link.results.contains_key(*id)) {
+            Some(id) => violated("CONN-6", format!("request {id} was read and is not answered")),
+            None => Ok(()),
+        }
     }
 
     fn on_server(&mut self, index: usize, conn: usize, input: impl FnOnce(&mut End)) -> Check {
@@ -573,7 +591,7 @@ impl World {
     /// A forward left the buffer without an acknowledgement.
     fn leave(&mut self, index: usize, entry: EntryId) -> Check {
         let Some(number) = self.ledgers[index].find(entry) else { return Ok(()) };
-        if self.ledgers[index].entries[number].kind != Kind::Forward {
+        if self.ledgers[index].entries[number].kind != Kind::Forward || self.connector.peers[index].acks_forwards {
             return violated("CONN-3", format!("event {number} left without an acknowledgement"));
         }
         let durably = !self.script.shape.durable;
@@ -616,6 +634,7 @@ impl World {
                     self.coverage.hit(Hard::Replaced);
                 }
                 self.conns[conn].close_down = true;
+                self.check_answered(conn)?;
                 self.conns[conn].server.as_mut().into_iter().for_each(|server| server.close(code, reason));
             }
             other => return violated("SIMULATION", format!("{other:?}")),
@@ -705,6 +724,9 @@ impl World {
         if peer.buffered() != 0 || !host.store.is_empty() {
             return violated("CONN-7", format!("{} entries are left, store {:?}", peer.buffered(), host.store));
         }
+        if let Some(conn) = self.gateways[index].conn {
+            self.check_answered(conn)?;
+        }
         if !host.outbounds.is_empty() {
             return violated("CONN-6", format!("requests without an end: {:?}", host.outbounds));
         }
@@ -772,6 +794,9 @@ impl World {
                 self.after(delay, Ev::Answer { process, gateway: index, outbound: outbound.id, success });
             }
             Event::Acked(entry) => {
+                let number = self.ledgers[index].find(entry);
+                let kind = number.map(|number| self.ledgers[index].entries[number].kind);
+                self.connector.peers[index].acks_forwards |= kind == Some(Kind::Forward);
                 let durably = !self.script.shape.durable;
                 self.gone(index, entry, durably)?;
             }
@@ -902,4 +927,8 @@ impl World {
             }
         }
     }
+}
+
+fn peer_is_current(world: &World, index: usize, link: Option<LinkId>) -> bool {
+    world.connector.peers[index].peer.as_ref().is_some_and(|peer| peer.current_link() == link)
 }

@@ -7,7 +7,7 @@ use super::coverage::Hard;
 use super::network::{Tail, Way, is_inside};
 use super::plan::{Fault, Op, Step};
 use super::world::{Ev, World};
-use super::{Check, Nanos, SECOND};
+use super::{Check, Nanos, SECOND, violated};
 
 impl World {
     pub(super) fn do_op(&mut self, number: usize) -> Check {
@@ -221,7 +221,13 @@ impl World {
             Fault::Revoke => {
                 self.connector.peers[index].secrets.clear();
                 if self.connector.is_awake() {
-                    self.peer_command(index, |peer, now| peer.revoke(now));
+                    let linked = self.peer_command(index, |peer, now| {
+                        peer.revoke(now);
+                        peer.current_link().is_some()
+                    });
+                    if linked == Some(true) {
+                        return violated("CONN-6", "a link outlives its secret");
+                    }
                     return self.run_peer(index);
                 }
             }

@@ -275,7 +275,11 @@ pub struct Conn {
     /// A close frame was written, by either side.
     pub close_up: bool,
     pub close_down: bool,
-    /// Results that the connector owes, and has written.
+    /// Requests that were written to it, and where they end.
+    pub asked: Vec<(String, u64)>,
+    /// The bytes that the connector had read when this link last spoke for the gateway.
+    pub read_while_current: u64,
+    /// Results that the connector has written.
     pub results: BTreeMap<String, u32>,
 }
 
@@ -310,6 +314,8 @@ impl Conn {
             idle_unasked: false,
             close_up: false,
             close_down: false,
+            asked: Vec::new(),
+            read_while_current: 0,
             results: BTreeMap::new(),
         }
     }

@@ -261,17 +261,17 @@ impl World {
 
     // ── bytes ────────────────────────────────────────────────────────────
 
-    /// Writes what waits at one end of a connection, as far as there is room.
-    pub(super) fn write(&mut self, index: usize, way: Way) {
+    /// Writes what waits at one end of a connection, as far as there is room. Whether any of it was.
+    pub(super) fn write(&mut self, index: usize, way: Way) -> bool {
         let now = self.now;
         let (writer, pipe) = self.conns[index].writer(way);
-        let Some(end) = writer else { return };
+        let Some(end) = writer else { return false };
         if end.transmit().is_empty() {
-            return;
+            return false;
         }
         if pipe.fails(now) {
             end.transmit_failed();
-            return;
+            return false;
         }
         let count = end.transmit().len().min(pipe.room());
         pipe.blocked = count < end.transmit().len();
@@ -290,6 +290,7 @@ impl World {
         if blocked {
             self.coverage.hit(Hard::Blocked);
         }
+        count > 0
     }
 
     /// Something of the network's doing is due on a connection: whoever reads there, reads.
