@@ -11,16 +11,22 @@
 //! ([`judge`]), what is true of each request (`gateway`).
 #![allow(missing_docs, reason = "a test harness: its modules and types say what they are for, its fields are its own")]
 
+mod application;
+mod checks;
 pub mod clock;
 pub mod codec;
 mod connector;
 pub mod coverage;
+mod dialer;
 mod gateway;
 mod happenings;
 pub mod judge;
 pub mod ledger;
 pub mod network;
+mod peers;
 pub mod plan;
+mod platform;
+mod requests;
 pub mod shrink;
 mod store;
 pub mod trace;
