@@ -1,53 +1,18 @@
 //! Simulated lives: a few hundred here, a million with the program `lives`. See `docs/simulation.md`.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use relay_tests::sim::{Coverage, Hard, Keep, Plan, live, shrink};
+use relay_tests::sim::{Hard, Keep, Plan, crowd, explain, live, shrink};
 
 /// As many as reach every hard state with some to spare.
 const LIVES: u64 = 1500;
-
-/// Lives these seeds on every core, and adds up what they reached.
-fn lives(seeds: std::ops::Range<u64>) -> Coverage {
-    let (next, coverage) = (AtomicU64::new(seeds.start), Mutex::new(Coverage::default()));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut own = Coverage::default();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
-                    let life = live(&Plan::new(seed), false);
-                    if let Err(violation) = life.end {
-                        panic!("{}", explain(&Plan::new(seed), violation.rule));
-                    }
-                    own.add(&life.coverage);
-                }
-                coverage.lock().unwrap().add(&own);
-            });
-        }
-    });
-    coverage.into_inner().unwrap()
-}
-
-/// Which life broke a rule, and how to see the smallest one like it.
-fn explain(plan: &Plan, rule: &str) -> String {
-    let breaks = |plan: &Plan| live(plan, false).end.is_err_and(|violation| violation.rule == rule);
-    let small = shrink(plan, breaks);
-    let what = live(&small, false).end.map_or_else(|violation| violation.to_string(), |()| String::new());
-    format!("{what}\n\n    cargo run --release -p relay-tests --bin lives -- {small}\n")
-}
 
 // proves: DIAL-3, DIAL-5, ACK-1, ACK-2, ACK-3, ACK-4, ACK-5, ACK-6, REQ-1, REQ-2, REQ-3, LINK-1, LINK-2, AUTH-1, AUTH-2
 // proves: AUTH-3, CLOCK-1, IDLE-1, IDLE-2, CLOSE-1, CONN-1, CONN-3, CONN-4, CONN-5, CONN-6, CONN-7
 #[test]
 fn no_life_breaks_a_rule_and_together_they_reach_every_hard_state() {
-    let coverage = lives(0..LIVES);
-    assert_eq!(coverage.missing(), Vec::<&str>::new(), "never reached, in {LIVES} lives");
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let crowd = crowd(&Plan::new(0), LIVES, threads, |_| {});
+    assert_eq!(crowd.broken.as_ref().map(explain), None);
+    assert_eq!(crowd.coverage.missing(), Vec::<&str>::new(), "never reached, in {LIVES} lives");
 }
 
 // proves: CLOCK-1

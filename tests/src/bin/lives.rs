@@ -6,11 +6,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use relay_tests::sim::{Coverage, Keep, Plan, live, shrink};
+use relay_tests::sim::{Keep, Plan, crowd, explain, live};
 
 const USAGE: &str = "\
 lives --count N [--from SEED] [--threads N]    live N lives, the first with this seed (default 0)
@@ -22,7 +21,6 @@ struct Options {
     plan: Plan,
     one: bool,
     count: u64,
-    from: u64,
     threads: usize,
 }
 
@@ -41,7 +39,7 @@ fn main() -> ExitCode {
 
 fn options() -> Result<Options, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { plan: Plan::new(0), one: false, count: 1000, from: 0, threads };
+    let mut options = Options { plan: Plan::new(0), one: false, count: 1000, threads };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -51,7 +49,7 @@ fn options() -> Result<Options, String> {
         let list = |text: String| text.parse::<Keep>().map_err(|_| format!("not a list: {text}"));
         match arg.as_str() {
             "--count" => options.count = number(&value()?)?,
-            "--from" => options.from = number(&value()?)?,
+            "--from" => options.plan.seed = number(&value()?)?,
             "--threads" => options.threads = number::<usize>(&value()?)?.max(1),
             "--seed" => {
                 options.plan.seed = number(&value()?)?;
@@ -83,67 +81,31 @@ fn show(plan: &Plan) -> ExitCode {
 }
 
 fn many(options: &Options) -> ExitCode {
-    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (stop, entries) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (coverage, broken) = (Mutex::new(Coverage::default()), Mutex::new(None::<Plan>));
     // The rate is for people: no life sees this clock.
     #[allow(clippy::disallowed_methods)]
     let begun = Instant::now();
-    let last = Mutex::new(Duration::ZERO);
-    std::thread::scope(|scope| {
-        for _ in 0..options.threads {
-            scope.spawn(|| {
-                let mut own = Coverage::default();
-                while !stop.load(Ordering::Relaxed) {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= options.count {
-                        break;
-                    }
-                    let plan = Plan { seed: options.from + number, ..options.plan.clone() };
-                    let life = live(&plan, false);
-                    own.add(&life.coverage);
-                    entries.fetch_add(life.entries, Ordering::Relaxed);
-                    if life.end.is_err() {
-                        stop.store(true, Ordering::Relaxed);
-                        broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(plan);
-                    }
-                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    if done % 1000 == 0 {
-                        #[allow(clippy::disallowed_methods)]
-                        let time = begun.elapsed();
-                        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-                        if time > *last + Duration::from_secs(5) {
-                            *last = time;
-                            eprintln!("{done} lives, {:.0} a second", done as f64 / time.as_secs_f64());
-                        }
-                    }
-                }
-                coverage.lock().unwrap_or_else(PoisonError::into_inner).add(&own);
-            });
+    #[allow(clippy::disallowed_methods)]
+    let elapsed = || begun.elapsed().as_secs_f64();
+    let told = AtomicU64::new(0);
+    let crowd = crowd(&options.plan, options.count, options.threads, |lives| {
+        let ten_seconds = (elapsed() / 10.0) as u64;
+        if told.fetch_max(ten_seconds, Ordering::Relaxed) < ten_seconds {
+            eprintln!("{lives} lives, {:.0} a second", lives as f64 / elapsed());
         }
     });
-    #[allow(clippy::disallowed_methods)]
-    let time = begun.elapsed();
-    let (done, entries) = (done.into_inner(), entries.into_inner());
-    print!("{}", coverage.into_inner().unwrap_or_else(PoisonError::into_inner));
-    println!("{done} lives in {:.0} s, {:.0} a second", time.as_secs_f64(), done as f64 / time.as_secs_f64());
-    println!("{} entries a life on average", entries / done.max(1));
-    let Some(plan) = broken.into_inner().unwrap_or_else(PoisonError::into_inner) else {
-        println!("no rule was broken");
-        return ExitCode::SUCCESS;
-    };
-    report(&plan);
-    ExitCode::FAILURE
-}
-
-/// Says which life broke a rule, and how to see the smallest one like it.
-fn report(plan: &Plan) {
-    let rule = |plan: &Plan| live(plan, false).end.err().map(|violation| violation.rule);
-    let broken = rule(plan);
-    println!("the life of {plan} broke a rule; making it smaller …");
-    let small = shrink(plan, |plan| rule(plan) == broken);
-    if let Err(violation) = live(&small, false).end {
-        println!("{violation}");
+    let (lives, time) = (crowd.lives, elapsed());
+    print!("{}", crowd.coverage);
+    println!("{lives} lives in {time:.0} s, {:.0} a second", lives as f64 / time);
+    println!("{} entries a life on average", crowd.entries / lives.max(1));
+    match &crowd.broken {
+        None => {
+            println!("no rule was broken");
+            ExitCode::SUCCESS
+        }
+        Some(plan) => {
+            println!("the life of {plan} broke a rule; making it smaller …");
+            print!("{}", explain(plan));
+            ExitCode::FAILURE
+        }
     }
-    println!("\n    cargo run --release -p relay-tests --bin lives -- {small}");
 }

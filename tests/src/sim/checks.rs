@@ -29,14 +29,22 @@ impl World {
         if gateway.deadline.is_none() && (gateway.conn.is_none() || machine.wants_read()) {
             return violated("DEADLOCK", format!("{state:?}, and nothing to wait for"));
         }
+        let on_time = gateway.deadline.is_some_and(|deadline| deadline > at);
         let most = match state {
             State::Dialing => 10,
             State::Handshaking => 30,
             State::Closing => 2,
             _ => u64::MAX / SECOND,
         };
-        if gateway.deadline.is_some_and(|deadline| deadline > at) && now - gateway.since > most * SECOND {
+        if on_time && now - gateway.since > most * SECOND {
             return violated("DIAL-5", format!("{state:?} for more than {most} s"));
+        }
+        if on_time && gateway.idles.values().any(|(_, since)| now - since > 10 * SECOND) {
+            return violated("IDLE-1", "a call that goes on for more than 10 s");
+        }
+        // Going idle, finishing requests, and the peer's close frame.
+        if on_time && gateway.closing && now - gateway.closing_since > (2 + 5 + 2) * SECOND {
+            return violated("CLOSE-1", "shutting down goes on for more than 9 s");
         }
         let is_linked = matches!(state, State::Ready | State::Closing);
         let has_room = gateway.conn.is_some_and(|conn| {
@@ -56,7 +64,7 @@ impl World {
                 None if has_room => return violated("REQ-2", format!("request {id} is not written to a ready link")),
                 _ => {}
             }
-            if request.deadline < now && gateway.deadline.is_some_and(|deadline| deadline > at) {
+            if request.deadline < now && on_time {
                 return violated("REQ-1", format!("request {id} outlives its deadline"));
             }
         }

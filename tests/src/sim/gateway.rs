@@ -43,7 +43,8 @@ pub(super) struct Gateway {
     pub(super) app: App,
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) ended: BTreeSet<RequestId>,
-    pub(super) idles: BTreeMap<IdleId, bool>,
+    /// Calls to go idle that have not ended: whether they are to go dormant, and when they began.
+    pub(super) idles: BTreeMap<IdleId, (bool, Nanos)>,
     pub(super) refusals: Refusals,
     pub(super) dials: Dials,
     /// What the machine was seen doing last, and since when.
@@ -56,6 +57,7 @@ pub(super) struct Gateway {
     pub(super) popped: u64,
     /// It is being shut down.
     pub(super) closing: bool,
+    pub(super) closing_since: Nanos,
     /// Dials of all its processes.
     pub(super) dialed: u64,
     pub(super) rng: Rng,
@@ -138,6 +140,7 @@ impl Gateway {
             dormant: false,
             popped: 0,
             closing: false,
+            closing_since: 0,
             dialed: 0,
             rng,
         }
@@ -256,6 +259,7 @@ impl World {
         let gateway = &mut self.gateways[index];
         let Some(since) = gateway.suspended.take() else { return Ok(()) };
         gateway.clock.suspended(at - since);
+        gateway.dials.on_sleep();
         // What comes first after a sleep is a matter of luck: bytes or timers.
         let bytes_first = gateway.rng.bool();
         self.note("resume gateway", index, 0, String::new);

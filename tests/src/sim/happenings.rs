@@ -13,6 +13,7 @@ impl World {
     pub(super) fn do_op(&mut self, number: usize) -> Check {
         let Step { kind, gateway: index, salt, .. } = self.script.ops[number];
         let mut rng = Rng::with_seed(salt);
+        let now = self.now;
         self.note("op", index, number as u64, || format!("{kind:?}"));
         match kind {
             Op::Deliver => {
@@ -71,7 +72,8 @@ impl World {
                 self.command(index, |machine, now| machine.hold_redial(now))?;
             }
             Op::Release => {
-                self.gateways[index].dials.release();
+                let gateway = &mut self.gateways[index];
+                gateway.dials.release(gateway.clock.monotonic(now));
                 self.command(index, |machine, now| machine.release_redial(now))?;
             }
             Op::Reconnect => self.reconnect(index)?,

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod codec;
 mod connector;
 pub mod coverage;
+mod crowd;
 mod dialer;
 mod gateway;
 mod happenings;
@@ -36,6 +37,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use coverage::{Coverage, Hard};
+pub use crowd::{Crowd, crowd, explain};
 pub use plan::{Keep, Plan, Script};
 pub use shrink::shrink;
 

@@ -141,7 +141,8 @@ impl World {
     pub(super) fn idle(&mut self, index: usize, dormant: bool) -> Check {
         let idle =
             self.command(index, |machine, now| if dormant { machine.go_dormant(now) } else { machine.go_idle(now) })?;
-        self.gateways[index].idles.insert(idle, dormant);
+        let gateway = &mut self.gateways[index];
+        gateway.idles.insert(idle, (dormant, gateway.clock.monotonic(self.now)));
         self.note("go idle", index, u64::from(dormant), String::new);
         Ok(())
     }
@@ -149,7 +150,7 @@ impl World {
     pub(super) fn idle_ended(&mut self, index: usize, idle: IdleId, outcome: IdleOutcome) -> Check {
         self.note("idle ended", index, 0, || format!("{outcome:?}"));
         let gateway = &mut self.gateways[index];
-        let Some(dormant) = gateway.idles.remove(&idle) else {
+        let Some((dormant, _)) = gateway.idles.remove(&idle) else {
             return violated("IDLE-1", format!("{idle:?} ended twice, or never began"));
         };
         match outcome {
@@ -179,7 +180,7 @@ impl World {
             if gateway.conn.is_none() {
                 gateway.dials.demand(now);
             } else {
-                gateway.dials.release();
+                gateway.dials.release(now);
             }
             if gateway.state == State::Closing {
                 gateway.again = true;
@@ -198,7 +199,7 @@ impl World {
             if gateway.conn.is_none() {
                 gateway.dials.demand(now);
             } else {
-                gateway.dials.release();
+                gateway.dials.release(now);
                 gateway.again |= gateway.state != State::Dialing;
             }
         }
@@ -207,8 +208,11 @@ impl World {
     }
 
     pub(super) fn close_gateway(&mut self, index: usize) -> Check {
+        let at = self.now;
         let gateway = &mut self.gateways[index];
-        gateway.closing = true;
+        if !std::mem::replace(&mut gateway.closing, true) {
+            gateway.closing_since = gateway.clock.monotonic(at);
+        }
         if gateway.requests.values().any(|request| request.written.is_some()) {
             self.coverage.hit(Hard::ClosedBusy);
         }
