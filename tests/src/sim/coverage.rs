@@ -14,6 +14,9 @@ macro_rules! states {
 }
 
 states! {
+    // The world.
+    OverWebSocket: "lives over a real WebSocket",
+    Several: "lives with several gateways",
     // The network.
     CutInFrameDown: "links cut in the middle of a frame to the gateway",
     CutInFrameUp: "links cut in the middle of a frame to the connector",

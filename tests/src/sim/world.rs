@@ -170,6 +170,12 @@ impl World {
         let seed = self.seed;
         let shape = self.script.shape.clone();
         self.note("shape", 0, seed, || format!("{shape:#?}"));
+        if shape.wire {
+            self.coverage.hit(Hard::OverWebSocket);
+        }
+        if shape.gateways.len() > 1 {
+            self.coverage.hit(Hard::Several);
+        }
         let ops: Vec<_> = self.script.ops.iter().enumerate().map(|(index, step)| (index, step.at)).collect();
         for (index, at) in ops.into_iter().filter(|(index, _)| self.plan.ops.has(*index)).collect::<Vec<_>>() {
             self.at(SECOND + at, Ev::Op(index));
