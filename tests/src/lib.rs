@@ -13,6 +13,7 @@
 pub mod app;
 pub mod frames;
 pub mod host;
+pub mod model;
 pub mod peer;
 pub mod raw;
 pub mod sim;

@@ -8,7 +8,7 @@ use super::plan::mix;
 use super::world::{Ev, World};
 use super::{Check, SECOND, violated};
 
-/// What may be unread beyond the limit: what one link brings before it is closed.
+/// The least that an unread delivery counts for, in bytes.
 const OVERHEAD: u64 = 256;
 
 /// What must be true whenever a gateway has nothing more to do for the moment.
@@ -70,7 +70,7 @@ impl World {
         }
         let limits = machine.settings().limits();
         let unread = machine.stats().deliveries - gateway.popped;
-        if unread > limits.queue_hard as u64 / OVERHEAD + 1 + self.script.shape.window as u64 {
+        if unread > (limits.queue_hard as u64 / OVERHEAD).max(gateway.unread) + 1 {
             return violated("REQ-7", format!("{unread} deliveries are unread"));
         }
         Ok(())

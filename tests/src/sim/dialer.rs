@@ -209,6 +209,8 @@ impl World {
         let facts = TokenFacts { text: token.as_str().into(), secret: gateway.secret, expires };
         let (conn, process) = (self.conns.len(), gateway.process);
         (gateway.again, gateway.dormant) = (false, false);
+        let deliveries = gateway.machine.as_ref().map_or(0, |machine| machine.stats().deliveries);
+        gateway.unread = deliveries - gateway.popped;
         gateway.conn = Some(conn);
         gateway.dialed += 1;
         let seed = |way: u64| mix(&[gateway.seed, 5, index as u64, gateway.dialed, way]);

@@ -55,6 +55,8 @@ pub(super) struct Gateway {
     pub(super) again: bool,
     pub(super) dormant: bool,
     pub(super) popped: u64,
+    /// Deliveries that were unread when the link in hand was dialed.
+    pub(super) unread: u64,
     /// It is being shut down.
     pub(super) closing: bool,
     pub(super) closing_since: Nanos,
@@ -139,6 +141,7 @@ impl Gateway {
             again: false,
             dormant: false,
             popped: 0,
+            unread: 0,
             closing: false,
             closing_since: 0,
             dialed: 0,
@@ -202,7 +205,7 @@ impl World {
         gateway.dials = Dials::new(gateway.clock.monotonic(at));
         gateway.refusals = Refusals::default();
         (gateway.state, gateway.since) = (State::Disconnected, gateway.clock.monotonic(at));
-        (gateway.links, gateway.popped) = (0, 0);
+        (gateway.links, gateway.popped, gateway.unread) = (0, 0, 0);
         (gateway.again, gateway.dormant, gateway.closing) = (false, false, false);
         gateway.reading = true;
         gateway.conn = None;
