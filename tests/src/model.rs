@@ -4,8 +4,6 @@
 //! `docs/contract.md` and believed. `tests/model.rs` runs it side by side with the real machine. What it leaves out is
 //! what needs bytes or bounds: lines, limits, unread events, a socket that has no room.
 
-use std::time::Duration;
-
 use relay_proto::end::LinkEnd;
 
 /// Milliseconds of monotonic time.
@@ -197,11 +195,9 @@ impl Model {
     }
 
     /// The dial comes at this time, of those that were possible.
-    pub fn settle_redial(&mut self, at: Duration) {
+    pub fn settle_redial(&mut self, at: Millis) {
         let hold = if self.hold { 60 * SECOND } else { 0 };
-        // The machine's draw has nanoseconds; the world of the model goes from one whole millisecond to the next.
-        let at = u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX) - hold;
-        self.due = (at, at);
+        self.due = (at - hold, at - hold);
     }
 
     /// When something is due, other than a dial.
@@ -460,6 +456,11 @@ impl Model {
         Some(number)
     }
 
+    /// Whatever a frame said, shutting down goes on if it can.
+    pub fn frame_handled(&mut self) {
+        self.advance_shutdown();
+    }
+
     fn hear_if_open(&mut self) {
         if self.is_open() {
             self.hear();
@@ -517,7 +518,6 @@ impl Model {
         self.hear_if_open();
         if self.is_linked() && self.requests.iter().any(|request| request.number == number && request.written) {
             self.end_request(number, "result");
-            self.advance_shutdown();
         }
     }
 
@@ -566,7 +566,6 @@ impl Model {
             self.why = Some(("dormant", None, Pace::Dormant));
             self.close_link(1000, "dormant", 2 * SECOND);
         }
-        self.advance_shutdown();
     }
 
     /// A line that is no frame.

@@ -115,6 +115,7 @@ struct Pair {
     requests: Vec<RequestId>,
     idles: Vec<IdleId>,
     seen: Seen,
+    retry_in: Option<Duration>,
     log: Vec<String>,
 }
 
@@ -131,6 +132,7 @@ impl Pair {
             requests: Vec::new(),
             idles: Vec::new(),
             seen: Seen::default(),
+            retry_in: None,
             log: Vec::new(),
         }
     }
@@ -187,7 +189,8 @@ impl Pair {
                 }
                 Event::Ready { .. } => "ready".into(),
                 Event::Interrupt(_) => "interrupt".into(),
-                Event::Disconnected { ended, .. } => {
+                Event::Disconnected { ended, retry_in } => {
+                    self.retry_in = retry_in;
                     let code = ended.code.map_or(String::new(), |code| format!(" {code}"));
                     format!("disconnected {}{code}", ended.cause.as_str())
                 }
@@ -234,10 +237,9 @@ impl Pair {
         }
     }
 
-    fn pass(&mut self, millis: u64) {
-        let until = self.model.now + millis;
-        while let Some(next) =
-            self.machine.poll_timeout().map(|deadline| deadline.at.as_nanos().div_ceil(1_000_000) as u64)
+    fn pass(&mut self, time: u64) {
+        let until = self.model.now + time;
+        while let Some(next) = self.machine.poll_timeout().map(|deadline| millis(deadline.at))
             && next <= until
         {
             let time = next.saturating_sub(self.model.now);
@@ -361,6 +363,7 @@ impl Pair {
                 self.model.interrupted();
             }
         }
+        self.model.frame_handled();
     }
 
     /// What both did since the last look is the same, and so is what they wait for.
@@ -381,21 +384,23 @@ impl Pair {
             _ => Phase::Closed,
         };
         assert_eq!(phase, self.model.phase, "{}", log());
-        let next = self.machine.poll_timeout().map(|deadline| deadline.at);
-        let other = self.model.deadline().map(Duration::from_millis);
-        let Some((earliest, latest)) = self.model.redial() else {
-            return assert_eq!(next, other, "deadlines\n{}", log());
-        };
-        let next = next.expect("a dial that comes");
-        if other == Some(next) && next < Duration::from_millis(earliest) {
-            return;
+        // The wait is drawn from a range: the machine says what it drew.
+        let retry_in = self.retry_in.take().filter(|_| self.model.phase == Phase::Waiting);
+        if let (Some(time), Some((earliest, latest))) = (retry_in, self.model.redial()) {
+            let at = Duration::from_millis(self.model.now) + time;
+            let range = Duration::from_millis(earliest)..=Duration::from_millis(latest);
+            assert!(range.contains(&at), "{at:?} is not in {range:?}\n{}", log());
+            self.model.settle_redial(millis(at));
         }
-        let range = Duration::from_millis(earliest)..=Duration::from_millis(latest);
-        assert!(range.contains(&next) || other == Some(next), "{next:?} is not in {range:?}\n{}", log());
-        if range.contains(&next) && other != Some(next) {
-            self.model.settle_redial(next);
-        }
+        let next = self.machine.poll_timeout().map(|deadline| millis(deadline.at));
+        let redial = self.model.redial().map(|(earliest, _)| earliest);
+        assert_eq!(next, redial.into_iter().chain(self.model.deadline()).min(), "deadlines\n{}", log());
     }
+}
+
+/// The first whole millisecond that is not before this time: the model's time has no less.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap()
 }
 
 fn both(pair: &mut Pair, machine: impl FnOnce(&mut Machine), model: impl FnOnce(&mut Model)) {

@@ -263,6 +263,7 @@ impl World {
         let Some(since) = gateway.suspended.take() else { return Ok(()) };
         gateway.clock.suspended(at - since);
         gateway.dials.on_sleep();
+        gateway.closing_since = gateway.clock.monotonic(at);
         // What comes first after a sleep is a matter of luck: bytes or timers.
         let bytes_first = gateway.rng.bool();
         self.note("resume gateway", index, 0, String::new);
