@@ -1,4 +1,6 @@
-//! The machine and the reference model, side by side, over whatever is done to them.
+//! The machine and the reference model, side by side, over whatever is done to them. With `PROPTEST_CASES=100000` it goes
+//! on for longer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::time::Duration;
 
@@ -408,8 +410,12 @@ fn both(pair: &mut Pair, machine: impl FnOnce(&mut Machine), model: impl FnOnce(
     model(&mut pair.model);
 }
 
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     // proves: DIAL-5, HELLO-2, ACK-1, ACK-2, ACK-3, ACK-4, ACK-6, REQ-1, REQ-2, REQ-3, LINK-1, LINK-2, LINK-3, LINK-4
     // proves: AUTH-1, AUTH-2, AUTH-3, IDLE-1, IDLE-2, CLOSE-1
