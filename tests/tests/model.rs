@@ -53,6 +53,11 @@ enum Step {
         which: usize,
         take: bool,
     },
+    /// The same for one of the latest deliveries.
+    Recent {
+        which: usize,
+        take: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -81,6 +86,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         12 => (any::<usize>(), proptest::bool::weighted(0.7)).prop_map(|(which, take)| Step::Decide { which, take }),
     ];
     proptest::collection::vec(step, 0..70)
+}
+
+/// Deliveries alone, with few ids, over links that break: what replays, repeats and holds up what.
+fn deliveries() -> impl Strategy<Value = Vec<Step>> {
+    let some = |most: u8| proptest::option::weighted(0.85, 0..most);
+    let step = prop_oneof![
+        10 => (some(3), some(2), 0..2u8).prop_map(|(buffer, message, text)| {
+            vec![Step::Deliver { buffer, message, text: text / 2 + text * u8::from(message.is_none()) }]
+        }),
+        8 => (0..6usize, proptest::bool::weighted(0.8)).prop_map(|(which, take)| vec![Step::Recent { which, take }]),
+        1 => Just(vec![Step::End(ENDS - 1), Step::Pass(40_000), Step::Open, Step::Descriptor]),
+    ];
+    proptest::collection::vec(step, 0..40)
+        .prop_map(|steps| [vec![Step::Open, Step::Descriptor], steps.concat()].concat())
 }
 
 const ENDS: usize = 16;
@@ -318,8 +337,12 @@ impl Pair {
             Step::Release => both(self, |machine| machine.release_redial(now), Model::release),
             Step::Reconnect => both(self, |machine| machine.reconnect(now), Model::reconnect),
             Step::Close => both(self, |machine| machine.close(now), Model::close),
-            Step::Decide { which, take } => {
-                if let Some(number) = which.checked_rem(self.deliveries.len()) {
+            Step::Decide { which, take } | Step::Recent { which, take } => {
+                let number = match step {
+                    Step::Decide { .. } => which.checked_rem(self.deliveries.len()),
+                    _ => self.deliveries.len().checked_sub(which + 1),
+                };
+                if let Some(number) = number {
                     let id = self.deliveries[number];
                     let held = if take { self.machine.ack(id, now) } else { self.machine.give_back(id, now) };
                     assert_eq!(held, self.model.decide(number, take), "{}", self.log.join("\n"));
@@ -421,10 +444,18 @@ proptest! {
     // proves: AUTH-1, AUTH-2, AUTH-3, IDLE-1, IDLE-2, CLOSE-1
     #[test]
     fn the_machine_does_what_the_model_does(seed: u64, reconnects in proptest::bool::weighted(0.9), strict: bool, steps in steps()) {
-        let mut pair = Pair::new(seed, reconnects, strict);
-        pair.tick();
-        for step in &steps {
-            pair.step(step);
-        }
+        run(seed, reconnects, strict, &steps);
     }
+
+    // proves: ACK-1, ACK-2, ACK-3, ACK-4, ACK-6
+    #[test]
+    fn deliveries_are_shown_and_acknowledged_as_by_the_model(seed: u64, steps in deliveries()) {
+        run(seed, true, false, &steps);
+    }
+}
+
+fn run(seed: u64, reconnects: bool, strict: bool, steps: &[Step]) {
+    let mut pair = Pair::new(seed, reconnects, strict);
+    pair.tick();
+    steps.iter().for_each(|step| pair.step(step));
 }
