@@ -13,7 +13,7 @@ pub struct Crowd {
     pub entries: u64,
     /// The hard states that they reached.
     pub coverage: Coverage,
-    /// One that broke a rule.
+    /// The first that broke a rule.
     pub broken: Option<Plan>,
 }
 
@@ -39,7 +39,11 @@ pub fn crowd(plan: &Plan, count: u64, threads: usize, progress: impl Fn(u64) + S
                     entries.fetch_add(life.entries, Ordering::Relaxed);
                     if life.end.is_err() {
                         stop.store(true, Ordering::Relaxed);
-                        lock().1.get_or_insert(plan);
+                        // Of several at once the first, so that every run says the same.
+                        let broken = &mut lock().1;
+                        if broken.as_ref().is_none_or(|other| other.seed > plan.seed) {
+                            *broken = Some(plan);
+                        }
                     }
                     progress(lives.fetch_add(1, Ordering::Relaxed) + 1);
                 }
