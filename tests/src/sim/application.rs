@@ -132,7 +132,6 @@ impl World {
         if fate == Fate::Taken {
             gateway.app.stored.insert(held.event);
         }
-        gateway.app.ended.push(id);
         // Before the call: the acknowledgement may leave within it.
         self.ledgers[index].end(held.event, process, fate);
         self.note("decide", index, held.event as u64, || format!("{id:?} {manner:?}"));

@@ -248,13 +248,15 @@ impl World {
         } else {
             Pace::Ladder
         };
-        let opened = self.conns[conn].ends_down.len() > 1;
-        match (self.conns[conn].was_ready, opened) {
-            _ if gateway.closing => {}
-            (true, _) if !self.conns[conn].close_up => self.coverage.hit(Hard::Silent),
-            (true, _) => {}
-            (false, _) if self.conns[conn].peer_link.is_some() => self.coverage.hit(Hard::HandshakeTimedOut),
-            (false, _) => self.coverage.hit(Hard::DialTimedOut),
+        let link = &self.conns[conn];
+        let why = match link.was_ready {
+            _ if gateway.closing || link.close_up => None,
+            true => Some(Hard::Silent),
+            false if link.peer_link.is_some() => Some(Hard::HandshakeTimedOut),
+            false => Some(Hard::DialTimedOut),
+        };
+        if let Some(why) = why {
+            self.coverage.hit(why);
         }
         self.end_of_link(index, commanded, now);
         self.note("drop", index, conn as u64, || format!("{commanded:?}"));

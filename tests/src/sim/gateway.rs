@@ -1,4 +1,4 @@
-//! One gateway: its machine, the host around it, its application, and what must be true of them.
+//! One gateway: what the world knows of it, and the life of its process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -47,13 +47,14 @@ pub(super) struct Gateway {
     pub(super) idles: BTreeMap<IdleId, (bool, Nanos)>,
     pub(super) refusals: Refusals,
     pub(super) dials: Dials,
-    /// What the machine was seen doing last, and since when.
+    /// What the machine was seen doing last, since when, and how many links had been ready by then.
     pub(super) state: State,
     pub(super) since: Nanos,
     pub(super) links: u64,
     /// The link in hand is to be followed by another at once; it is closed to go dormant.
     pub(super) again: bool,
     pub(super) dormant: bool,
+    /// Deliveries that the application has taken from the queue.
     pub(super) popped: u64,
     /// Deliveries that were unread when the link in hand was dialed.
     pub(super) unread: u64,
@@ -71,7 +72,6 @@ pub(super) struct App {
     pub(super) held: BTreeMap<DeliveryId, Held>,
     /// Kept over crashes, by applications that do.
     pub(super) stored: BTreeSet<usize>,
-    pub(super) ended: Vec<DeliveryId>,
 }
 
 /// A delivery in the application's hands.
@@ -214,7 +214,6 @@ impl World {
         gateway.ended.clear();
         gateway.idles.clear();
         gateway.app.held.clear();
-        gateway.app.ended.clear();
         if !gateway.shape.remembers {
             gateway.app.stored.clear();
         }
