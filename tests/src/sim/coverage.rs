@@ -26,7 +26,7 @@ states! {
     HalfClosed: "links closed in one direction",
     Stalled: "links stalled in one direction",
     WriteFailed: "writes that failed while the peer's bytes could still be read",
-    FrameInPieces: "frames to the gateway that arrived in pieces",
+    InFrame: "reads that ended within a frame to the gateway",
     Blocked: "writes that found no room",
     // Processes and machines.
     GatewayCrash: "gateway crashes",

@@ -348,5 +348,5 @@ impl Conn {
 pub fn is_inside(ends: &[u64], end: u64) -> bool {
     let first = ends.first().copied().unwrap_or(0);
     let last = ends.last().copied().unwrap_or(0);
-    end > first && end < last && !ends.contains(&end)
+    end > first && end < last && ends.binary_search(&end).is_err()
 }

@@ -321,7 +321,7 @@ impl World {
             }
             let conn = &self.conns[index];
             if way == Way::Down && super::network::is_inside(&conn.ends_down, conn.down.read) {
-                self.coverage.hit(Hard::FrameInPieces);
+                self.coverage.hit(Hard::InFrame);
             }
             // What arrives later than this was told when it was written, or is told when this is read.
             if let Some(at) = self.conns[index].pipe(way).next().filter(|at| *at > now) {
