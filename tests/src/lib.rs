@@ -15,9 +15,11 @@ pub mod faults;
 pub mod frames;
 pub mod fuzz;
 pub mod host;
+pub mod model;
 pub mod peer;
 pub mod raw;
 pub mod readiness;
+pub mod sim;
 
 use std::future::Future;
 use std::time::Duration;

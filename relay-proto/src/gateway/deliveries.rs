@@ -176,6 +176,8 @@ impl Deliveries {
             }
         }
         match record.slot.and_then(|slot| usize::try_from(slot.checked_sub(self.first_slot)?).ok()) {
+            // Its first id was acknowledged on this link; this one may be owed already.
+            None if !self.aliases.is_empty() && self.aliases.contains_key(&(delivery, buffer_id.clone())) => return,
             None => record.slot = Some(next_slot),
             Some(index) => {
                 if self.order.get(index).is_some_and(|slot| slot.buffer_id == *buffer_id) {
@@ -406,6 +408,21 @@ mod tests {
         assert_eq!(shown(table.admit(Some(&"2".into()), "A", message)), None);
         table.take(a);
         assert_eq!(acks(&mut table), ["1", "2"]);
+    }
+
+    // proves: ACK-1, ACK-4
+    #[test]
+    fn a_message_repeated_under_its_second_buffer_id_is_owed_one_ack_for_it() {
+        let mut table = table();
+        let message = Some(["discord", "c", "m"]);
+        let a = shown(table.admit(Some(&"1".into()), "A", message)).unwrap();
+        let b = buffered(&mut table, "b", "B").unwrap();
+        assert_eq!(shown(table.admit(Some(&"2".into()), "A", message)), None);
+        table.take(a);
+        assert_eq!(acks(&mut table), ["1"], "b holds up the other");
+        assert_eq!(shown(table.admit(Some(&"2".into()), "A", message)), None, "it comes again meanwhile");
+        table.take(b);
+        assert_eq!(acks(&mut table), ["b", "2"]);
     }
 
     // proves: ACK-4

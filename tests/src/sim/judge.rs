@@ -1,0 +1,180 @@
+//! What the contract says about refusals (AUTH-1 to AUTH-3) and about when to dial again (LINK-1, LINK-2), written down a
+//! second time: from the rules, for one process of a gateway, without a look at how the machine does it.
+
+use relay_proto::end::LinkEnd;
+
+use super::{Check, Nanos, SECOND, violated};
+
+/// What has to become of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Dial again, with backoff.
+    Retry,
+    /// Dial again at once; that dial decides.
+    Provisional,
+    Revoked,
+}
+
+/// Whether a refusal revokes.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// A handshake was completed.
+    pub greeted: bool,
+    /// A refusal was provisional, and no link has been ready since.
+    pub deciding: bool,
+}
+
+impl Refusals {
+    pub fn on_ready(&mut self) {
+        *self = Self { greeted: true, deciding: false };
+    }
+
+    /// `stale`: the token had expired by the gateway's own wall clock, and its link was never ready.
+    pub fn judge(&mut self, end: &LinkEnd, stale: bool, strict: bool) -> Option<Verdict> {
+        let reason = match end {
+            LinkEnd::Closed { code: Some(4401), reason } => reason,
+            LinkEnd::Refused { status: 401, reason } => reason,
+            _ => return None,
+        };
+        if !self.greeted || reason.eq_ignore_ascii_case("expired") {
+            return Some(Verdict::Retry);
+        }
+        if self.deciding {
+            return Some(if stale { Verdict::Retry } else { Verdict::Revoked });
+        }
+        self.deciding = stale || strict;
+        Some(if self.deciding { Verdict::Provisional } else { Verdict::Revoked })
+    }
+}
+
+/// How soon the next dial has to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    Now,
+    Ladder,
+    Slow,
+    Dormant,
+}
+
+/// The pace of an end that the peer, or the network, made.
+pub fn pace(end: &LinkEnd) -> Pace {
+    match end {
+        LinkEnd::Closed { code: Some(1000), reason } if reason == "replaced" => Pace::Slow,
+        LinkEnd::Closed { code: Some(1002 | 1003 | 1007 | 1008 | 4000 | 4403 | 4409), .. } => Pace::Slow,
+        LinkEnd::Refused { status: 403, .. } | LinkEnd::Protocol { .. } => Pace::Slow,
+        _ => Pace::Ladder,
+    }
+}
+
+const FIRST: Nanos = SECOND;
+const LONGEST: Nanos = 30 * SECOND;
+const STABLE: Nanos = 60 * SECOND;
+const HOLD: Nanos = 60 * SECOND;
+
+/// When the next dial has to come. Times are on the gateway's monotonic clock.
+#[derive(Debug)]
+pub struct Dials {
+    rung: u32,
+    /// Since when the link is ready, and since when it is not open any more.
+    ready: Option<Nanos>,
+    closing: Option<Nanos>,
+    /// While there is neither link nor dial: the earliest and the latest time for the next.
+    window: Option<(Nanos, Nanos)>,
+    held: bool,
+    /// The machine was suspended since: it cannot be blamed for being late.
+    slept: bool,
+}
+
+impl Dials {
+    /// A gateway that has to dial at once.
+    pub fn new(now: Nanos) -> Self {
+        Self { rung: 0, ready: None, closing: None, window: Some((now, now)), held: false, slept: false }
+    }
+
+    pub fn on_ready(&mut self, now: Nanos) {
+        self.ready = Some(now);
+    }
+
+    pub fn on_closing(&mut self, now: Nanos) {
+        self.closing = Some(now);
+    }
+
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    pub fn release(&mut self, now: Nanos) {
+        self.held = false;
+        if let Some((_, latest)) = &mut self.window {
+            *latest = now.max(*latest);
+        }
+    }
+
+    pub fn on_sleep(&mut self) {
+        self.slept = true;
+    }
+
+    /// A command that dials now if there is no link.
+    pub fn demand(&mut self, now: Nanos) {
+        self.held = false;
+        if let Some(window) = &mut self.window {
+            *window = (now, now);
+        }
+    }
+
+    /// The link, or the dial, ended. The wait that follows, at the ladder's pace: its rung in full; and whether the
+    /// ladder started over.
+    pub fn on_end(&mut self, pace: Pace, now: Nanos) -> (Nanos, bool) {
+        let ready = self.ready.take().map(|since| self.closing.unwrap_or(now) - since);
+        self.closing = None;
+        let reset = ready.is_some_and(|time| time >= STABLE) && self.rung > 0;
+        if ready.is_some_and(|time| time >= STABLE) {
+            self.rung = 0;
+        }
+        let rung = (FIRST << self.rung.min(6)).min(LONGEST);
+        let (least, most) = match pace {
+            Pace::Now => (0, 0),
+            Pace::Dormant => (SECOND, SECOND),
+            Pace::Slow => (LONGEST, 2 * LONGEST),
+            Pace::Ladder => (rung / 2, rung),
+        };
+        if pace == Pace::Ladder {
+            self.rung += 1;
+        }
+        self.window = Some((now + least, now + most));
+        self.slept = false;
+        (rung, reset)
+    }
+
+    /// There will be no dial any more.
+    pub fn over(&mut self) {
+        self.window = None;
+    }
+
+    /// A dial comes now.
+    pub fn on_dial(&mut self, now: Nanos) -> Check {
+        self.check(now)?;
+        let Some((earliest, _)) = self.window.take() else {
+            return violated("DIAL-5", "a dial while there is a link, or after the end");
+        };
+        if now < earliest {
+            return violated("LINK-1", format!("a dial {} ms too early", (earliest - now) / 1_000_000));
+        }
+        self.held = false;
+        Ok(())
+    }
+
+    /// Whether the dial is overdue.
+    pub fn check(&self, now: Nanos) -> Check {
+        let latest = self.window.map(|(_, latest)| if self.held { latest + HOLD } else { latest });
+        if !self.slept && latest.is_some_and(|latest| latest < now) {
+            return violated("LINK-1", format!("no dial by {latest:?}, and it is {now}"));
+        }
+        Ok(())
+    }
+
+    /// Whether a hold made this dial late by all of its 60 seconds.
+    pub fn hold_expired(&self, now: Nanos) -> bool {
+        self.held && self.window.is_some_and(|(earliest, _)| now >= earliest + HOLD)
+    }
+}
