@@ -128,7 +128,7 @@ pub struct Model {
     expires: u64,
     ready_at: Option<Millis>,
     ready_for: Option<Millis>,
-    heard: Millis,
+    lost: Millis,
     ping: Millis,
     owed: Vec<Owed>,
     idling: bool,
@@ -162,7 +162,7 @@ impl Model {
             expires: 0,
             ready_at: None,
             ready_for: None,
-            heard: 0,
+            lost: 0,
             ping: 0,
             owed: Vec::new(),
             idling: false,
@@ -212,7 +212,7 @@ impl Model {
             _ => {}
         }
         if self.is_open() {
-            all.push(self.ping.min(self.heard + 90 * SECOND));
+            all.push(self.ping.min(self.lost));
         }
         all.extend(self.requests.iter().map(|request| request.deadline));
         all.extend(self.idles.iter().map(|idle| idle.deadline));
@@ -220,6 +220,21 @@ impl Model {
             all.push(until);
         }
         all.into_iter().min()
+    }
+
+    /// The wall clock has gone this many seconds further than the monotonic one (CLOCK-2).
+    pub fn slept(&mut self, seconds: u64) {
+        self.unix += seconds;
+        if seconds < 10 {
+            return;
+        }
+        if self.phase == Phase::Waiting {
+            let slept = seconds * SECOND;
+            self.due = (self.due.0.saturating_sub(slept), self.due.1.saturating_sub(slept));
+        } else if self.is_open() {
+            self.ping = self.now;
+            self.lost = self.lost.min(self.now + 10 * SECOND);
+        }
     }
 
     /// Does what is due.
@@ -242,7 +257,7 @@ impl Model {
                 self.seen.links.push("drop");
                 self.link_over(None);
             }
-            Phase::Handshaking | Phase::Ready if self.heard + 90 * SECOND <= now => self.give_up("lost"),
+            Phase::Handshaking | Phase::Ready if self.lost <= now => self.give_up("lost"),
             Phase::Handshaking | Phase::Ready if self.ping <= now => {
                 self.ping = now + 30 * SECOND;
                 self.seen.written.push("ping".into());
@@ -266,7 +281,7 @@ impl Model {
     }
 
     fn hear(&mut self) {
-        self.heard = self.now;
+        self.lost = self.now + 90 * SECOND;
         self.ping = self.now + 30 * SECOND;
     }
 

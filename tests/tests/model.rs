@@ -283,7 +283,15 @@ impl Pair {
         match *step {
             Step::Pass(millis) => self.pass(millis),
             Step::Jump(millis) => self.jump(millis),
-            Step::Wall(seconds) => self.model.unix += seconds,
+            Step::Wall(seconds) => {
+                // What has passed until now is no sleep.
+                self.machine.handle_timeout(now);
+                self.drain();
+                self.model.tick();
+                self.model.slept(seconds);
+                self.machine.handle_timeout(self.now());
+                self.model.tick();
+            }
             Step::Open => {
                 if let Some(link) = linked {
                     self.machine.handle_opened(link, now);
