@@ -96,7 +96,7 @@ impl World {
     /// All is well from now on.
     pub(super) fn heal_gateway(&mut self, index: usize) -> Check {
         self.gateways[index].freezes.clear();
-        self.gateways[index].clock.skew = 0;
+        self.set_gateway_clock(index, 0);
         self.gateways[index].reading = true;
         if self.gateways[index].machine.is_none() {
             let process = self.gateways[index].process;

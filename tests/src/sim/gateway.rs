@@ -256,12 +256,22 @@ impl World {
         Ok(())
     }
 
+    /// Somebody sets the wall clock: it is this many seconds ahead now.
+    pub(super) fn set_gateway_clock(&mut self, index: usize, skew: i64) {
+        let gateway = &mut self.gateways[index];
+        let ahead = u64::try_from(skew - gateway.clock.skew).unwrap_or(0);
+        gateway.clock.skew = skew;
+        gateway.dials.on_wall_ahead(ahead * SECOND);
+    }
+
     pub(super) fn resume_gateway(&mut self, index: usize) -> Check {
         let at = self.now;
         let gateway = &mut self.gateways[index];
         let Some(since) = gateway.suspended.take() else { return Ok(()) };
+        let before = gateway.clock.monotonic(at);
         gateway.clock.suspended(at - since);
         gateway.dials.on_sleep();
+        gateway.dials.on_wall_ahead(before - gateway.clock.monotonic(at));
         gateway.closing_since = gateway.clock.monotonic(at);
         // What comes first after a sleep is a matter of luck: bytes or timers.
         let bytes_first = gateway.rng.bool();

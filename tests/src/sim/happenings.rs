@@ -208,7 +208,8 @@ impl World {
             }
             Fault::JumpGatewayClock => {
                 self.coverage.hit(Hard::WallJump);
-                self.gateways[index].clock.skew += rng.i64(-600..600);
+                let skew = self.gateways[index].clock.skew + rng.i64(-600..600);
+                self.set_gateway_clock(index, skew);
             }
             Fault::JumpConnectorClock => {
                 self.coverage.hit(Hard::WallJump);

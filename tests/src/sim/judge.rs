@@ -110,8 +110,19 @@ impl Dials {
         }
     }
 
+    /// The machine was suspended.
     pub fn on_sleep(&mut self) {
         self.slept = true;
+    }
+
+    /// The wall clock went this much further than the monotonic one: that counts towards the wait (CLOCK-2). The wall
+    /// clock shows whole seconds.
+    pub fn on_wall_ahead(&mut self, by: Nanos) {
+        let by = by + SECOND;
+        if let Some((earliest, _)) = self.window.as_mut().filter(|_| by >= 10 * SECOND) {
+            *earliest = earliest.saturating_sub(by);
+            self.slept = true;
+        }
     }
 
     /// A command that dials now if there is no link.
