@@ -14,6 +14,7 @@ pub mod app;
 pub mod faults;
 pub mod frames;
 pub mod host;
+pub mod model;
 pub mod peer;
 pub mod raw;
 pub mod readiness;

@@ -20,7 +20,7 @@ use crate::transmit::Transmit;
 const MAX_CLOSING: usize = 4;
 
 /// One gateway, as a connector sees it. See the [module](super) for how to drive it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     pub(super) settings: Settings,
     /// The latest monotonic time seen. Never goes back (CLOCK-1).

@@ -31,7 +31,7 @@ enum Fate {
     GivenBack,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Record {
     fate: Fate,
     by_buffer: Option<Key>,
@@ -41,7 +41,7 @@ struct Record {
 }
 
 /// An acknowledgement that this link owes, in arrival order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     buffer_id: BufferId,
     delivery: DeliveryId,
@@ -55,7 +55,7 @@ pub(crate) enum Admission {
     Suppress,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deliveries {
     hasher: FixedState,
     /// How many ended records are kept, and how many aliases.
