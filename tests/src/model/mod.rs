@@ -6,3 +6,4 @@ pub mod checker;
 pub mod delivery;
 pub mod fingerprint;
 pub mod ledger;
+pub mod revocation;
