@@ -5,5 +5,8 @@
 pub mod checker;
 pub mod delivery;
 pub mod fingerprint;
+pub mod gateway;
 pub mod ledger;
+pub mod real;
 pub mod revocation;
+pub mod step;
