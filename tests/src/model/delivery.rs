@@ -144,6 +144,8 @@ struct Link {
     acked: usize,
     /// Whether the gateway is idle on it.
     idle: bool,
+    /// Whether the connector said that it delivers nothing more on it.
+    stopped: bool,
 }
 
 /// What the store was asked to do, and has not.
@@ -169,7 +171,7 @@ pub struct Delivery {
     ledger: Ledger,
 }
 
-/// What decides nothing: the first four stay as they are, or only count.
+/// What stays as it is, or only counts.
 const WITHOUT: [&str; 3] = ["settings", "stats", "descriptors"];
 
 impl Delivery {
@@ -266,6 +268,7 @@ impl Delivery {
                         arrived: Vec::new(),
                         acked: 0,
                         idle: false,
+                        stopped: false,
                     });
                 }
                 gateway::Output::Drop(id) => {
@@ -373,7 +376,9 @@ impl Delivery {
                 busy = true;
                 let item = match transmit {
                     connector::Transmit::Text(frame) => {
+                        link.stopped |= frame.contains(r#""type":"going_idle_ack""#);
                         if let Some(number) = named(&frame) {
+                            rule(!link.stopped, "CONN-4: a delivery behind the ack of going idle")?;
                             let durable = self.durable.iter().any(|(_, stored)| *stored == frame);
                             if self.ledger.lines[number].taken {
                                 notes.mark("taken event sent again");

@@ -251,7 +251,9 @@ impl Real {
                 format!("delivery {}: {}", self.deliveries.len() - 1, message.payload.text())
             }
             Event::Interrupt(_) => "interrupt".into(),
-            Event::Disconnected { ended, retry_in: None } => format!("disconnected: {}, for ever", ended.cause.as_str()),
+            Event::Disconnected { ended, retry_in: None } => {
+                format!("disconnected: {}, for ever", ended.cause.as_str())
+            }
             Event::Disconnected { ended, retry_in } => {
                 self.told.push_back(*retry_in);
                 format!("disconnected: {}", ended.cause.as_str())

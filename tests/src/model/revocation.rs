@@ -11,7 +11,9 @@ use std::time::Duration;
 use relay_proto::connector::{self, Peer, Refusal, Settings, authenticate};
 use relay_proto::end::LinkEnd;
 use relay_proto::frame::{Descriptor, RawJson};
-use relay_proto::gateway::{Config, Event, LinkId, Machine, Output, Reason, RequestId, RequestOptions, State, Transmit};
+use relay_proto::gateway::{
+    Config, Event, LinkId, Machine, Output, Reason, RequestId, RequestOptions, State, Transmit,
+};
 use relay_proto::time::Now;
 use relay_proto::token::Token;
 
