@@ -167,6 +167,10 @@ impl Deliveries {
     /// This link owes an acknowledgement of `buffer_id`. One that it owes already is not owed twice.
     fn owe(&mut self, delivery: DeliveryId, buffer_id: &BufferId, by_buffer: Option<Key>, taken: bool) {
         let next_slot = self.first_slot + self.order.len() as u64;
+        let alias = (delivery, buffer_id.clone());
+        if self.aliases.contains_key(&alias) {
+            return;
+        }
         let Some(record) = self.records.get_mut(&delivery) else { return };
         if record.by_buffer.is_none() {
             // Seen live first: from now on its buffer id recognises it too.
@@ -183,8 +187,7 @@ impl Deliveries {
                 }
                 // A peer that repeats one message under ever new ids is not owed ever more: what is not acknowledged
                 // comes again on the next link.
-                let alias = (delivery, buffer_id.clone());
-                if self.aliases.len() >= self.memory || self.aliases.contains_key(&alias) {
+                if self.aliases.len() >= self.memory {
                     return;
                 }
                 self.aliases.insert(alias, next_slot);
@@ -349,6 +352,22 @@ mod tests {
         assert!(acks(&mut table).is_empty());
         table.take(a);
         assert_eq!(acks(&mut table), ["a"], "one ack on the new link");
+    }
+
+    // proves: ACK-1 (the first acknowledgement of a message has left, and one under another id waits)
+    #[test]
+    fn one_buffer_id_is_not_acknowledged_twice_for_one_message() {
+        let mut table = table();
+        let message = Some(["discord", "c", "m"]);
+        let first = buffered(&mut table, "0", "0").unwrap();
+        let a = shown(table.admit(Some(&"1".into()), "A", message)).unwrap();
+        let b = buffered(&mut table, "2", "B").unwrap();
+        assert_eq!(shown(table.admit(Some(&"3".into()), "A", message)), None);
+        assert!(table.take(a) && table.take(first));
+        assert_eq!(acks(&mut table), ["0", "1"]);
+        assert_eq!(shown(table.admit(Some(&"3".into()), "A", message)), None);
+        assert!(table.take(b));
+        assert_eq!(acks(&mut table), ["2", "3"]);
     }
 
     // proves: ACK-4
