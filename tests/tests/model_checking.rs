@@ -124,6 +124,6 @@ fn large_worlds_of_deliveries() {
 fn large_worlds_of_refusals() {
     for strict in [false, true] {
         refusals(revocation::Bounds { dials: 4, changes: 1, freezes: 2, requests: 1, calls: 0, strict }, 600_000);
-        refusals(revocation::Bounds { dials: 4, changes: 1, freezes: 1, requests: 1, calls: 1, strict }, 800_000);
+        refusals(revocation::Bounds { dials: 4, changes: 1, freezes: 1, requests: 1, calls: 1, strict }, 700_000);
     }
 }

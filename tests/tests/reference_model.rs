@@ -98,7 +98,7 @@ fn side_by_side(setup: Setup, seed: u64, steps: &[Step], counts: &Counts) -> Res
         prop_assert!(
             seen == specified,
             "step {number} of {setup:?}: {step:?}\nthe machine: {seen:#?}\nthe model: {specified:#?}\nbehind {:#?}",
-            &steps[..number]
+            steps.iter().take(number).collect::<Vec<_>>()
         );
         count(&seen.0, counts);
     }

@@ -37,6 +37,8 @@ const SUSPENDED: Duration = Duration::from_secs(10);
 pub(super) const RECONNECT: Duration = Duration::from_millis(250);
 
 /// One gateway. See the [module](super) for how to drive it.
+///
+/// A clone is for looking at what could happen next. It is no second gateway: its request ids would be the same (REQ-1).
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub(super) settings: Settings,

@@ -83,11 +83,10 @@ impl Step {
 
     /// Whether this is about a link or a dial.
     pub fn is_of_a_link(&self) -> bool {
-        match self {
-            Self::Open | Self::End(_) | Self::Traffic | Self::Descriptor | Self::Deliver { .. } => true,
-            Self::Result(_) | Self::StrayResult | Self::IdleAck | Self::Stop => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Open | Self::End(_) | Self::Traffic | Self::Descriptor | Self::Deliver { .. } | Self::Result(_)
+        ) || matches!(self, Self::StrayResult | Self::IdleAck | Self::Stop)
     }
 }
 

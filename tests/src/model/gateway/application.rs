@@ -13,6 +13,10 @@ impl Gateway {
         self.seen.ends.insert((format!("request: {how}"), id));
     }
 
+    fn is_written(&self, id: usize) -> bool {
+        self.requests.get(id).is_some_and(|request| request.stage == Stage::Written)
+    }
+
     pub(super) fn end_idles(&mut self, how: &str, which: impl Fn(&Idle) -> bool) {
         for (id, idle) in self.idles.iter_mut().enumerate() {
             if !idle.over && which(idle) {
@@ -128,11 +132,7 @@ impl Gateway {
         self.hear();
         match (phase, *step) {
             (Phase::Dialing { .. }, _) => return,
-            (_, Step::Result(id)) => {
-                if self.requests.get(id).is_some_and(|request| request.stage == Stage::Written) {
-                    self.end_request(id, "result");
-                }
-            }
+            (_, Step::Result(id)) if self.is_written(id) => self.end_request(id, "result"),
             (Phase::Closing { .. }, _) => {}
             (Phase::Handshaking { .. }, Step::Descriptor) => self.ready(),
             (_, Step::Deliver { text, named, buffer_id }) => self.deliver(text, named, buffer_id),
