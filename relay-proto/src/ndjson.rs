@@ -20,7 +20,7 @@ pub struct LineTooLong {
 ///
 /// Lines that lie whole in one message are handed out without copying. What is held over is at most `limit` bytes.
 /// Time is linear in the bytes, however they are cut.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LineBuffer {
     /// The start of a line whose end has not come yet.
     held: Vec<u8>,

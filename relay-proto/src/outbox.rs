@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 const MAX_NOTICES: usize = 16;
 
 /// Outputs, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outbox<O> {
     outputs: VecDeque<O>,
     notices: usize,

@@ -16,7 +16,7 @@ pub(crate) trait Unread {
 }
 
 /// The queue. Bounded in bytes by its owner, which asks for [`bytes`](Self::bytes).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Queue<E> {
     events: VecDeque<E>,
     bytes: usize,

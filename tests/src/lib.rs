@@ -11,6 +11,7 @@
 )]
 
 pub mod app;
+pub mod checking;
 pub mod faults;
 pub mod frames;
 pub mod fuzz;

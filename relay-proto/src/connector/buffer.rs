@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::output::{EntryId, Fetch, LinkId};
 
 /// One entry that is held.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
     pub(crate) frame: Arc<str>,
@@ -32,7 +32,7 @@ impl Entry {
 }
 
 /// Where entries are kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Keeping {
     /// All of them here.
     Memory,
@@ -48,7 +48,7 @@ enum Keeping {
 ///
 /// What is held here is always the front of the order, so that the next entry to send is either held or, if nothing
 /// is, has to be fetched. Entries that a link carried are always held: there are never more of them than the window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     epoch: u64,
     /// The place of the next entry.

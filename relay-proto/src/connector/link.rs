@@ -10,7 +10,7 @@ use crate::ndjson::LineBuffer;
 use crate::transmit::Transmit;
 
 /// An outbound whose result is owed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) request_id: String,
     pub(crate) deadline: Duration,
@@ -31,7 +31,7 @@ pub(crate) enum Probe {
 
 /// One link. Its timers, its line buffer, its unanswered hellos and outbounds and its unwritten frames are in here, so
 /// none of them can outlive it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) lines: LineBuffer,

@@ -20,7 +20,9 @@ use crate::transmit::Transmit;
 const MAX_CLOSING: usize = 4;
 
 /// One gateway, as a connector sees it. See the [module](super) for how to drive it.
-#[derive(Debug)]
+///
+/// A clone is for looking at what could happen next. It is no second peer: its buffer ids would be the same (ACK-4).
+#[derive(Clone, Debug)]
 pub struct Peer {
     pub(super) settings: Settings,
     /// The latest monotonic time seen. Never goes back (CLOCK-1).

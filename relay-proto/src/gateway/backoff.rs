@@ -20,7 +20,7 @@ pub(crate) enum Pace {
 }
 
 /// The ladder of waits. It starts over after a link was stable, not after one was made.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Backoff {
     rung: u32,
 }

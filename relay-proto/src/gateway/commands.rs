@@ -49,7 +49,7 @@ impl RequestOptions {
 }
 
 /// A call of [`Machine::go_idle`] or [`Machine::go_dormant`] that has not ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct IdleCall {
     pub(super) id: IdleId,
     pub(super) until: Duration,

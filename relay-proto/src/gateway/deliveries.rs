@@ -31,7 +31,7 @@ enum Fate {
     GivenBack,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Record {
     fate: Fate,
     by_buffer: Option<Key>,
@@ -41,7 +41,7 @@ struct Record {
 }
 
 /// An acknowledgement that this link owes, in arrival order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     buffer_id: BufferId,
     delivery: DeliveryId,
@@ -55,7 +55,7 @@ pub(crate) enum Admission {
     Suppress,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deliveries {
     hasher: FixedState,
     /// How many ended records are kept, and how many aliases.
@@ -351,6 +351,22 @@ mod tests {
         assert!(acks(&mut table).is_empty());
         table.take(a);
         assert_eq!(acks(&mut table), ["a"], "one ack on the new link");
+    }
+
+    // proves: ACK-1 (the first acknowledgement of a message has left, and one under another id waits)
+    #[test]
+    fn one_buffer_id_is_not_acknowledged_twice_for_one_message() {
+        let mut table = table();
+        let message = Some(["discord", "c", "m"]);
+        let first = buffered(&mut table, "0", "0").unwrap();
+        let a = shown(table.admit(Some(&"1".into()), "A", message)).unwrap();
+        let b = buffered(&mut table, "2", "B").unwrap();
+        assert_eq!(shown(table.admit(Some(&"3".into()), "A", message)), None);
+        assert!(table.take(a) && table.take(first));
+        assert_eq!(acks(&mut table), ["0", "1"]);
+        assert_eq!(shown(table.admit(Some(&"3".into()), "A", message)), None);
+        assert!(table.take(b));
+        assert_eq!(acks(&mut table), ["2", "3"]);
     }
 
     // proves: ACK-4

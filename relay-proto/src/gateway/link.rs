@@ -18,7 +18,7 @@ const MAX_DESCRIPTORS: usize = 64;
 const MAX_DESCRIPTOR_BYTES: usize = 1 << 20;
 
 /// How far a link has come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Phase {
     /// The upgrade is not accepted yet.
     Dialing { until: Duration },
@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 }
 
 /// Why this side closes a link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Closing {
     /// To report this end.
     End(Ended),
@@ -40,7 +40,7 @@ pub(crate) enum Closing {
 }
 
 /// Something that waits to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Queued {
     Frame(String),
     Request(RequestId),
@@ -50,7 +50,7 @@ pub(crate) enum Queued {
 
 /// One link. Its timers, its line buffer, its descriptors and its unwritten frames are in here, so none of them can
 /// outlive it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) phase: Phase,

@@ -37,7 +37,9 @@ const SUSPENDED: Duration = Duration::from_secs(10);
 pub(super) const RECONNECT: Duration = Duration::from_millis(250);
 
 /// One gateway. See the [module](super) for how to drive it.
-#[derive(Debug)]
+///
+/// A clone is for looking at what could happen next. It is no second gateway: its request ids would be the same (REQ-1).
+#[derive(Clone, Debug)]
 pub struct Machine {
     pub(super) settings: Settings,
     pub(super) rng: Rng,
@@ -63,7 +65,7 @@ pub struct Machine {
 }
 
 /// There is no link, or there is one, or there will never be one again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Life {
     /// No link. `due`: when to dial; `None`: on a command only.
     Waiting { due: Option<Duration>, dormant: bool },

@@ -11,7 +11,7 @@ const OVERHEAD: usize = 256;
 
 /// The queue: events in order, and interrupts ahead of them. Bounded by its owner, which asks for
 /// [`bytes`](Self::bytes).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     interrupts: VecDeque<Interrupt>,
     interrupt_bytes: usize,

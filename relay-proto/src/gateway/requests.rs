@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::output::{Ambiguous, NotSent, Outcome, RequestId};
 
 /// How far a request has come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// Its caller waits for a link.
     Waiting(String),
@@ -17,7 +17,7 @@ enum Stage {
     Written,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     stage: Stage,
     deadline: Duration,
@@ -26,7 +26,7 @@ struct Pending {
 }
 
 /// Every request that has not ended. Each ends exactly once: by leaving this table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
     pending: BTreeMap<RequestId, Pending>,
     deadlines: BTreeSet<(Duration, RequestId)>,

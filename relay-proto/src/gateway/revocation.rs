@@ -15,7 +15,7 @@ pub(crate) enum Judgement {
 }
 
 /// The facts that the judgement rests on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Revocation {
     /// A handshake completed once in this machine's life.
     ever_ready: bool,
