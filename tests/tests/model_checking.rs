@@ -7,7 +7,7 @@ use relay_tests::checking::revocation::{self, Revocation};
 
 /// Searches a world. A search that has shrunk below `least` states, or that never did what is in `marks`, shows nothing.
 fn search(world: &impl World, least: usize, marks: &[&str]) -> Report {
-    let report = explore(world).unwrap_or_else(|violation| panic!("{violation}"));
+    let report = explore(world, 3 * least).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{report}");
     assert!(report.states >= least, "no more than {} states", report.states);
     assert!(report.settled > 0);
@@ -57,7 +57,7 @@ fn a_connector_crashes_and_its_store_refuses() {
 #[test]
 fn an_application_gives_back() {
     delivery(Bounds { returns: 1, ..Bounds::peaceful(2, 2) }, 800, &[RETURNED]);
-    delivery(Bounds { returns: 2, ..Bounds::peaceful(2, 2) }, 2_000, &[RETURNED]);
+    delivery(Bounds { returns: 2, ..Bounds::peaceful(2, 2) }, 5_000, &[RETURNED]);
 }
 
 // proves: CONN-4, IDLE-2

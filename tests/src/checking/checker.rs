@@ -111,14 +111,14 @@ struct Graph<M> {
     settled: Vec<u32>,
 }
 
-/// Visits every state.
+/// Visits every state. There have to be no more than `most`: a mistake can make a small world an endless one.
 ///
 /// # Errors
 /// The first violation.
 ///
 /// # Panics
 /// Above 2³² states.
-pub fn explore<W: World>(start: &W) -> Result<Report, Box<Violation>> {
+pub fn explore<W: World>(start: &W, most: usize) -> Result<Report, Box<Violation>> {
     let mut graph = Graph { origins: vec![None], peaceful: Vec::new(), settled: Vec::new() };
     let mut known = HashMap::from([(start.fingerprint(), 0)]);
     let mut notes = Notes::default();
@@ -139,6 +139,9 @@ pub fn explore<W: World>(start: &W) -> Result<Report, Box<Violation>> {
                 let number = u32::try_from(graph.origins.len()).unwrap();
                 let to = *known.entry(reached.fingerprint()).or_insert(number);
                 if to == number {
+                    if graph.origins.len() >= most {
+                        return Err(violation(start, &graph, from, Some(step), format!("more than {most} states")));
+                    }
                     graph.origins.push(Some((from, step)));
                     next.push((to, reached));
                 }

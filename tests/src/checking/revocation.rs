@@ -2,7 +2,7 @@
 //!
 //! The connector that answers in order is the real one, with the real check of tokens. Beside it, a dial or a link can
 //! end in every way that matters to AUTH-1 to AUTH-3, at any moment and for no reason: the network, proxies and other
-//! connectors do that. Who is revoked is decided a second time, by an [`Oracle`] written from the contract.
+//! connectors do that. Who is revoked is decided a second time, by an oracle written from the contract.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
