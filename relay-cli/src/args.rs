@@ -226,7 +226,7 @@ pub(crate) struct GatewayArgs {
     /// Send credentials also over plaintext ws to a host that is not this one: whoever sees the connection can take them
     #[arg(long)]
     pub(crate) allow_plaintext_credentials: bool,
-    /// Reach the connector through this HTTP proxy: http://[user:password@]host:port. Other users of this machine can
+    /// Reach the connector through this HTTP proxy: http://USER:PASSWORD@HOST:PORT. Other users of this machine can
     /// see a password here; in HTTPS_PROXY they cannot
     // Not parsed by clap, whose errors repeat the value.
     #[arg(long, value_name = "URL", conflicts_with = "no_proxy")]
