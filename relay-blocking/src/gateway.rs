@@ -7,8 +7,8 @@ use relay_proto::host;
 
 use crate::signal::block_on;
 use crate::{
-    Action, ActionResult, Asked, Capabilities, ChatInfo, Delivery, Descriptor, IdleOutcome, MediaKind, MessageEvent,
-    NotSent, Outcome, Prompt, RawJson, RequestError, RequestOptions, Sent, State, Stats, Thread,
+    Action, ActionResult, Asked, Capabilities, ChatInfo, Descriptor, IdleOutcome, MediaKind, MessageEvent, NotSent,
+    Outcome, Prompt, RawJson, RequestError, RequestOptions, Sent, State, Stats, Thread,
 };
 
 /// The methods of the async handle, by the same names: those that wait there do so here, and the others do not wait.
@@ -77,12 +77,12 @@ methods! {
     /// sent before the one that failed.
     block_on fn send(chat_id: &str, content: &str) -> Result<Sent, RequestError>;
 
-    /// Answers a message in its chat and thread, on its platform, quoting it, and waits for the result. As
+    /// Answers a message, which may be a delivery, in its chat and thread, on its platform, quoting it, and waits for the result. As
     /// [`send`](Self::send) otherwise; of several messages the first quotes.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    block_on fn reply(to: &Delivery<MessageEvent>, content: &str) -> Result<Sent, RequestError>;
+    block_on fn reply(to: &MessageEvent, content: &str) -> Result<Sent, RequestError>;
 
     /// Changes a message that was sent, and waits for the result. A text that is too long for one message is for the
     /// connector to refuse.

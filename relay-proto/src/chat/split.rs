@@ -27,7 +27,7 @@ pub struct MessageLimit {
 ///   too long, is one part of it.
 /// * With `code_blocks`, a block of code that is cut is closed at the end of its part and opened again, with its info
 ///   string, in the next; the next line keeps its indentation. Rather than that, the cut is made before the block, if that
-///   leaves the part half full. Fences that would take more than half of a message are plain text.
+///   leaves the part half full. A line of code is cut only if it is too long for a message. Fences that would take more than half of a message are plain text.
 /// * No part is empty, and each fits with its fences. A grapheme cluster that is too long for a message is cut between its
 ///   scalar values, and a scalar value that is, which takes a limit of one UTF-16 unit, is a part of its own.
 ///
@@ -127,10 +127,17 @@ impl<'a> Cuts<'a> {
     fn best(&self, budget: usize) -> Option<Cut<'a>> {
         let natural = [self.paragraph, self.line, self.sentence];
         let half_full = |cut: &Cut<'_>| cut.len >= budget / 2;
-        let last = || natural.into_iter().chain([self.word]).flatten().max_by_key(|cut| cut.end);
-        let best = natural.into_iter().flatten().find(half_full).or_else(last).or(self.grapheme);
-        let before_code = || self.block.filter(half_full);
-        if best.is_some_and(|cut| cut.open.is_some()) { before_code().or(best) } else { best }
+        let in_code = |cut: &Cut<'_>| cut.open.is_some();
+        if let Some(cut) = natural.into_iter().flatten().find(half_full) {
+            return if in_code(&cut) { self.block.filter(half_full).or(Some(cut)) } else { Some(cut) };
+        }
+        let last = natural.into_iter().flatten().max_by_key(|cut| cut.end);
+        match self.word {
+            // A line of code is cut only when it begins the part, or the block does.
+            Some(word) if in_code(&word) => last.filter(in_code).or(self.block).or(Some(word)),
+            Some(word) if last.is_none_or(|last| last.end < word.end) => Some(word),
+            _ => last.or(self.grapheme),
+        }
     }
 }
 
@@ -371,7 +378,11 @@ mod tests {
     fn code_blocks_are_closed_and_opened_again() {
         let text = "Intro:\n```rust\nfn a() {}\n\n    b();\nfn c() {}\n```\nDone.";
         assert_eq!(parts(text, 32), ["Intro:\n```rust\nfn a() {}\n```", "```rust\n    b();\nfn c() {}\n```", "Done."]);
-        // A line of code that is too long loses nothing.
+        // A line of code is whole if it can be.
+        let text = "Intro, long enough:\n```\nlet a = \"b c d e\";\nlet a_long_name = 1;\n```";
+        let expect = ["Intro, long enough:", "```\nlet a = \"b c d e\";\n```", "```\nlet a_long_name = 1;\n```"];
+        assert_eq!(parts(text, 28), expect);
+        // One that is too long loses nothing.
         let long = format!("~~~\n{}\n~~~", "ab ".repeat(20).trim_end());
         let found = parts(&long, 20);
         assert_eq!(found[0], "~~~\nab ab ab ab\n~~~");

@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use super::delivery::Delivery;
 use super::error::{RequestError, sort};
 use super::handle::Gateway;
 use crate::action::Action;
@@ -28,12 +27,12 @@ impl Gateway {
         self.send_parts(chat_id, None, content, |text, _| Action::send(chat_id, text)).await
     }
 
-    /// Answers a message in its chat and thread, on its platform, quoting it. As [`send`](Self::send) otherwise; of several
+    /// Answers a message, which may be a delivery, in its chat and thread, on its platform, quoting it. As [`send`](Self::send) otherwise; of several
     /// messages the first quotes.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn reply(&self, to: &Delivery<MessageEvent>, content: &str) -> Result<Sent, RequestError> {
+    pub async fn reply(&self, to: &MessageEvent, content: &str) -> Result<Sent, RequestError> {
         let platform = self.shared.lock().dialer.machine().platform_of(to);
         let answer = |text: &str, is_first| if is_first { Action::answer(to, text) } else { Action::go_on(to, text) };
         self.send_parts(to.chat_id(), platform, content, answer).await
