@@ -14,8 +14,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 pub(crate) async fn run(config: Config, journal: &Path, idle: Duration) -> Result<(), Box<dyn Error>> {
     let (gateway, mut events) = relay_async_std::connect(config)?;
     let mut journal = OpenOptions::new().create(true).append(true).open(journal)?;
-    // Each with what it drops when it is over.
-    let mut turns: HashMap<String, (JoinHandle<()>, Arc<()>)> = HashMap::new();
+    let mut turns: HashMap<String, (JoinHandle<()>, Arc<()>)> = HashMap::new(); // With what they drop when they end.
     loop {
         turns.retain(|_, (_, running)| Arc::strong_count(running) > 1);
         match timeout(idle, events.next()).await {

@@ -1,6 +1,7 @@
 //! The examples `agent` of every runtime, as they are, against the embedded connector.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +31,11 @@ const KEY: &str = "agent:main:discord:dm:c1";
 struct Stage {
     connector: Connector,
     events: connector::Events,
-    messages: u32,
+    /// Messages delivered, and how many of them the agent has acknowledged.
+    messages: usize,
+    acked: usize,
+    /// Requests that came before they were looked for.
+    requests: VecDeque<Outbound>,
 }
 
 impl Stage {
@@ -40,7 +45,7 @@ impl Stage {
         let listener = connector::listen("127.0.0.1:0").await.unwrap();
         let config = connector::Config::new().gateway("g", "s3cret").descriptor(descriptor);
         let (connector, events) = connector::serve(listener, config).unwrap();
-        Self { connector, events, messages: 0 }
+        Self { connector, events, messages: 0, acked: 0, requests: VecDeque::new() }
     }
 
     fn agents_config(&self) -> Config {
@@ -58,19 +63,27 @@ impl Stage {
         self.gateway().deliver(&RawJson::parse(&event.to_string()).unwrap()).await.unwrap();
     }
 
+    /// The next event. Requests and acknowledgements are noted.
     async fn event(&mut self) -> Event {
-        guard("an event of the agent", self.events.next()).await.unwrap().1
+        let (_, event) = guard("an event of the agent", self.events.next()).await.unwrap();
+        match &event {
+            Event::Outbound(outbound) => self.requests.push_back(outbound.clone()),
+            Event::Acked(_) => self.acked += 1,
+            _ => {}
+        }
+        event
     }
 
     /// The next request, which is this operation. Acks, sleeping and waking come whenever they come.
     async fn request(&mut self, op: &str) -> (Outbound, Value) {
         loop {
-            if let Event::Outbound(outbound) = self.event().await {
+            if let Some(outbound) = self.requests.pop_front() {
                 let action: Value = outbound.action.read().unwrap();
                 assert_eq!((&action["op"], &action["chat_id"]), (&json!(op), &json!("c1")), "{action}");
                 assert_eq!(action["metadata"]["user_id"], "u", "{action}");
                 return (outbound, action);
             }
+            self.event().await;
         }
     }
 
@@ -87,9 +100,11 @@ impl Stage {
         action
     }
 
-    /// Sees an entry acknowledged, which has to be in the journal by then.
+    /// Sees the last message acknowledged, which has to be in the journal by then.
     async fn acked(&mut self, journal: &Path) {
-        while !matches!(self.event().await, Event::Acked(_)) {}
+        while self.acked < self.messages {
+            self.event().await;
+        }
         let stored = std::fs::read_to_string(journal).unwrap();
         let named = format!("\"m{}\"", self.messages);
         assert!(stored.lines().any(|line| line.contains(&named)), "acknowledged, but not stored: {stored}");
@@ -148,9 +163,7 @@ async fn lives_a_day(run: impl FnOnce(Config, PathBuf) -> Result<(), String> + S
     stage.answered("prompt").await;
 
     // Its end is the gateway's.
-    while !stage.gateway().revoke() {
-        while !matches!(stage.event().await, Event::Hello(_)) {}
-    }
+    stage.gateway().revoke();
     let ended = tokio::task::spawn_blocking(|| agent.join().unwrap());
     assert_eq!(guard("the agent's end", ended).await.unwrap(), Ok(()));
     let stored = std::fs::read_to_string(&journal).unwrap();
