@@ -7,8 +7,8 @@ use relay_proto::host;
 
 use crate::signal::block_on;
 use crate::{
-    Action, ActionResult, ChatInfo, Delivery, Descriptor, IdleOutcome, MessageEvent, NotSent, Outcome, RawJson,
-    RequestError, RequestOptions, State, Stats,
+    Action, ActionResult, Asked, Capabilities, ChatInfo, Descriptor, IdleOutcome, MediaKind, MessageEvent, NotSent,
+    Outcome, Prompt, RawJson, RequestError, RequestOptions, Sent, State, Stats, Thread,
 };
 
 /// The methods of the async handle, by the same names: those that wait there do so here, and the others do not wait.
@@ -46,44 +46,8 @@ impl Gateway {
 methods! {
     // ── requests ─────────────────────────────────────────────────────────
 
-    /// Sends a message into a chat, and waits for the result. Ok means delivered.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    block_on fn send(chat_id: &str, content: &str) -> Result<ActionResult, RequestError>;
-
-    /// Answers a message in its chat, on its platform, quoting it, and waits for the result. Ok means delivered.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    block_on fn reply(to: &Delivery<MessageEvent>, content: &str) -> Result<ActionResult, RequestError>;
-
-    /// Changes a message that was sent, and waits for the result.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    block_on fn edit(chat_id: &str, message_id: &str, content: &str) -> Result<ActionResult, RequestError>;
-
-    /// Shows in a chat that an answer is being written, and waits for the result.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    block_on fn typing(chat_id: &str) -> Result<ActionResult, RequestError>;
-
-    /// Uses a capability that the connector holds for a session, and waits for the result. The platform is the kind's
-    /// prefix, when that is one that this gateway fronts: `discord.interaction_token`.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    block_on fn follow_up(session_key: &str, kind: &str, content: &str) -> Result<ActionResult, RequestError>;
-
-    /// Asks the connector what it knows about a chat (REQ-5). Its name defaults to its id, its type to `dm`.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    block_on fn chat_info(chat_id: &str) -> Result<ChatInfo, RequestError>;
-
-    /// Any operation: waits for the result, at most as long as the options say. Ok means delivered.
+    /// Any operation, exactly as it is: nothing is added to it, and nobody looks whether the connector supports it, as
+    /// [`perform`](Self::perform) and the methods named after operations do. Waits for the result, at most as long as the options say. Ok means delivered.
     ///
     /// # Errors
     /// [`RequestError`] tells what was not sent (trying again cannot do it twice) from what may have been carried out,
@@ -99,6 +63,116 @@ methods! {
     /// # Errors
     /// [`NotSent`] when there is no ready link, or the frame is over the limit.
     at_once fn interrupt(session_key: &str, reason: Option<&str>) -> Result<(), NotSent>;
+
+    // ── chats ────────────────────────────────────────────────────────────
+    //
+    // Each of these goes to the chat's platform, carries what a connector has to know about the chat (CHAT-3), and fails
+    // before anything is sent, if the connector does not support the operation there (CHAT-1).
+
+    /// Sends a text into a chat, and waits for the result. A text that is too long for one message takes several, one after
+    /// the other (CHAT-2). Ok means delivered.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform). If the text takes several messages: [`RequestError::Partial`], which has what was
+    /// sent before the one that failed.
+    block_on fn send(chat_id: &str, content: &str) -> Result<Sent, RequestError>;
+
+    /// Answers a message, which may be a delivery, in its chat and thread, on its platform, quoting it, and waits for the result. As
+    /// [`send`](Self::send) otherwise; of several messages the first quotes.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    block_on fn reply(to: &MessageEvent, content: &str) -> Result<Sent, RequestError>;
+
+    /// Changes a message that was sent, and waits for the result. A text that is too long for one message is for the
+    /// connector to refuse.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn edit(chat_id: &str, message_id: &str, content: &str) -> Result<ActionResult, RequestError>;
+
+    /// Shows in a chat that an answer is being written, and waits for the result. It ends by itself after some seconds, or
+    /// with [`clear_typing`](Self::clear_typing).
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn typing(chat_id: &str) -> Result<ActionResult, RequestError>;
+
+    /// Takes back that an answer is being written, and waits for the result. `None`: nothing was sent, because it ends by
+    /// itself on this platform.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn clear_typing(chat_id: &str) -> Result<Option<ActionResult>, RequestError>;
+
+    /// Adds a reaction to a message, and waits for the result.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn react(chat_id: &str, message_id: &str, emoji: &str) -> Result<ActionResult, RequestError>;
+
+    /// Takes an own reaction back, and waits for the result.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn unreact(chat_id: &str, message_id: &str, emoji: &str) -> Result<ActionResult, RequestError>;
+
+    /// Sends media that the connector fetches from an address, and waits for the result. The caption may be empty.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn send_media(
+        chat_id: &str, kind: MediaKind, source_url: &str, caption: &str
+    ) -> Result<ActionResult, RequestError>;
+
+    /// Asks a question with buttons, and waits until it is asked. The answer is a message with a
+    /// [`prompt_response`](MessageEvent::prompt_response), on Discord an interaction with one, that has the id in what this
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform); [`NotSent::BadPrompt`] when no platform could show it.
+    block_on fn prompt(chat_id: &str, prompt: &Prompt) -> Result<Asked, RequestError>;
+
+    /// Whether this gateway asked a prompt. A press on a button reaches every gateway of its owner; all but the one that
+    /// asked should acknowledge it and do nothing. Does not wait.
+    at_once fn is_own_prompt(prompt_id: &str) -> bool;
+
+    /// Makes a thread in a chat, and waits for the result.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn thread_create(chat_id: &str, name: &str) -> Result<Thread, RequestError>;
+
+    /// Renames a thread of a chat, and waits for the result.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn thread_rename(chat_id: &str, thread_id: &str, name: &str) -> Result<ActionResult, RequestError>;
+
+    /// Uses a capability that the connector holds for a session, and waits for the result. The platform is the kind's
+    /// prefix, when that is one that this gateway fronts: `discord.interaction_token`. A long text is not cut, since a
+    /// capability may be good for a single use.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn follow_up(session_key: &str, kind: &str, content: &str) -> Result<ActionResult, RequestError>;
+
+    /// Asks the connector what it knows about a chat (REQ-5). Its name defaults to its id, its type to `dm`.
+    ///
+    /// # Errors
+    /// As [`perform`](Self::perform).
+    block_on fn chat_info(chat_id: &str) -> Result<ChatInfo, RequestError>;
+
+    /// Any operation in a chat, with what the methods above add to theirs: waits for the result. What the action and the
+    /// options say themselves stays as it is. [`request`](Self::request) adds nothing at all.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), and [`NotSent::Unsupported`] when the connector does not support the operation. That
+    /// is known once there is a link: a request that waits for one is not checked.
+    block_on fn perform(action: Action, options: RequestOptions) -> Result<ActionResult, RequestError>;
+
+    /// What can be done in a chat, on the platform where it was heard from last. `None` without a ready link. Does not wait.
+    at_once fn capabilities(chat_id: &str) -> Option<Capabilities>;
 
     // ── sleeping and waking ──────────────────────────────────────────────
 

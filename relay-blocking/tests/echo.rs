@@ -37,7 +37,8 @@ fn messages_are_answered_and_acknowledged_until_the_iterator_ends() {
     let mut results: Vec<ActionResult> = Vec::new();
     for event in &mut events {
         if let Event::Message(message) = event {
-            results.push(gateway.reply(&message, &format!("you said: {}", message.text())).unwrap());
+            let sent = gateway.reply(&message, &format!("you said: {}", message.text())).unwrap();
+            results.extend(sent.into_results());
             message.ack();
             let gateway = gateway.clone();
             std::thread::spawn(move || gateway.close());

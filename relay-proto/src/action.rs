@@ -1,9 +1,15 @@
 //! Actions: what a request asks the connector to do.
 
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use crate::frame::{MessageEvent, RawJson};
-use crate::json::{push_field, push_string};
+use serde_json::value::RawValue;
+
+use crate::chat::MediaKind;
+use crate::frame::{ActionResult, MessageEvent, RawJson};
+use crate::json::{self, push_string};
 
 /// An action object in the making: an `op` and its fields.
 ///
@@ -18,10 +24,12 @@ use crate::json::{push_field, push_string};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
+    op: String,
+    chat_id: Option<String>,
     /// The object, without its metadata and its closing brace.
     fields: String,
-    /// The members of `metadata`, each with a comma before it.
-    metadata: String,
+    /// The members of `metadata`: names, and values as JSON.
+    metadata: Vec<(String, String)>,
 }
 
 impl Action {
@@ -29,7 +37,7 @@ impl Action {
     pub fn new(op: &str) -> Self {
         let mut fields = String::from("{\"op\":");
         push_string(&mut fields, op);
-        Self { fields, metadata: String::new() }
+        Self { op: op.to_owned(), chat_id: None, fields, metadata: Vec::new() }
     }
 
     /// Sends a message into a chat.
@@ -37,17 +45,27 @@ impl Action {
         Self::new("send").field("chat_id", chat_id).field("content", content)
     }
 
-    /// Answers a message: sends into its chat, quotes it, and carries the scope, or for direct messages the user, by which
-    /// a connector finds out whose chat it is.
+    /// Answers a message: sends into its chat and thread, quotes it, and carries the scope, or for direct messages the
+    /// user, by which a connector finds out whose chat it is.
     pub fn answer(event: &MessageEvent, content: &str) -> Self {
-        let mut action = Self::send(event.chat_id(), content);
-        if let Some(id) = event.message_id().or(event.source_message_id()) {
-            action = action.reply_to(id);
+        let action = Self::go_on(event, content);
+        match event.message_id().or(event.source_message_id()) {
+            Some(id) => action.reply_to(id),
+            None => action,
         }
-        match (event.scope_id(), event.user_id()) {
+    }
+
+    /// The same without quoting it.
+    pub fn go_on(event: &MessageEvent, content: &str) -> Self {
+        let action = Self::send(event.chat_id(), content);
+        let action = match (event.scope_id(), event.user_id()) {
             (Some(scope), _) => action.metadata("scope_id", scope),
             (None, Some(user)) => action.metadata("user_id", user),
             (None, None) => action,
+        };
+        match event.thread_id() {
+            Some(thread) => action.metadata("thread_id", thread),
+            None => action,
         }
     }
 
@@ -61,7 +79,43 @@ impl Action {
         Self::new("typing").field("chat_id", chat_id)
     }
 
-    /// Uses a capability that the connector holds for a session, such as answering a Discord interaction.
+    /// Takes back that an answer is being written, on platforms where that does not end by itself.
+    pub fn clear_typing(chat_id: &str) -> Self {
+        Self::typing(chat_id).field("content", "")
+    }
+
+    /// Adds a reaction of the agent's to a message.
+    pub fn react(chat_id: &str, message_id: &str, emoji: &str) -> Self {
+        Self::new("react").field("chat_id", chat_id).field("message_id", message_id).field("emoji", emoji)
+    }
+
+    /// Takes a reaction of the agent's back.
+    pub fn unreact(chat_id: &str, message_id: &str, emoji: &str) -> Self {
+        Self::react(chat_id, message_id, emoji).json_field("remove", &RawJson::trusted("true"))
+    }
+
+    /// Sends media by reference: a public address, or one where the connector holds what was uploaded to it. The caption
+    /// may be empty. The field `filename` names the file.
+    pub fn send_media(chat_id: &str, kind: MediaKind, source_url: &str, caption: &str) -> Self {
+        Self::new("send_media")
+            .field("chat_id", chat_id)
+            .field("media_kind", kind.as_str())
+            .field("source_url", source_url)
+            .field("content", caption)
+    }
+
+    /// Makes a thread in a chat. The field `message_id` anchors it at a message.
+    pub fn thread_create(chat_id: &str, name: &str) -> Self {
+        Self::new("thread_create").field("chat_id", chat_id).field("thread_name", name)
+    }
+
+    /// Renames a thread of a chat. The field `only_if_current_name` leaves alone what somebody else has renamed.
+    pub fn thread_rename(chat_id: &str, thread_id: &str, name: &str) -> Self {
+        Self::new("thread_rename").field("chat_id", chat_id).field("message_id", thread_id).field("thread_name", name)
+    }
+
+    /// Uses a capability that the connector holds for a session, such as answering a Discord interaction. It names the
+    /// session and the kind of capability; what it is stays with the connector.
     pub fn follow_up(session_key: &str, kind: &str, content: &str) -> Self {
         Self::new("follow_up").field("session_key", session_key).field("kind", kind).field("content", content)
     }
@@ -80,14 +134,24 @@ impl Action {
     /// Adds a text field. Adding one twice leaves both in the JSON, of which readers take the last.
     #[must_use]
     pub fn field(mut self, name: &str, value: &str) -> Self {
+        if name == "chat_id" {
+            self.chat_id = Some(value.to_owned());
+        }
         self.push_name(name);
         push_string(&mut self.fields, value);
         self
     }
 
-    /// Adds a field of any type.
+    /// Adds a field of any type. The members of an object that is added as `metadata` join those that are there.
     #[must_use]
     pub fn json_field(mut self, name: &str, value: &RawJson) -> Self {
+        if name == "metadata" {
+            let members: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(value.as_str()).ok();
+            for (name, value) in members.unwrap_or_default() {
+                self.set_metadata(&name, value.get().to_owned());
+            }
+            return self;
+        }
         self.push_name(name);
         self.fields.push_str(value.as_str());
         self
@@ -99,27 +163,56 @@ impl Action {
         self.fields.push(':');
     }
 
-    /// Adds a text to `metadata`.
+    /// Sets a text in `metadata`.
     #[must_use]
     pub fn metadata(mut self, name: &str, value: &str) -> Self {
         let mut quoted = String::new();
-        push_string(&mut quoted, name);
-        // `push_field` writes the name as it is, so it gets the inside of the quoted one.
-        let name = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or("");
-        push_field(&mut self.metadata, name, value);
+        push_string(&mut quoted, value);
+        self.set_metadata(name, quoted);
         self
+    }
+
+    fn set_metadata(&mut self, name: &str, json: String) {
+        match self.metadata.iter_mut().find(|(known, _)| known == name) {
+            Some((_, value)) => *value = json,
+            None => self.metadata.push((name.to_owned(), json)),
+        }
+    }
+
+    /// Whether `metadata` says something by this name; null and an empty text are nothing.
+    pub fn has_metadata(&self, name: &str) -> bool {
+        self.metadata.iter().any(|(known, value)| known == name && !matches!(value.as_str(), "null" | "\"\""))
+    }
+
+    /// The operation.
+    pub fn op(&self) -> &str {
+        &self.op
+    }
+
+    /// The chat that it is for, if it is for one.
+    pub fn chat_id(&self) -> Option<&str> {
+        self.chat_id.as_deref()
     }
 
     /// The action as JSON on one line.
     pub fn to_json(&self) -> RawJson {
         let mut out = self.fields.clone();
-        if let Some(metadata) = self.metadata.strip_prefix(',') {
-            out.push_str(",\"metadata\":{");
-            out.push_str(metadata);
-            out.push('}');
+        for (at, (name, value)) in self.metadata.iter().enumerate() {
+            out.push_str(if at == 0 { ",\"metadata\":{" } else { "," });
+            push_string(&mut out, name);
+            out.push(':');
+            out.push_str(value);
         }
-        out.push('}');
+        out.push_str(if self.metadata.is_empty() { "}" } else { "}}" });
         RawJson::trusted(out)
+    }
+}
+
+impl ActionResult {
+    /// The thread that was made by `thread_create`, or that the connector put a message into by itself.
+    pub fn thread_id(&self) -> Option<String> {
+        let [thread] = json::members(self.raw.as_str(), &["thread_id"]).ok()?;
+        thread.and_then(json::text).filter(|id| !id.is_empty()).map(|id| id.into_owned())
     }
 }
 
@@ -128,11 +221,11 @@ impl Action {
 /// # Errors
 /// What is wrong with the text: it has to be a JSON object with a text `op`. It comes back compact, on one line.
 pub fn from_json(text: &str) -> Result<RawJson, BadAction> {
-    let [op] = crate::json::members(text, &["op"]).map_err(|_| BadAction::NotAnObject)?;
-    if op.and_then(|op| crate::json::string(op.get())).is_none_or(|op| op.is_empty()) {
+    let [op] = json::members(text, &["op"]).map_err(|_| BadAction::NotAnObject)?;
+    if op.and_then(|op| json::string(op.get())).is_none_or(|op| op.is_empty()) {
         return Err(BadAction::NoOp);
     }
-    Ok(RawJson::trusted(crate::json::compact(text).into_owned()))
+    Ok(RawJson::trusted(json::compact(text).into_owned()))
 }
 
 /// Why a text is no action.
@@ -164,6 +257,62 @@ mod tests {
             Action::answer(&direct, "hi").to_json().as_str(),
             r#"{"op":"send","chat_id":"c","content":"hi","metadata":{"user_id":"u"}}"#
         );
+    }
+
+    // proves: CHAT-4
+    #[test]
+    fn an_answer_stays_in_its_thread() {
+        let event = MessageEvent::parse(r#"{"message_id":"m","source":{"chat_id":"c","thread_id":"t"}}"#).unwrap();
+        assert_eq!(
+            Action::answer(&event, "hi").to_json().as_str(),
+            r#"{"op":"send","chat_id":"c","content":"hi","reply_to":"m","metadata":{"thread_id":"t"}}"#
+        );
+        assert_eq!(
+            Action::go_on(&event, "hi").to_json().as_str(),
+            r#"{"op":"send","chat_id":"c","content":"hi","metadata":{"thread_id":"t"}}"#
+        );
+    }
+
+    // proves: CHAT-4
+    #[test]
+    fn every_operation_has_the_fields_of_the_wire() {
+        for (action, json) in [
+            (Action::clear_typing("c"), r#"{"op":"typing","chat_id":"c","content":""}"#),
+            (Action::react("c", "m", "👀"), r#"{"op":"react","chat_id":"c","message_id":"m","emoji":"👀"}"#),
+            (
+                Action::unreact("c", "m", "👀"),
+                r#"{"op":"react","chat_id":"c","message_id":"m","emoji":"👀","remove":true}"#,
+            ),
+            (
+                Action::send_media("c", MediaKind::Image, "https://x/y", "see").field("filename", "y.png"),
+                concat!(
+                    r#"{"op":"send_media","chat_id":"c","media_kind":"image","source_url":"https://x/y","#,
+                    r#""content":"see","filename":"y.png"}"#
+                ),
+            ),
+            (Action::thread_create("c", "n"), r#"{"op":"thread_create","chat_id":"c","thread_name":"n"}"#),
+            (
+                Action::thread_rename("c", "t", "n"),
+                r#"{"op":"thread_rename","chat_id":"c","message_id":"t","thread_name":"n"}"#,
+            ),
+        ] {
+            assert_eq!(action.to_json().as_str(), json);
+            assert_eq!((action.chat_id(), json.contains(action.op())), (Some("c"), true));
+        }
+        let thread = |json| ActionResult::parse(json).thread_id();
+        assert_eq!(thread(r#"{"success":true,"thread_id":7}"#).as_deref(), Some("7"));
+        assert_eq!((thread("{}"), thread(r#"{"thread_id":""}"#), thread("[]")), (None, None, None));
+    }
+
+    // proves: CHAT-3
+    #[test]
+    fn metadata_is_one_object_however_it_was_set() {
+        let raw = RawJson::parse(r#"{"a":[1],"b":null,"c":""}"#).unwrap();
+        let action =
+            Action::new("x").metadata("a", "1").metadata("d", "1").json_field("metadata", &raw).metadata("d", "2");
+        assert_eq!(action.to_json().as_str(), r#"{"op":"x","metadata":{"a":[1],"d":"2","b":null,"c":""}}"#);
+        assert!(action.has_metadata("a") && action.has_metadata("d"));
+        assert!(["b", "c", "e"].iter().all(|name| !action.has_metadata(name)));
     }
 
     #[test]

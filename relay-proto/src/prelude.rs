@@ -3,6 +3,10 @@
 #[doc(no_inline)]
 pub use crate::action::Action;
 #[doc(no_inline)]
+pub use crate::chat::{
+    ButtonStyle, Capabilities, Interaction, MediaKind, Prompt, PromptKind, PromptResponse, SessionKeys,
+};
+#[doc(no_inline)]
 pub use crate::end::TlsProblem;
 #[doc(no_inline)]
 pub use crate::frame::{
@@ -15,7 +19,7 @@ pub use crate::gateway::{
     RequestOptions, Settings, State, Stats, Timing,
 };
 #[doc(no_inline)]
-pub use crate::host::{Delivery, Event, Events, Gateway, RequestError};
+pub use crate::host::{Asked, Delivery, Event, Events, Gateway, RequestError, Sent, Thread};
 #[doc(no_inline)]
 pub use crate::proxy::{Proxy, ProxyError};
 #[doc(no_inline)]

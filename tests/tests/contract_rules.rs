@@ -25,6 +25,7 @@ const GROUPS: &[(&str, u32)] = &[
     ("STOP", 1),
     ("ACK", 6),
     ("REQ", 7),
+    ("CHAT", 8),
     ("LINK", 4),
     ("AUTH", 3),
     ("CLOCK", 2),

@@ -87,6 +87,7 @@ fn message_length() {
     });
 }
 
+// proves: CHAT-5
 #[test]
 fn session_key() {
     each("session_key", |_, input| {
@@ -109,7 +110,7 @@ fn session_key() {
     });
 }
 
-// proves: PASS-1
+// proves: PASS-1, CHAT-7
 #[test]
 fn discord_interaction() {
     each("discord_interaction", |_, input| {

@@ -61,12 +61,14 @@ impl Machine {
         match frame {
             FromConnector::Message { mut event, buffer_id } => {
                 event.stamp_upstream();
+                self.scopes.learn(&event);
                 let admission = self.deliveries.admit(buffer_id.as_ref(), event.raw(), event.message_key());
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Message(Delivered { id, buffer_id, payload: event })
                 });
             }
             FromConnector::Passthrough { forward, buffer_id } => {
+                self.scopes.learn_forward(&forward);
                 let admission = self.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Passthrough(Delivered { id, buffer_id, payload: forward })

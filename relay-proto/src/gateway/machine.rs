@@ -18,6 +18,7 @@ use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice
 use super::queue::Queue;
 use super::requests::Requests;
 use super::revocation::{Judgement, Revocation};
+use crate::chat::{PromptIds, ScopeMemory};
 use crate::end::LinkEnd;
 use crate::frame::{Descriptor, encode};
 use crate::outbox::Outbox;
@@ -58,6 +59,9 @@ pub struct Machine {
     pub(super) revocation: Revocation,
     pub(super) requests: Requests,
     pub(super) deliveries: Deliveries,
+    /// What is known of chats. The gateway's, not a link's (CHAT-3).
+    pub(super) scopes: ScopeMemory,
+    pub(super) prompts: PromptIds,
     pub(super) idle_calls: Vec<IdleCall>,
     pub(super) queue: Queue,
     pub(super) outputs: Outbox<Output>,
@@ -97,6 +101,9 @@ impl Machine {
             revocation: Revocation::default(),
             requests: Requests::default(),
             deliveries,
+            scopes: ScopeMemory::default(),
+            // As random as the request ids, and as public.
+            prompts: PromptIds::new((next_request >> 64) as u32),
             idle_calls: Vec::new(),
             queue: Queue::default(),
             outputs: Outbox::default(),

@@ -48,6 +48,7 @@
 //! from what is there, so none can outlive its link.
 
 mod backoff;
+mod chat;
 mod commands;
 mod config;
 mod deliveries;

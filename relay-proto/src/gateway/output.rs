@@ -1,10 +1,12 @@
 //! What the machine tells its host and its application.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
 use super::ending::Ended;
+use crate::chat::BadPrompt;
 use crate::frame::{
     ActionResult, BufferId, Descriptor, Interrupt, MessageEvent, PassthroughForward, Skipped, Undecodable,
 };
@@ -104,6 +106,17 @@ pub enum NotSent {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The connector does not support the operation on this platform (CHAT-1).
+    #[error("not sent: the connector does not support `{op}` on {platform}")]
+    Unsupported {
+        /// The operation.
+        op: String,
+        /// The platform.
+        platform: String,
+    },
+    /// The prompt cannot be asked as it is (CHAT-4).
+    #[error("not sent: {0}")]
+    BadPrompt(BadPrompt),
     /// The gateway is shut down, or shutting down.
     #[error("not sent: the gateway is shut down")]
     ShutDown,

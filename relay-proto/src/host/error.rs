@@ -22,6 +22,17 @@ pub enum RequestError {
     /// The connector, or the platform, refused it.
     #[error("rejected{}", says(.0))]
     Rejected(ActionResult),
+    /// A text took several messages (CHAT-2), and one of them failed. Those before it are there; those behind it were not
+    /// sent.
+    #[error("message {} of {of}: {error}", .sent.len() + 1)]
+    Partial {
+        /// The results of the messages before it.
+        sent: Vec<ActionResult>,
+        /// How many messages the text takes.
+        of: usize,
+        /// Why it failed.
+        error: Box<RequestError>,
+    },
 }
 
 fn says(result: &ActionResult) -> String {
@@ -29,20 +40,27 @@ fn says(result: &ActionResult) -> String {
 }
 
 impl RequestError {
-    /// Whether the request may have been carried out all the same.
+    /// Whether the request may have been carried out all the same. Of several messages: that which failed.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Ambiguous(_) | Self::Unknown(_))
+        match self {
+            Self::Partial { error, .. } => error.is_ambiguous(),
+            _ => matches!(self, Self::Ambiguous(_) | Self::Unknown(_)),
+        }
     }
 
     /// Whether sending it again may help, and cannot do it twice.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotSent(NotSent::NoLink | NotSent::TimedOut))
+        match self {
+            Self::Partial { sent, error, .. } => sent.is_empty() && error.is_retryable(),
+            _ => matches!(self, Self::NotSent(NotSent::NoLink | NotSent::TimedOut)),
+        }
     }
 
     /// The connector's result, when there is one.
     pub fn result(&self) -> Option<&ActionResult> {
         match self {
             Self::Unknown(result) | Self::Declined(result) | Self::Rejected(result) => Some(result),
+            Self::Partial { error, .. } => error.result(),
             Self::NotSent(_) | Self::Ambiguous(_) => None,
         }
     }

@@ -6,12 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::delivery::Delivery;
 use super::error::{RequestError, sort};
 use super::shared::{Shared, Wish};
 use crate::action::Action;
-use crate::frame::{ActionResult, ChatInfo, Descriptor, MessageEvent, RawJson, Verdict};
-use crate::gateway::{IdleId, IdleOutcome, NotSent, Outcome, RequestId, RequestOptions, Settings, State, Stats};
+use crate::frame::{ActionResult, Descriptor, RawJson};
+use crate::gateway::{IdleId, IdleOutcome, NotSent, Outcome, RequestId, RequestOptions, State, Stats};
 
 /// The handle of a gateway. Clones are of the same gateway; every method may be called from any thread.
 ///
@@ -19,7 +18,7 @@ use crate::gateway::{IdleId, IdleOutcome, NotSent, Outcome, RequestId, RequestOp
 /// Dropping a future cancels its request: nothing of it stays behind (REQ-3). When every handle and the
 /// [`Events`](super::Events) are dropped, the gateway shuts down.
 pub struct Gateway {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Gateway {
@@ -30,66 +29,8 @@ impl Gateway {
 
     // ── requests ─────────────────────────────────────────────────────────
 
-    /// Sends a message into a chat. Ok means delivered.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    pub async fn send(&self, chat_id: &str, content: &str) -> Result<ActionResult, RequestError> {
-        self.request(Action::send(chat_id, content), RequestOptions::default()).await
-    }
-
-    /// Answers a message in its chat, on its platform, quoting it. Ok means delivered.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    pub async fn reply(&self, to: &Delivery<MessageEvent>, content: &str) -> Result<ActionResult, RequestError> {
-        let options = RequestOptions { platform: self.fronted(to.platform_name()), ..Default::default() };
-        self.request(Action::answer(to, content), options).await
-    }
-
-    /// Changes a message that was sent.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    pub async fn edit(&self, chat_id: &str, message_id: &str, content: &str) -> Result<ActionResult, RequestError> {
-        self.request(Action::edit(chat_id, message_id, content), RequestOptions::default()).await
-    }
-
-    /// Shows in a chat that an answer is being written.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    pub async fn typing(&self, chat_id: &str) -> Result<ActionResult, RequestError> {
-        self.request(Action::typing(chat_id), RequestOptions::default()).await
-    }
-
-    /// Uses a capability that the connector holds for a session. The platform is the kind's prefix, when that is one
-    /// that this gateway fronts: `discord.interaction_token`.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    pub async fn follow_up(&self, session_key: &str, kind: &str, content: &str) -> Result<ActionResult, RequestError> {
-        let platform = self.fronted(kind.split_once('.').map(|(prefix, _)| prefix));
-        let options = RequestOptions { platform, ..Default::default() };
-        self.request(Action::follow_up(session_key, kind, content), options).await
-    }
-
-    /// What the connector knows about a chat (REQ-5). Its name defaults to its id, its type to `dm`.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request).
-    pub async fn chat_info(&self, chat_id: &str) -> Result<ChatInfo, RequestError> {
-        let outcome = self.call(&Action::chat_info(chat_id).to_json(), &RequestOptions::default()).await;
-        match outcome {
-            // Connectors answer this one also without a `success`.
-            Outcome::Result(result) if result.verdict == Verdict::Rejected && !result.says_failed() => {
-                Ok(result.chat_info(chat_id))
-            }
-            outcome => sort(outcome).map(|result| result.chat_info(chat_id)),
-        }
-    }
-
-    /// Any operation. Ok means delivered.
+    /// Any operation, exactly as it is: nothing is added to it, and nobody looks whether the connector supports it, as
+    /// [`perform`](Self::perform) and the methods named after operations do. Ok means delivered.
     ///
     /// # Errors
     /// [`RequestError`] tells what was not sent (trying again cannot do it twice) from what may have been carried out,
@@ -106,14 +47,6 @@ impl Gateway {
             Ok(id) => Request::Waiting(self.shared.clone(), id),
             Err(why) => Request::Refused(Some(why)),
         }
-    }
-
-    /// The platform, if this gateway fronts it.
-    fn fronted(&self, platform: Option<&str>) -> Option<String> {
-        let platform = platform?;
-        self.settings(|settings| {
-            settings.identities().iter().find(|identity| identity.platform == platform).map(|own| own.platform.clone())
-        })
     }
 
     /// Tells the connector that the agent stopped a session.
@@ -202,10 +135,6 @@ impl Gateway {
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.shared.waiting()
-    }
-
-    fn settings<T>(&self, view: impl FnOnce(&Settings) -> T) -> T {
-        view(self.shared.lock().dialer.machine().settings())
     }
 }
 

@@ -6,6 +6,7 @@
 //! Users get these types from a runtime crate's `connect`. Authors of runtime crates call [`gateway`], hand the first two
 //! of its results to the user, and run [`drive`] with their [`Net`].
 
+mod chat;
 mod delivery;
 mod drive;
 mod driver;
@@ -16,6 +17,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub use chat::{Asked, Sent, Thread};
 pub use delivery::Delivery;
 pub use drive::{Net, drive};
 pub use driver::Driver;

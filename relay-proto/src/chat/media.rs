@@ -1,0 +1,143 @@
+//! Media by reference: what comes with a message, and what can be sent.
+
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use serde_json::value::RawValue;
+
+use crate::frame::MessageEvent;
+use crate::json;
+
+/// What kind of media it is, which decides how a platform shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs)] // The names say it.
+pub enum MediaKind {
+    Image,
+    Voice,
+    Audio,
+    Video,
+    Document,
+}
+
+impl MediaKind {
+    const ALL: [Self; 5] = [Self::Image, Self::Voice, Self::Audio, Self::Video, Self::Document];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Voice => "voice",
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::Document => "document",
+        }
+    }
+
+    /// Reads a name on the wire.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The kind of a MIME type; a document, if it is none of the others'.
+    pub fn of_mime(mime: &str) -> Self {
+        match mime.split('/').next() {
+            Some("image") => Self::Image,
+            Some("audio") => Self::Audio,
+            Some("video") => Self::Video,
+            _ => Self::Document,
+        }
+    }
+}
+
+/// One of the media that came with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Media<'a> {
+    /// Where it can be fetched. Soon: connectors keep what they host for about an hour. What the connector hosts asks for
+    /// the gateway's own token.
+    pub url: &'a str,
+    /// What it is, as the connector said or else as its MIME type says. `None`: go by the message's type.
+    pub kind: Option<MediaKind>,
+    /// Its MIME type.
+    pub mime: Option<Cow<'a, str>>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// What the file was called.
+    pub filename: Option<Cow<'a, str>>,
+    /// The text that belongs to it.
+    pub caption: Option<Cow<'a, str>>,
+}
+
+impl MessageEvent {
+    /// The media that came with the message, in the order of [`media_urls`](Self::media_urls), each with what the
+    /// connector said about its URL (CHAT-6).
+    pub fn media(&self) -> Vec<Media<'_>> {
+        let described = json::members(self.raw(), &["media"]).ok().and_then(|[media]| media);
+        let described: BTreeMap<Cow<'_, str>, &RawValue> = described
+            .and_then(json::elements)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|item| {
+                let [url] = json::members(item.get(), &["url"]).ok()?;
+                Some((json::text(url?)?, item))
+            })
+            .collect();
+        self.media_urls().map(|url| Media::read(url, described.get(url).copied())).collect()
+    }
+}
+
+impl<'a> Media<'a> {
+    fn read(url: &'a str, described: Option<&'a RawValue>) -> Self {
+        let names = ["kind", "mime", "size", "filename", "caption"];
+        let fields = described.and_then(|item| json::members(item.get(), &names).ok()).unwrap_or_default();
+        let [kind, mime, size, filename, caption] = fields;
+        let text = |field: Option<&'a RawValue>| field.and_then(json::text).filter(|text| !text.is_empty());
+        let mime = text(mime);
+        let kind = text(kind).and_then(|kind| MediaKind::parse(&kind)).or(mime.as_deref().map(MediaKind::of_mime));
+        let size = size.and_then(|size| size.get().parse().ok());
+        Self { url, kind, mime, size, filename: text(filename), caption: text(caption) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves: CHAT-6
+    #[test]
+    fn media_are_matched_by_url_and_not_by_place() {
+        let event = MessageEvent::parse(
+            r#"{"media_urls":["u1","u2","u3",5,"u\u00e9"],"media":[
+                {"url":"u2","kind":"voice","mime":"audio/ogg","size":7,"filename":"v.ogg","caption":"hear \"me\""},
+                {"url":"u1","mime":"image/png"},{"mime":"video/mp4"},"u3",{"url":"other"},
+                {"url":"ué","kind":"hologram","mime":"","size":-1}]}"#,
+        )
+        .unwrap();
+        let media = event.media();
+        let kinds: Vec<_> = media.iter().map(|one| (one.url, one.kind, one.mime.as_deref())).collect();
+        assert_eq!(
+            kinds,
+            [
+                ("u1", Some(MediaKind::Image), Some("image/png")),
+                ("u2", Some(MediaKind::Voice), Some("audio/ogg")),
+                ("u3", None, None),
+                ("5", None, None),
+                ("ué", None, None),
+            ]
+        );
+        assert_eq!((media[1].size, media[1].filename.as_deref()), (Some(7), Some("v.ogg")));
+        assert_eq!((media[1].caption.as_deref(), media[4].size), (Some("hear \"me\""), None));
+    }
+
+    // proves: CHAT-6
+    #[test]
+    fn without_urls_there_are_no_media() {
+        for json in ["{}", r#"{"media":[{"url":"u"}]}"#, r#"{"media_urls":null,"media":5}"#] {
+            assert_eq!(MessageEvent::parse(json).unwrap().media(), [], "{json}");
+        }
+        assert_eq!(MediaKind::of_mime("application/pdf"), MediaKind::Document);
+        assert_eq!(MediaKind::of_mime("video/mp4"), MediaKind::Video);
+    }
+}
