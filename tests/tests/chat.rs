@@ -286,8 +286,13 @@ async fn several_identities_share_a_link(host: Host) {
     for (platform, user) in [("discord", "d"), ("telegram", "t")] {
         link.send(&from(json!({"platform": platform, "chat_id": "7", "user_id": user}))).await;
     }
+    for source in [json!({"platform": "irc", "chat_id": "7", "user_id": "i"}), json!({"chat_id": "7", "user_id": "n"})]
+    {
+        link.send(&from(source)).await;
+    }
     link.send(&from(json!({"platform": "irc", "chat_id": "8", "user_id": "i"}))).await;
     let (discord, telegram) = (app.message().await, app.message().await);
+    let elsewhere = [(app.message().await, "i"), (app.message().await, "n")];
     app.message().await.ack();
     let text = "one two three";
     let (_, sent) = answered(&mut link, delivered(), gateway.reply(&discord, text)).await;
@@ -319,6 +324,11 @@ async fn several_identities_share_a_link(host: Host) {
     );
     let (_, sent) = answered(&mut link, delivered(), gateway.send("8", "hi")).await;
     assert_eq!((sent.get("platform"), &sent["action"]["metadata"]), (None, &json!({"user_id": "i"})));
+    // Nor is it one of those that happen to have a chat of this id.
+    for (message, user) in &elsewhere {
+        let (_, sent) = answered(&mut link, delivered(), gateway.reply(message, "hi")).await;
+        assert_eq!((sent.get("platform"), &sent["action"]["metadata"]), (None, &json!({"user_id": user})));
+    }
 }
 
 // proves: CHAT-7, PASS-1, ACK-1

@@ -30,7 +30,6 @@ pub use interaction::{Input, Interaction, InteractionError, InteractionKind};
 pub use length::LenUnit;
 pub use media::{Media, MediaKind};
 pub use prompt::{BadPrompt, ButtonStyle, Prompt, PromptIds, PromptKind, PromptResponse};
-pub(crate) use scope::platform as route_name;
 pub use scope::{Scope, ScopeMemory};
 pub use session_key::{SessionKeys, SessionSource};
 pub use split::{MessageLimit, Part, Parts, split};

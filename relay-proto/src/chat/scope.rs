@@ -73,7 +73,7 @@ impl Scope {
 
 /// The platform's name as requests carry it: the known one, else what the connector wrote, unless that is `relay`, which
 /// names none (EVENT-1).
-pub(crate) fn platform(normalised: &str, written: Option<&str>) -> Option<String> {
+fn platform(normalised: &str, written: Option<&str>) -> Option<String> {
     let name = if normalised == "relay" { written? } else { normalised };
     (!name.is_empty() && name != "relay").then(|| name.to_owned())
 }
@@ -94,6 +94,7 @@ pub struct ScopeMemory {
     chats: BTreeMap<Key, (Scope, u64)>,
     /// The chats by when they were last used.
     used: BTreeMap<u64, Key>,
+    /// When the last one was.
     clock: u64,
 }
 
@@ -153,7 +154,10 @@ impl ScopeMemory {
     }
 
     fn touch(&mut self, key: &Key) {
-        if let Some((_, used)) = self.chats.get_mut(key) {
+        if let Some((_, used)) = self.chats.get_mut(key)
+            // One that is the last already stays it, as most are that are talked in.
+            && (*used == 0 || *used != self.clock)
+        {
             self.used.remove(used);
             self.clock += 1;
             *used = self.clock;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::error::{RequestError, sort};
 use super::handle::Gateway;
 use crate::action::Action;
-use crate::chat::{Capabilities, MediaKind, Part, Prompt};
+use crate::chat::{Capabilities, MediaKind, Part, Prompt, Scope};
 use crate::frame::{ActionResult, ChatInfo, MessageEvent, Verdict};
 use crate::gateway::{NotSent, Outcome, RequestOptions};
 
@@ -33,47 +33,38 @@ impl Gateway {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn reply(&self, to: &MessageEvent, content: &str) -> Result<Sent, RequestError> {
-        let platform = self.shared.lock().dialer.machine().platform_of(to);
+        // Empty when the message names none: then it is not the chat of the same id on some platform.
+        let heard_on = Scope::of(to).platform.unwrap_or_default();
         let answer = |text: &str, is_first| if is_first { Action::answer(to, text) } else { Action::go_on(to, text) };
-        self.send_parts(to.chat_id(), platform, content, answer).await
+        self.send_parts(to.chat_id(), Some(&heard_on), content, answer).await
     }
 
     async fn send_parts(
         &self,
         chat_id: &str,
-        platform: Option<String>,
+        heard_on: Option<&str>,
         content: &str,
         action: impl Fn(&str, bool) -> Action,
     ) -> Result<Sent, RequestError> {
-        let options = || RequestOptions { platform: platform.clone(), ..RequestOptions::default() };
-        let capabilities = self.shared.lock().dialer.machine_mut().capabilities(chat_id, platform.as_deref());
+        let capabilities = self.shared.lock().dialer.machine_mut().capabilities(chat_id, heard_on);
         let parts: Vec<Part<'_>> = capabilities.iter().flat_map(|known| known.split(content)).collect();
-        // One message or none; or no link, which its error tells.
-        let ([] | [_]) = parts.as_slice() else {
-            return self.send_each(&parts, options, action).await;
+        let options = RequestOptions::default;
+        // Without a link nothing is known of parts, and the request will say that there is none.
+        let content = parts.first().map_or(content.into(), Part::to_string);
+        let first = self.perform_in(action(&content, true), heard_on, options()).await;
+        let of = parts.len();
+        let partial = |sent, error| RequestError::Partial { sent, of, error: Box::new(error) };
+        let mut sent = match first {
+            Ok(first) => Sent { first, rest: Vec::new() },
+            Err(error) => return Err(if of > 1 { partial(Vec::new(), error) } else { error }),
         };
-        let content = parts.first().map_or(content, Part::body);
-        Ok(Sent { first: self.perform(action(content, true), options()).await?, rest: Vec::new() })
-    }
-
-    async fn send_each(
-        &self,
-        parts: &[Part<'_>],
-        options: impl Fn() -> RequestOptions,
-        action: impl Fn(&str, bool) -> Action,
-    ) -> Result<Sent, RequestError> {
-        let mut sent: Option<Sent> = None;
-        for part in parts {
-            match (self.perform(action(&part.to_string(), sent.is_none()), options()).await, &mut sent) {
-                (Ok(result), Some(sent)) => sent.rest.push(result),
-                (Ok(first), None) => sent = Some(Sent { first, rest: Vec::new() }),
-                (Err(error), _) => {
-                    let sent = sent.map_or_else(Vec::new, Sent::into_results);
-                    return Err(RequestError::Partial { sent, of: parts.len(), error: Box::new(error) });
-                }
+        for part in parts.iter().skip(1) {
+            match self.perform_in(action(&part.to_string(), false), heard_on, options()).await {
+                Ok(result) => sent.rest.push(result),
+                Err(error) => return Err(partial(sent.into_results(), error)),
             }
         }
-        sent.ok_or(RequestError::NotSent(NotSent::NoLink))
+        Ok(sent)
     }
 
     /// Changes a message that was sent. A text that is too long for one message is for the connector to refuse.
@@ -218,8 +209,17 @@ impl Gateway {
     /// # Errors
     /// As [`request`](Self::request), and [`NotSent::Unsupported`] when the connector does not support the operation. That
     /// is known once there is a link: a request that waits for one is not checked.
-    pub async fn perform(&self, action: Action, mut options: RequestOptions) -> Result<ActionResult, RequestError> {
-        let prepared = self.shared.lock().dialer.machine_mut().prepare(action, &mut options)?;
+    pub async fn perform(&self, action: Action, options: RequestOptions) -> Result<ActionResult, RequestError> {
+        self.perform_in(action, None, options).await
+    }
+
+    async fn perform_in(
+        &self,
+        action: Action,
+        heard_on: Option<&str>,
+        mut options: RequestOptions,
+    ) -> Result<ActionResult, RequestError> {
+        let prepared = self.shared.lock().dialer.machine_mut().prepare(action, heard_on, &mut options)?;
         sort(self.call(&prepared, &options).await)
     }
 
