@@ -139,6 +139,7 @@ mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
     use alloc::vec::Vec;
+    use proptest::prelude::*;
 
     fn dm<'a>(platform: &'a str, chat_id: &'a str) -> SessionSource<'a> {
         SessionSource { platform, chat_id, ..SessionSource::default() }
@@ -193,6 +194,32 @@ mod tests {
             assert_eq!(key(&SessionSource { user_id: Some(id), ..dm("whatsapp", "") }), expect);
             // Who wrote is better than that.
             assert_eq!(key(&SessionSource { user_id: Some("+7"), ..dm("whatsapp", id) }), "agent:main:whatsapp:dm:7");
+        }
+    }
+
+    proptest! {
+        // proves: CHAT-5
+        #[test]
+        fn conversations_are_cut_as_the_settings_say(
+            chats in ("[a-z0-9]{1,6}", "[a-z0-9]{1,6}"), writers in ("[A-Z]{1,6}", "[A-Z]{1,6}"),
+            thread in proptest::option::of("[0-9]{1,4}"), profile in proptest::option::of("[a-z]{1,5}"),
+            dm: bool, per_user_groups: bool, per_user_threads: bool, profiles: bool,
+        ) {
+            let keys = SessionKeys { per_user_groups, per_user_threads, profiles };
+            let chat_type = if dm { "dm" } else { "group" };
+            let key = |chat_id, user_id| {
+                let thread_id = thread.as_deref();
+                let profile = profile.as_deref();
+                let user_id = Some(user_id);
+                keys.key(&SessionSource { platform: "slack", chat_type, chat_id, thread_id, user_id, user_id_alt: None, profile })
+            };
+            let own = key(&chats.0, &writers.0);
+            let namespace = profile.as_deref().filter(|name| profiles && *name != "default").unwrap_or("main");
+            let prefix = ["agent:", namespace, ":slack:", chat_type, ":", &chats.0].concat();
+            prop_assert!(own.starts_with(&prefix), "{own}");
+            prop_assert_eq!(own == key(&chats.1, &writers.0), chats.0 == chats.1, "a chat is a conversation of its own");
+            let by_writer = !dm && per_user_groups && (thread.is_none() || per_user_threads);
+            prop_assert_eq!(own == key(&chats.0, &writers.1), writers.0 == writers.1 || !by_writer, "{}", own);
         }
     }
 }
