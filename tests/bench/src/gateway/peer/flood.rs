@@ -1,0 +1,116 @@
+//! Prebuilt deliveries, written as fast as they are taken; and the acknowledgements, counted.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::Args;
+use relay_bench::frames::{Block, CLOSE, TEXT, ack_len};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::watch;
+
+use super::wire::{Frame, accept};
+use super::{end_with_input, listen, tell_address};
+use crate::Result;
+use crate::gateway::child;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Bytes of an event.
+    #[arg(long)]
+    size: usize,
+    /// Deliveries on each link.
+    #[arg(long)]
+    frames: usize,
+    /// How many links there will be.
+    #[arg(long)]
+    links: usize,
+    /// Whether each is to be acknowledged.
+    #[arg(long)]
+    acked: bool,
+}
+
+/// Bytes that are built before.
+const BUILT: usize = 4 << 20;
+/// More different events than a gateway remembers.
+const MANY: usize = 8192;
+
+pub(super) async fn run(options: Options) -> Result<()> {
+    let Options { size, frames, links, acked } = options;
+    let built = if size * MANY <= 2 * BUILT { MANY } else { (BUILT / size).max(16) };
+    let block = Arc::new(Block::new(size, built.min(frames), acked));
+    let listener = listen().await?;
+    let (go, gone) = watch::channel(false);
+    end_with_input(move || {
+        let _ = go.send(true);
+    });
+    tell_address(listener.local_addr()?, None);
+    let acks = Arc::new(AtomicU64::new(0));
+    let expected = if acked { (frames * links) as u64 * ack_len() } else { u64::MAX };
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (block, gone, acks) = (block.clone(), gone.clone(), acks.clone());
+        tokio::spawn(async move {
+            // A client that goes is seen there.
+            let _ = serve(stream, block, frames, gone, &acks, expected).await;
+        });
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    block: Arc<Block>,
+    frames: usize,
+    mut gone: watch::Receiver<bool>,
+    acks: &AtomicU64,
+    expected: u64,
+) -> io::Result<()> {
+    accept(&mut stream).await?;
+    let (read, write) = stream.split();
+    let send = async {
+        let _ = gone.wait_for(|gone| *gone).await;
+        send(write, &block, frames).await
+    };
+    tokio::try_join!(count(read, acks, expected), send)?;
+    Ok(())
+}
+
+async fn send(mut write: WriteHalf<'_>, block: &Arc<Block>, frames: usize) -> io::Result<()> {
+    let (mut block, mut left) = (block.clone(), frames);
+    while left > 0 {
+        let now = left.min(block.frames());
+        write.write_all(block.first(now)).await?;
+        left -= now;
+        if block.frames() < MANY {
+            Arc::make_mut(&mut block).renumber();
+        }
+    }
+    Ok(())
+}
+
+/// Counts the bytes of acknowledgements, over all links, and tells when they are complete.
+async fn count(mut read: ReadHalf<'_>, acks: &AtomicU64, expected: u64) -> io::Result<()> {
+    let mut received = Vec::with_capacity(64 << 10);
+    loop {
+        if read.read_buf(&mut received).await? == 0 {
+            return Ok(());
+        }
+        let (mut taken, mut bytes) = (0, 0);
+        while let Some(frame) = Frame::parse(&received[taken..]) {
+            taken += frame.payload.end;
+            match frame.opcode {
+                TEXT => bytes += frame.payload.len() as u64,
+                CLOSE => return Ok(()),
+                _ => {}
+            }
+        }
+        received.drain(..taken);
+        if acks.fetch_add(bytes, Ordering::Relaxed) + bytes == expected && bytes > 0 {
+            child::tell(&json!({"acknowledged": true}));
+        }
+    }
+}
