@@ -8,7 +8,7 @@ use relay_proto::gateway::{Config, Event, LinkId};
 use relay_proto::time::Now;
 use relay_proto::wire::{Action, Dialer};
 use tungstenite::handshake::derive_accept_key;
-use tungstenite::protocol::{Role, WebSocketContext};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
 use crate::Result;
@@ -102,7 +102,12 @@ pub fn switching(key: &str) -> String {
 }
 
 /// The answer to a hello.
-pub const DESCRIPTOR: &str = "{\"type\":\"descriptor\",\"descriptor\":{\"platform\":\"discord\"}}\n";
+pub const DESCRIPTOR: &str = concat!(
+    r#"{"type":"descriptor","descriptor":{"contract_version":1,"platform":"discord","label":"Discord","#,
+    r#""max_message_length":2000,"supports_draft_streaming":false,"supports_edit":true,"supports_threads":true,"#,
+    r#""markdown_dialect":"discord","len_unit":"chars"}}"#,
+    "\n"
+);
 
 impl Core for Ours {
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
@@ -139,7 +144,10 @@ struct Memory<'a> {
 
 impl Floor {
     pub fn new() -> Self {
-        Self { socket: WebSocketContext::new(Role::Client, None), reads: Reads::default(), out: Vec::new() }
+        // It clears its whole buffer before every read: one of the usual 128 KiB would make a slow floor.
+        let config = WebSocketConfig::default().read_buffer_size(CHUNK);
+        let socket = WebSocketContext::new(Role::Client, Some(config));
+        Self { socket, reads: Reads::default(), out: Vec::new() }
     }
 }
 

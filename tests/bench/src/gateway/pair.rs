@@ -20,7 +20,7 @@ pub(super) struct Pair<'a> {
 /// The columns of [`rows`].
 pub(super) const COLUMNS: [&str; 6] = ["what", "per second", "compared with", "its per second", "ratio", "target"];
 
-/// Measures all pairs round by round. One that fails is named in its row, and the others go on.
+/// Measures all pairs round by round.
 pub(super) fn rows(mut pairs: Vec<Pair<'_>>, rounds: usize) -> Result<Vec<Vec<Cell>>> {
     let mut samples: Vec<[Sample; 3]> = pairs.iter().map(|_| Default::default()).collect();
     for round in 0..rounds {

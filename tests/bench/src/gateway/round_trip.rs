@@ -13,7 +13,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Table> {
         "Round trips: one request under way, client and server on one core, requests each second",
         &COLUMNS,
     );
-    let requests = plan.count(20_000);
+    let requests = plan.count(40_000);
     let pair = |own: Client, other: Client, target| Pair {
         name: own.name().into(),
         own: Box::new(move || measure(own, requests)),

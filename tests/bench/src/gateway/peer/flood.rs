@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use relay_bench::frames::{Block, CLOSE, TEXT, ack_len};
+use relay_bench::frames::{Block, CLOSE, TEXT};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -49,7 +49,7 @@ pub(super) async fn run(options: Options) -> Result<()> {
     });
     tell_address(listener.local_addr()?, None);
     let acks = Arc::new(AtomicU64::new(0));
-    let expected = if acked { (frames * links) as u64 * ack_len() } else { u64::MAX };
+    let expected = if acked { (frames * links) as u64 } else { u64::MAX };
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -92,24 +92,25 @@ async fn send(mut write: WriteHalf<'_>, block: &Arc<Block>, frames: usize) -> io
     Ok(())
 }
 
-/// Counts the bytes of acknowledgements, over all links, and tells when they are complete.
+/// Counts acknowledgements, over all links, and tells when they are complete. Each is a line, whatever messages they come in.
 async fn count(mut read: ReadHalf<'_>, acks: &AtomicU64, expected: u64) -> io::Result<()> {
     let mut received = Vec::with_capacity(64 << 10);
     loop {
         if read.read_buf(&mut received).await? == 0 {
             return Ok(());
         }
-        let (mut taken, mut bytes) = (0, 0);
+        let (mut taken, mut lines) = (0, 0);
         while let Some(frame) = Frame::parse(&received[taken..]) {
-            taken += frame.payload.end;
+            let payload = frame.unmask(&mut received[taken..]);
             match frame.opcode {
-                TEXT => bytes += frame.payload.len() as u64,
+                TEXT => lines += payload.iter().filter(|byte| **byte == b'\n').count() as u64,
                 CLOSE => return Ok(()),
                 _ => {}
             }
+            taken += frame.payload.end;
         }
         received.drain(..taken);
-        if acks.fetch_add(bytes, Ordering::Relaxed) + bytes == expected && bytes > 0 {
+        if acks.fetch_add(lines, Ordering::Relaxed) + lines == expected && lines > 0 {
             child::tell(&json!({"acknowledged": true}));
         }
     }

@@ -30,8 +30,8 @@ impl Frame {
     /// The payload, in the clear.
     pub(super) fn unmask<'a>(&self, bytes: &'a mut [u8]) -> &'a [u8] {
         let payload = &mut bytes[self.payload.clone()];
-        for (byte, mask) in payload.iter_mut().zip(self.mask.iter().cycle()) {
-            *byte ^= mask;
+        for (at, byte) in payload.iter_mut().enumerate() {
+            *byte ^= self.mask[at % 4];
         }
         payload
     }
