@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::Result;
 
 /// After this, a process that says nothing has hung.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What lets a process go on.
 pub(super) const GO: &str = "go";

@@ -84,7 +84,7 @@ fn count_instructions(core: &str, size: usize, built: usize, read: usize) -> Res
 pub(super) fn rates(plan: &Plan<'_>) -> Result<Table> {
     let mut table =
         Table::new("gateway_core", "Core: deliveries each second, on one thread, without sockets", &COLUMNS);
-    let time = Duration::from_millis(if plan.quick { 50 } else { 300 });
+    let time = Duration::from_millis(if plan.quick { 50 } else { 200 });
     let mut pairs = Vec::new();
     for size in SIZES {
         let make = |name| -> Result<_> { Ok(Box::new(timed(core::named(name)?, size, time)) as Box<_>) };

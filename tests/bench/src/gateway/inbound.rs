@@ -80,7 +80,7 @@ pub(super) fn clients(plan: &Plan<'_>) -> Result<Table> {
         format!("Inbound over loopback: {USUAL}-byte events, one a message, one link, deliveries each second"),
         &COLUMNS,
     );
-    let frames = plan.count(200_000);
+    let frames = plan.count(100_000);
     let mut pairs = Vec::new();
     for acked in [false, true] {
         let how = if acked { "acknowledged" } else { "no acks" };
@@ -123,13 +123,13 @@ pub(super) fn sizes(plan: &Plan<'_>) -> Result<Table> {
     );
     let mut pairs = Vec::new();
     for size in SIZES {
-        let frames = plan.count((400_000_000 / (size + 2000)).min(150_000)).max(200);
+        let frames = plan.count((200_000_000 / (size + 2000)).min(60_000)).max(200);
         let [relay, floor] = [Client::RelayTokio, Client::TokioTungstenite]
             .map(|client| Load { size, ..Load::of(client, frames, true) });
         pairs.push(pair(format!("{size}-byte events, 1 link"), relay, floor, None));
     }
     for links in if plan.quick { [1, 10, 50] } else { [1, 100, 1000] } {
-        let frames = plan.count(150_000).div_ceil(links);
+        let frames = plan.count(60_000).div_ceil(links);
         let [relay, floor] = [Client::RelayTokio, Client::TokioTungstenite]
             .map(|client| Load { links, ..Load::of(client, frames, true) });
         pairs.push(pair(format!("{USUAL}-byte events, {links} links"), relay, floor, None));

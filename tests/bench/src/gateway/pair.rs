@@ -20,28 +20,29 @@ pub(super) struct Pair<'a> {
 /// The columns of [`rows`].
 pub(super) const COLUMNS: [&str; 6] = ["what", "per second", "compared with", "its per second", "ratio", "target"];
 
-/// Measures all pairs round by round.
+/// Measures all pairs round by round. A measurement that fails is told at once and in its row, and the others go on.
 pub(super) fn rows(mut pairs: Vec<Pair<'_>>, rounds: usize) -> Result<Vec<Vec<Cell>>> {
     let mut samples: Vec<[Sample; 3]> = pairs.iter().map(|_| Default::default()).collect();
     for round in 0..rounds {
         for (pair, [own, other, ratio]) in pairs.iter_mut().zip(&mut samples) {
-            let fail = |error| format!("{}: {error}", pair.name);
-            // Who is first changes from round to round.
-            let (mine, theirs) = if round % 2 == 0 {
-                let mine = (pair.own)().map_err(fail)?;
-                (mine, (pair.other)().map_err(fail)?)
-            } else {
-                let theirs = (pair.other)().map_err(fail)?;
-                ((pair.own)().map_err(fail)?, theirs)
-            };
-            own.push(mine);
-            other.push(theirs);
-            ratio.push(mine / theirs);
+            match pair.measure(round % 2 == 0) {
+                Ok((mine, theirs)) => {
+                    own.push(mine);
+                    other.push(theirs);
+                    ratio.push(mine / theirs);
+                }
+                Err(error) => eprintln!("{}, round {round}: {error}", pair.name),
+            }
         }
     }
     let cells = pairs.iter().zip(&samples).map(|(pair, [own, other, ratio])| {
+        let failed = rounds - own.len();
+        let name = match failed {
+            0 => pair.name.clone(),
+            _ => format!("{}; {failed} of {rounds} failed", pair.name),
+        };
         vec![
-            Cell::text(pair.name.clone()),
+            Cell::text(name),
             Cell::sample(own),
             Cell::text(pair.other_name),
             Cell::sample(other),
@@ -50,4 +51,16 @@ pub(super) fn rows(mut pairs: Vec<Pair<'_>>, rounds: usize) -> Result<Vec<Vec<Ce
         ]
     });
     Ok(cells.collect())
+}
+
+impl Pair<'_> {
+    /// Both; who is first changes from round to round.
+    fn measure(&mut self, own_first: bool) -> Result<(f64, f64)> {
+        if own_first {
+            let own = (self.own)()?;
+            return Ok((own, (self.other)()?));
+        }
+        let other = (self.other)()?;
+        Ok(((self.own)()?, other))
+    }
 }

@@ -93,10 +93,8 @@ async fn relay_tokio(options: &Options) -> Result<()> {
 }
 
 async fn jsonrpsee(options: &Options) -> Result<()> {
-    let client = WsClientBuilder::default()
-        .max_concurrent_requests(1024)
-        .build(format!("ws://{}", options.address))
-        .await?;
+    let client =
+        WsClientBuilder::default().max_concurrent_requests(1024).build(format!("ws://{}", options.address)).await?;
     let client = Arc::new(client);
     time(options, move || {
         let client = client.clone();

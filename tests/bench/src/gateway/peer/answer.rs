@@ -60,9 +60,7 @@ fn answer(text: &str) -> String {
     if let Some((_, rest)) = text.split_once("\"requestId\":\"")
         && let Some((id, _)) = rest.split_once('"')
     {
-        return format!(
-            "{{\"type\":\"outbound_result\",\"requestId\":\"{id}\",\"result\":{{\"success\":true}}}}\n"
-        );
+        return format!("{{\"type\":\"outbound_result\",\"requestId\":\"{id}\",\"result\":{{\"success\":true}}}}\n");
     }
     if let Some((_, rest)) = text.split_once("\"id\":")
         && let Some(end) = rest.find([',', '}'])

@@ -33,15 +33,15 @@ pub(crate) struct Options {
     acked: bool,
 }
 
-/// Bytes that are built before.
-const BUILT: usize = 4 << 20;
-/// More different events than a gateway remembers.
-const MANY: usize = 8192;
+/// Bytes that are built before: all that a run needs when that is no more, or else a part, which is sent again and again
+/// with new numbers. A gateway shows nothing twice.
+const MOST: usize = 96 << 20;
+const PART: usize = 4 << 20;
 
 pub(super) async fn run(options: Options) -> Result<()> {
     let Options { size, frames, links, acked } = options;
-    let built = if size * MANY <= 2 * BUILT { MANY } else { (BUILT / size).max(16) };
-    let block = Arc::new(Block::new(size, built.min(frames), acked));
+    let built = if size * frames <= MOST { frames } else { (PART / size).max(16) };
+    let block = Arc::new(Block::new(size, built, acked));
     let listener = listen().await?;
     let (go, gone) = watch::channel(false);
     end_with_input(move || {
@@ -85,7 +85,7 @@ async fn send(mut write: WriteHalf<'_>, block: &Arc<Block>, frames: usize) -> io
         let now = left.min(block.frames());
         write.write_all(block.first(now)).await?;
         left -= now;
-        if block.frames() < MANY {
+        if left > 0 {
             Arc::make_mut(&mut block).renumber();
         }
     }
