@@ -3,7 +3,8 @@
   reference.py loop FRAME COUNT       its read loop, over messages that are in memory
   reference.py socket ADDRESS COUNT   the whole transport, over a socket
 
-Tells the deliveries each second, without the first tenth, as a line of JSON.
+Tells, as lines of JSON, when it is ready for the deliveries that warm up, a tenth, and for the others, and then how many of
+these it read each second.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ class Meter:
         self.seen += 1
         if self.seen == self.warm:
             self.began = time.perf_counter()
+            tell(ready=True)
         if self.seen == self.count:
             self.ended = time.perf_counter()
             self.done.set()
@@ -62,6 +64,7 @@ async def main():
     transport = WebSocketRelayTransport(address, "discord", "bot", reconnect=False)
     transport.set_inbound_handler(meter.inbound)
     if mode == "loop":
+        tell(ready=True)
         transport._ws = Messages(what, count)
         await transport._read_loop()
         assert meter.seen == transport._ws.acknowledged == count

@@ -35,7 +35,7 @@ pub fn named(name: &str) -> Result<Box<dyn Core>> {
 /// Lets a core take deliveries, a chunk at a time.
 pub fn run(core: &mut dyn Core, block: &Block, frames: usize) -> Result<()> {
     let before = core.reads().frames;
-    for chunk in block.first(frames).chunks(CHUNK) {
+    for chunk in block.part(0, frames).chunks(CHUNK) {
         core.take(chunk)?;
     }
     let read = core.reads().frames - before;

@@ -13,7 +13,7 @@ pub const USUAL: usize = 471;
 
 /// Digits of a delivery's number, which its text begins with.
 const DIGITS: usize = 8;
-/// Where they are.
+/// What is before them.
 const START: &str = r#"{"text":""#;
 /// A source as chat platforms have it, and the shortest that has all that is read.
 const FULL: &str = concat!(
@@ -78,10 +78,11 @@ impl Block {
         self.marks.len()
     }
 
-    /// The bytes of the first `frames`.
-    pub fn first(&self, frames: usize) -> &[u8] {
-        let end = frames.checked_sub(1).and_then(|last| self.marks.get(last)).map_or(0, |(end, _)| *end);
-        self.bytes.get(..end).unwrap_or(&self.bytes)
+    /// The bytes of so many, after the first `skipped`.
+    pub fn part(&self, skipped: usize, frames: usize) -> &[u8] {
+        let end =
+            |frames: usize| frames.checked_sub(1).and_then(|last| self.marks.get(last)).map_or(0, |(end, _)| *end);
+        self.bytes.get(end(skipped)..end(skipped + frames)).unwrap_or(&[])
     }
 
     /// Gives every event a new number: a gateway shows no event twice.
@@ -145,6 +146,11 @@ struct Source<'a> {
     user_id: Cow<'a, str>,
 }
 
+/// Of so many deliveries, the ones that are sent first, for warming up.
+pub fn warm(frames: usize) -> usize {
+    frames.div_ceil(10)
+}
+
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
@@ -194,7 +200,7 @@ mod tests {
         let mut block = Block::new(471, 3, true);
         let before = block.clone();
         block.renumber();
-        assert_eq!(block.first(3).len(), before.bytes.len());
+        assert_eq!(block.part(0, 3).len(), before.bytes.len());
         for number in 0..3 {
             let digits = format!("\"{:08}x", number + 3);
             assert!(String::from_utf8_lossy(&block.bytes).contains(&digits));

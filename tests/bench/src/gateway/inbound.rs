@@ -53,8 +53,11 @@ impl Load {
         }
         let mut peer = Child::start(&arguments)?;
         let mut client = start(peer.next()?["address"].as_str().ok_or("no address")?)?;
-        client.next()?;
-        peer.go()?;
+        // Linked, and then warm.
+        for _ in 0..2 {
+            client.next()?;
+            peer.go()?;
+        }
         let rate = client.next()?["rate"].as_f64().ok_or("no rate")?;
         if self.acked && peer.next()?["acknowledged"] != true {
             return Err("not all deliveries were acknowledged".into());

@@ -17,6 +17,10 @@ pub(super) fn read_loop(python: &Path, size: usize, frames: usize) -> Result<f64
     // The same bytes, only not as a WebSocket.
     let frame = relay_bench::frames::inbound(size, 0, true);
     let mut child = script(python, &["loop", &frame, &frames.to_string()])?;
+    // Ready, and warm.
+    for _ in 0..2 {
+        child.next()?;
+    }
     Ok(child.next()?["rate"].as_f64().ok_or("no rate")?)
 }
 

@@ -1,17 +1,17 @@
 //! Reads deliveries until all have come.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
 use std::time::Instant;
 
 use clap::Args;
 use futures_util::{Sink, SinkExt, Stream};
-use relay_bench::frames::{read_borrowed, read_bytes, read_of};
+use relay_bench::frames::{read_borrowed, read_bytes, read_of, warm};
 use relay_proto::frame::MessageEvent;
-use relay_proto::host::{Delivery, Event, Events, Gateway};
+use relay_proto::host::{Delivery, Event, Events};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -33,9 +33,9 @@ pub(super) struct Options {
     size: usize,
     /// Deliveries on each link.
     #[arg(long)]
-    frames: u64,
+    frames: usize,
     #[arg(long)]
-    links: u64,
+    links: usize,
     /// Whether each is to be acknowledged.
     #[arg(long)]
     acked: bool,
@@ -44,41 +44,18 @@ pub(super) struct Options {
     workers: usize,
 }
 
-/// Counts deliveries; the first tenth is for warming up.
+/// Counts what was read.
+#[derive(Default)]
 struct Meter {
-    size: usize,
-    warm: u64,
-    total: u64,
     seen: AtomicU64,
     bytes: AtomicU64,
-    began: OnceLock<Instant>,
-    ended: OnceLock<Instant>,
 }
 
 impl Meter {
-    fn new(options: &Options) -> Arc<Self> {
-        let total = options.frames * options.links;
-        Arc::new(Self {
-            size: options.size,
-            warm: total.div_ceil(10),
-            total,
-            seen: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            began: OnceLock::new(),
-            ended: OnceLock::new(),
-        })
-    }
-
     /// One was read.
     fn note(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let seen = self.seen.fetch_add(1, Ordering::Relaxed) + 1;
-        if seen == self.warm {
-            let _ = self.began.set(Instant::now());
-        }
-        if seen == self.total {
-            let _ = self.ended.set(Instant::now());
-        }
+        self.seen.fetch_add(1, Ordering::Relaxed);
     }
 
     fn message(&self, message: Delivery<MessageEvent>) {
@@ -88,24 +65,32 @@ impl Meter {
         }
     }
 
-    fn tell(&self) -> Result<()> {
-        let (began, ended) = self.began.get().zip(self.ended.get()).ok_or("not all deliveries came")?;
+    fn tell(&self, options: &Options, began: Instant) -> Result<()> {
+        let took = began.elapsed().as_secs_f64();
         let (seen, bytes) = (self.seen.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        if (seen, bytes) != (self.total, self.total * read_bytes(self.size)) {
-            return Err(format!("{seen} deliveries with {bytes} bytes are not {}", self.total).into());
+        let total = (options.frames * options.links) as u64;
+        if (seen, bytes) != (total, total * read_bytes(options.size)) {
+            return Err(format!("{seen} deliveries with {bytes} bytes are not {total}").into());
         }
-        let rate = (self.total - self.warm) as f64 / (*ended - *began).as_secs_f64();
-        child::tell(&json!({"rate": rate}));
+        let measured = (options.frames - warm(options.frames)) * options.links;
+        child::tell(&json!({"rate": measured as f64 / took}));
         Ok(())
     }
 }
 
+impl Options {
+    /// Deliveries on each link: first those that warm up.
+    fn phases(&self) -> [usize; 2] {
+        [warm(self.frames), self.frames - warm(self.frames)]
+    }
+}
+
 pub(super) fn run(options: &Options) -> Result<()> {
-    let meter = Meter::new(options);
+    let meter = Arc::new(Meter::default());
     match options.client {
         Client::RelayTokio => super::tokio(options.workers, relay_tokio(options, meter))?,
         Client::TokioTungstenite => super::tokio(options.workers, tokio_tungstenite(options, meter))?,
-        Client::RelayAsyncStd => async_std::task::block_on(relay_async_std(options, &meter)),
+        Client::RelayAsyncStd => async_std::task::block_on(relay_async_std(options, meter)),
         Client::RelayBlocking => relay_blocking(options, &meter),
         other => Err(format!("{} reads no deliveries", other.name()).into()),
     }
@@ -118,7 +103,7 @@ async fn ready(events: &mut Events) -> Result<()> {
     }
 }
 
-async fn read(mut events: Events, frames: u64, meter: &Meter) -> Result<Events> {
+async fn read(mut events: Events, frames: usize, meter: Arc<Meter>) -> Result<Events> {
     for _ in 0..frames {
         match events.next().await {
             Some(Event::Message(message)) => meter.message(message),
@@ -128,35 +113,55 @@ async fn read(mut events: Events, frames: u64, meter: &Meter) -> Result<Events> 
     Ok(events)
 }
 
-async fn relay_tokio(options: &Options, meter: Arc<Meter>) -> Result<()> {
-    let mut links: Vec<(Gateway, Events)> = Vec::new();
-    for _ in 0..options.links {
-        let (gateway, mut events) = relay_tokio::connect(config(&options.address))?;
-        ready(&mut events).await?;
-        links.push((gateway, events));
+/// Reads on every link at the same time, each in a task of its own.
+async fn phases<L, F>(
+    options: &Options,
+    mut links: Vec<L>,
+    meter: &Arc<Meter>,
+    read: fn(L, usize, Arc<Meter>) -> F,
+) -> Result<()>
+where
+    L: Send + 'static,
+    F: Future<Output = Result<L>> + Send + 'static,
+{
+    let mut began = Instant::now();
+    for frames in options.phases() {
+        let mut tasks = JoinSet::new();
+        for link in links {
+            tasks.spawn(read(link, frames, meter.clone()));
+        }
+        began = Instant::now();
+        tell_ready();
+        links = tasks.join_all().await.into_iter().collect::<Result<_>>()?;
     }
-    tell_ready();
-    let (mut tasks, frames) = (JoinSet::new(), options.frames);
-    let mut gateways = Vec::new();
-    for (gateway, events) in links {
-        let meter = meter.clone();
-        gateways.push(gateway);
-        tasks.spawn(async move { read(events, frames, &meter).await });
-    }
-    let done = tasks.join_all().await.into_iter().collect::<Result<Vec<Events>>>()?;
-    meter.tell()?;
+    meter.tell(options, began)?;
     // What is left of the acknowledgements is written meanwhile.
     tokio::task::spawn_blocking(child::wait).await?;
-    drop(done);
+    drop(links);
     Ok(())
 }
 
-async fn relay_async_std(options: &Options, meter: &Meter) -> Result<()> {
+async fn relay_tokio(options: &Options, meter: Arc<Meter>) -> Result<()> {
+    let (mut gateways, mut links) = (Vec::new(), Vec::new());
+    for _ in 0..options.links {
+        let (gateway, mut events) = relay_tokio::connect(config(&options.address))?;
+        ready(&mut events).await?;
+        gateways.push(gateway);
+        links.push(events);
+    }
+    phases(options, links, &meter, read).await
+}
+
+async fn relay_async_std(options: &Options, meter: Arc<Meter>) -> Result<()> {
     let (_gateway, mut events) = relay_async_std::connect(config(&options.address))?;
     ready(&mut events).await?;
-    tell_ready();
-    let _events = read(events, options.frames, meter).await?;
-    meter.tell()?;
+    let mut began = Instant::now();
+    for frames in options.phases() {
+        began = Instant::now();
+        tell_ready();
+        events = read(events, frames, meter.clone()).await?;
+    }
+    meter.tell(options, began)?;
     async_std::task::spawn_blocking(child::wait).await;
     Ok(())
 }
@@ -164,16 +169,21 @@ async fn relay_async_std(options: &Options, meter: &Meter) -> Result<()> {
 fn relay_blocking(options: &Options, meter: &Meter) -> Result<()> {
     let (_gateway, mut events) = relay_blocking::connect(config(&options.address))?;
     match events.next() {
-        Some(Event::Ready { .. }) => tell_ready(),
+        Some(Event::Ready { .. }) => {}
         other => return Err(unexpected(&other)),
     }
-    for _ in 0..options.frames {
-        match events.next() {
-            Some(Event::Message(message)) => meter.message(message),
-            other => return Err(unexpected(&other)),
+    let mut began = Instant::now();
+    for frames in options.phases() {
+        began = Instant::now();
+        tell_ready();
+        for _ in 0..frames {
+            match events.next() {
+                Some(Event::Message(message)) => meter.message(message),
+                other => return Err(unexpected(&other)),
+            }
         }
     }
-    meter.tell()?;
+    meter.tell(options, began)?;
     child::wait();
     Ok(())
 }
@@ -183,24 +193,14 @@ async fn tokio_tungstenite(options: &Options, meter: Arc<Meter>) -> Result<()> {
     for _ in 0..options.links {
         sockets.push(bare::connect(&options.address).await?);
     }
-    tell_ready();
-    let (mut tasks, frames) = (JoinSet::new(), options.frames);
-    for socket in sockets {
-        let meter = meter.clone();
-        tasks.spawn(async move { read_bare(socket, frames, &meter).await });
-    }
-    let done = tasks.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
-    meter.tell()?;
-    tokio::task::spawn_blocking(child::wait).await?;
-    drop(done);
-    Ok(())
+    phases(options, sockets, &meter, read_bare).await
 }
 
 /// One flush for each time that the socket is drained.
 async fn read_bare(
     mut socket: WebSocketStream<TcpStream>,
-    frames: u64,
-    meter: &Meter,
+    frames: usize,
+    meter: Arc<Meter>,
 ) -> Result<WebSocketStream<TcpStream>> {
     let mut unwritten = false;
     for _ in 0..frames {

@@ -91,7 +91,7 @@ fn config(address: &str) -> Config {
     Config::new(format!("ws://{address}")).identity("discord", "bot").no_proxy()
 }
 
-/// Everything is linked: the other end may begin.
+/// The other end may begin.
 fn tell_ready() {
     child::tell(&json!({"ready": true}));
 }

@@ -1,11 +1,12 @@
-//! Prebuilt deliveries, written as fast as they are taken; and the acknowledgements, counted.
+//! Prebuilt deliveries, written as fast as they are taken; and the acknowledgements, counted. The first line on standard
+//! input asks for those that warm up, the second for the others.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use relay_bench::frames::{Block, CLOSE, TEXT};
+use relay_bench::frames::{Block, CLOSE, TEXT, warm};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -43,9 +44,9 @@ pub(super) async fn run(options: Options) -> Result<()> {
     let built = if size * frames <= MOST { frames } else { (PART / size).max(16) };
     let block = Arc::new(Block::new(size, built, acked));
     let listener = listen().await?;
-    let (go, gone) = watch::channel(false);
+    let (go, gone) = watch::channel(0);
     end_with_input(move || {
-        let _ = go.send(true);
+        go.send_modify(|lines| *lines += 1);
     });
     tell_address(listener.local_addr()?, None);
     let acks = Arc::new(AtomicU64::new(0));
@@ -65,28 +66,34 @@ async fn serve(
     mut stream: TcpStream,
     block: Arc<Block>,
     frames: usize,
-    mut gone: watch::Receiver<bool>,
+    mut gone: watch::Receiver<usize>,
     acks: &AtomicU64,
     expected: u64,
 ) -> io::Result<()> {
     accept(&mut stream).await?;
     let (read, write) = stream.split();
-    let send = async {
-        let _ = gone.wait_for(|gone| *gone).await;
-        send(write, &block, frames).await
-    };
+    let send = send(write, block, frames, &mut gone);
     tokio::try_join!(count(read, acks, expected), send)?;
     Ok(())
 }
 
-async fn send(mut write: WriteHalf<'_>, block: &Arc<Block>, frames: usize) -> io::Result<()> {
-    let (mut block, mut left) = (block.clone(), frames);
-    while left > 0 {
-        let now = left.min(block.frames());
-        write.write_all(block.first(now)).await?;
-        left -= now;
-        if left > 0 {
-            Arc::make_mut(&mut block).renumber();
+async fn send(
+    mut write: WriteHalf<'_>,
+    mut block: Arc<Block>,
+    frames: usize,
+    gone: &mut watch::Receiver<usize>,
+) -> io::Result<()> {
+    let mut at = 0;
+    for (lines, mut left) in [(1, warm(frames)), (2, frames - warm(frames))] {
+        let _ = gone.wait_for(|gone| *gone >= lines).await;
+        while left > 0 {
+            if at == block.frames() {
+                Arc::make_mut(&mut block).renumber();
+                at = 0;
+            }
+            let now = left.min(block.frames() - at);
+            write.write_all(block.part(at, now)).await?;
+            (left, at) = (left - now, at + now);
         }
     }
     Ok(())
