@@ -19,12 +19,12 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Table> {
         own: Box::new(move || measure(own, requests)),
         other_name: other.name(),
         other: Box::new(move || measure(other, requests)),
-        target: Some(target),
+        target,
     };
     let pairs = vec![
-        pair(RelayTokio, TokioTungstenite, 0.92),
-        pair(RelayBlocking, Tungstenite, 0.85),
-        pair(RelayAsyncStd, RelayTokio, 0.7),
+        pair(RelayTokio, TokioTungstenite, Some(0.92)),
+        pair(RelayBlocking, Tungstenite, Some(0.85)),
+        pair(RelayAsyncStd, RelayTokio, None),
     ];
     for row in rows(pairs, plan.rounds)? {
         table.row(row);
