@@ -14,6 +14,21 @@ impl Process {
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(f64::NAN)
     }
 
+    /// How many threads it has.
+    pub(crate) fn threads(self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().count()
+    }
+
+    /// How often its threads have begun to wait so far: once for each wake-up.
+    pub(crate) fn switches(self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        let of_task = |status: String| {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            line.trim().parse::<u64>().ok()
+        };
+        tasks.filter_map(|task| of_task(fs::read_to_string(task.path().join("status")).ok()?)).sum()
+    }
+
     /// Seconds of CPU so far: all threads, and of these the threads whose name starts like this.
     pub(crate) fn cpu(self, prefix: &str) -> (f64, f64) {
         let (mut all, mut named) = (0.0, 0.0);

@@ -123,6 +123,25 @@ impl Cell {
         Self { text: if unit.is_empty() { text } else { format!("{text} {unit}") }, value: value.into() }
     }
 
+    /// A median, and the values between which the middle half of all lies.
+    pub(crate) fn quartiles(sample: &Sample) -> Self {
+        let [low, high] = [0.25, 0.75].map(|share| sample.quantile(share));
+        Self {
+            text: format!("{} ({}–{})", grouped(sample.median()), grouped(low), grouped(high)),
+            value: json!({"median": sample.median(), "quarter": low, "three_quarters": high, "rounds": sample.len()}),
+        }
+    }
+
+    /// The same as [`sample`](Self::sample), with so many decimals.
+    pub(crate) fn spread(sample: &Sample, decimals: usize) -> Self {
+        let value = |value: f64| format!("{value:.decimals$}");
+        let mut text = value(sample.median());
+        if sample.len() > 1 {
+            text += &format!(" ({}–{})", value(sample.min()), value(sample.max()));
+        }
+        Self { text, ..Self::sample(sample) }
+    }
+
     /// A median, and between which values it lies.
     pub(crate) fn sample(sample: &Sample) -> Self {
         if sample.len() < 2 {
