@@ -284,10 +284,8 @@ impl Pair {
             Step::Pass(millis) => self.pass(millis),
             Step::Jump(millis) => self.jump(millis),
             Step::Wall(seconds) => {
-                // What has passed until now is no sleep.
-                self.machine.handle_timeout(now);
-                self.drain();
-                self.model.tick();
+                // What has passed until now is no sleep, and a wait that it began was drawn before the sleep.
+                self.tick();
                 self.model.slept(seconds);
                 self.machine.handle_timeout(self.now());
                 self.model.tick();
