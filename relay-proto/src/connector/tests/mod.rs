@@ -1,5 +1,6 @@
 //! The peer under a virtual clock.
 
+mod bounds;
 mod buffer;
 mod delivery;
 mod forwards;
