@@ -9,7 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use relay_proto::token::Secret;
 use relay_tokio::{Config, Proxy};
 
-use crate::environment;
+use crate::{env_file, environment};
+
+mod enroll;
+
+pub(crate) use enroll::{EnrollArgs, EnrolmentArgs};
 
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  fine\n  \
@@ -33,6 +37,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Gateway(Box<GatewayArgs>),
     Connector(Box<ConnectorArgs>),
+    Enroll(Box<EnrollArgs>),
     Decode(DecodeArgs),
     /// Mint and verify the tokens that gateways authenticate with
     #[command(
@@ -179,7 +184,7 @@ Commands, on standard input, one object a line; an `id` of any type comes back i
 
 Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
 GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
-GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET.
+GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET; or from --env-file, which `relay enroll` writes.
 
 HTTPS_PROXY (for wss), HTTP_PROXY (for ws), ALL_PROXY and NO_PROXY are heeded with and without
 --url; loopback is always reached directly.
@@ -202,6 +207,10 @@ pub(crate) struct GatewayArgs {
     /// The connector's base URL. Without it, see GATEWAY_RELAY_URL below
     #[arg(long, requires = "platform")]
     pub(crate) url: Option<String>,
+    /// A file with those variables, as `relay enroll` writes it. What it holds goes before the environment, and the program
+    /// of --exec does not see it
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    pub(crate) env_file: Option<PathBuf>,
     /// A platform to front: discord, telegram, … Repeat it for more; the first is the default
     #[arg(long, requires = "url")]
     pub(crate) platform: Vec<String>,
@@ -285,7 +294,7 @@ impl GatewayArgs {
     pub(crate) fn config(&self) -> Result<Config, String> {
         let config = match &self.url {
             Some(url) => self.dialling(url)?,
-            None => Config::from_env().map_err(|error| format!("{error} (or use --url and --platform)"))?,
+            None => self.from_variables().map_err(|error| format!("{error} (or use --url and --platform)"))?,
         };
         let config = match &self.proxy {
             Some(proxy) => config.proxy(Proxy::parse(proxy).map_err(|error| format!("--proxy: {error}"))?),
@@ -293,6 +302,16 @@ impl GatewayArgs {
             None => config.proxy_from_env().map_err(|error| error.to_string())?,
         };
         Ok(config.allow_plaintext_credentials(self.allow_plaintext_credentials).reconnect(!self.no_reconnect))
+    }
+
+    fn from_variables(&self) -> Result<Config, String> {
+        let Some(path) = &self.env_file else { return Config::from_env().map_err(|error| error.to_string()) };
+        let file = env_file::Variables::read(path).map_err(|error| format!("--env-file: {error}"))?;
+        let lookup = |name: &'static str| match file.get(name) {
+            Some(value) => Ok(Some(value.to_owned())),
+            None => environment::variable(name),
+        };
+        Config::from_vars(lookup).map_err(|error| error.to_string())
     }
 
     fn dialling(&self, url: &str) -> Result<Config, String> {
@@ -396,6 +415,8 @@ pub(crate) struct ConnectorArgs {
     /// The same with the secret itself. Whoever can list processes can read it: prefer --gateway-env
     #[arg(long, value_name = "ID=SECRET")]
     pub(crate) gateway: Vec<Registration>,
+    #[command(flatten)]
+    pub(crate) enrolment: EnrolmentArgs,
     /// A JSON file with the descriptor of a platform, or a list of them. Without one, discord, telegram and slack have
     /// theirs, and other platforms every default
     #[arg(long, value_name = "FILE")]

@@ -5,7 +5,7 @@ mod exec;
 mod held;
 mod report;
 mod session;
-mod tls;
+pub(crate) mod tls;
 
 use std::ffi::OsStr;
 use std::io;
