@@ -294,7 +294,7 @@ impl GatewayArgs {
     pub(crate) fn config(&self) -> Result<Config, String> {
         let config = match &self.url {
             Some(url) => self.dialling(url)?,
-            None => self.from_variables().map_err(|error| format!("{error} (or use --url and --platform)"))?,
+            None => self.read_variables().map_err(|error| format!("{error} (or use --url and --platform)"))?,
         };
         let config = match &self.proxy {
             Some(proxy) => config.proxy(Proxy::parse(proxy).map_err(|error| format!("--proxy: {error}"))?),
@@ -304,7 +304,7 @@ impl GatewayArgs {
         Ok(config.allow_plaintext_credentials(self.allow_plaintext_credentials).reconnect(!self.no_reconnect))
     }
 
-    fn from_variables(&self) -> Result<Config, String> {
+    fn read_variables(&self) -> Result<Config, String> {
         let Some(path) = &self.env_file else { return Config::from_env().map_err(|error| error.to_string()) };
         let file = env_file::Variables::read(path).map_err(|error| format!("--env-file: {error}"))?;
         let lookup = |name: &'static str| match file.get(name) {
@@ -351,7 +351,7 @@ const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; 
         Its link is cut, as a network would cut it.
   {"revoke":"gw"}
         Its secrets are good for nothing until this process ends: its link is closed with 4401,
-        and so is the next.
+        and so is the next. What it was granted by enrolment is taken back for good.
 
   `gateway` may be left out, and the name after drop and revoke be null, when there is one
   gateway alone. Without authentication there is: all links are of one gateway, `default`.
@@ -371,6 +371,9 @@ and closed have a `gateway`:
                --presume-acks; else a forward, and a gateway that has acknowledged none of them
   given_up     buffer_id: a forward that three links carried and none acknowledged
   idle
+  enrolled     the gateway redeemed an enrolment token, and can be linked and named from now on
+  policy       policy {platform, requireAddress, freeResponseScopes, allowOtherBots}: which
+               messages the gateway wants; it takes the place of its last one for that platform
   link_closed  cause, code, reason; the cause is gateway or connector (who closed it: code and
                reason are what it said), dropped, lost, protocol or too_large
   closed       the last event
@@ -383,7 +386,12 @@ Examples:
   and, elsewhere: relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
 
   $ GW_SECRET=s3cret relay connector --listen 0.0.0.0:8443 --gateway-env my-gateway=GW_SECRET \
-      --store relay.store --tls-cert cert.pem --tls-key key.pem < /dev/null"#;
+      --store relay.store --tls-cert cert.pem --tls-key key.pem < /dev/null
+
+  $ head -c 24 /dev/urandom | base64 > tokens.txt
+  $ relay connector --listen 127.0.0.1:8765 --enroll-file tokens.txt --store relay.store
+  and, elsewhere: relay enroll --url http://127.0.0.1:8765 --id my-gateway --env-file gateway.env \
+      --token-file tokens.txt --identity-file identity.txt"#;
 
 /// Run a connector: let gateways in, deliver to them, print what they do, take commands
 ///
@@ -415,8 +423,6 @@ pub(crate) struct ConnectorArgs {
     /// The same with the secret itself. Whoever can list processes can read it: prefer --gateway-env
     #[arg(long, value_name = "ID=SECRET")]
     pub(crate) gateway: Vec<Registration>,
-    #[command(flatten)]
-    pub(crate) enrolment: EnrolmentArgs,
     /// A JSON file with the descriptor of a platform, or a list of them. Without one, discord, telegram and slack have
     /// theirs, and other platforms every default
     #[arg(long, value_name = "FILE")]
@@ -450,6 +456,9 @@ pub(crate) struct ConnectorArgs {
     /// Who answers outbounds
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) answer: AnswerMode,
+    // The last, because its heading is for all that follow.
+    #[command(flatten)]
+    pub(crate) enrolment: EnrolmentArgs,
 }
 
 /// Who answers outbounds.

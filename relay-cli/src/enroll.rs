@@ -119,7 +119,8 @@ impl Prepared {
 
 fn contents(variables: &[(&str, Zeroizing<String>)]) -> Zeroizing<String> {
     let lines = variables.iter().map(|(name, value)| Zeroizing::new(format!("{name}={}\n", env_quoted(value))));
-    let head = Zeroizing::new("# Written by `relay enroll`. It holds the secret of a gateway: keep it private.\n".into());
+    let head =
+        Zeroizing::new("# Written by `relay enroll`. It holds the secret of a gateway: keep it private.\n".into());
     let lines: Vec<Zeroizing<String>> = [head].into_iter().chain(lines).collect();
     let lines: Vec<&str> = lines.iter().map(|line| line.as_str()).collect();
     Zeroizing::new(lines.concat())
@@ -197,7 +198,8 @@ fn tokens(args: &EnrollArgs) -> Result<(Credential, Credential), String> {
 }
 
 fn from_env(what: &str, flags: &str, name: &str) -> Result<Credential, String> {
-    let missing = |how: &str| format!("the environment variable `{name}` is {how}: it should hold {what} (see {flags})");
+    let missing =
+        |how: &str| format!("the environment variable `{name}` is {how}: it should hold {what} (see {flags})");
     match std::env::var(name) {
         Ok(value) => Some(Credential::new(value)).filter(|value| !value.is_blank()).ok_or_else(|| missing("blank")),
         Err(std::env::VarError::NotPresent) => Err(missing("not set")),

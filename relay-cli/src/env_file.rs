@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for value in ["", "abc-_./:,@%+=", r#"{"discord":{"botId":"1"}}"#, "it's", "'", "a b", "$HOME `x` \\ \"", "ä#"] {
+        for value in ["", "abc-_./:,@%+=", r#"{"discord":{"botId":"1"}}"#, "it's", "'", "a b", "$HOME `x` \\ \"", "ä#"]
+        {
             let text = format!("# made\n\nA={}\nexport B=2\n", quoted(value));
             let read = Variables::parse(&text).unwrap();
             assert_eq!((read.get("A"), read.get("B")), (Some(value), Some("2")), "{text}");
@@ -130,7 +131,8 @@ mod tests {
                 assert_eq!(String::from_utf8(said.unwrap().stdout).unwrap(), value, "{line}");
             }
         }
-        for line in ["A", "=1", "1A=1", "A B=1", "A=a b", "A=$B", "A=\"$B\"", "A='a", "A=\"a", "A=a;b", "A=\\", "A=`x`"] {
+        for line in ["A", "=1", "1A=1", "A B=1", "A=a b", "A=$B", "A=\"$B\"", "A='a", "A=\"a", "A=a;b", "A=\\", "A=`x`"]
+        {
             let Err((at, problem)) = Variables::parse(&format!("\n{line}")) else { panic!("{line}") };
             assert!(at == 2 && !problem.is_empty(), "{line}");
         }
