@@ -146,8 +146,9 @@ pub(crate) enum Runtime {
 
 const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by their `event`:
   ready         descriptor
-  message       delivery, buffer_id, session_key, key, message [platform_name] [raw]
-  passthrough   delivery, buffer_id, key, forward [raw]
+  message       delivery, buffer_id, session_key, key, message [prompt_response] [media] [reply_to]
+                [platform_name] [raw]
+  passthrough   delivery, buffer_id, key, forward [prompt_response] [raw]
   undecodable   delivery, buffer_id, key, frame_type, reason, raw
   interrupt     session_key, chat_id
   disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself) [problem]
@@ -160,6 +161,9 @@ const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by 
   The `problem` of a disconnected whose cause is tls: wrong_name, expired, not_yet_valid,
   unknown_issuer, revoked, bad_certificate, client_certificate, configuration, handshake.
   `key` names a delivery in every run: use it to tell a replay after a crash.
+  `prompt_response` says which option of a prompt was pressed (prompt_id, option_id, label,
+  prompt_message_id), `media` what came with a message (each with url, kind, mime, size, filename,
+  caption), `reply_to` what it answers (message_id, text, author, is_own).
   The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
   do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
   one word in `cause`.
@@ -169,7 +173,10 @@ const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by 
 Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
   {"op":"send","chat_id":"7","content":"hi","id":1}
         Any action, answered with a result. `id` and `platform` are not part of the action:
-        `platform` chooses among the platforms that are fronted.
+        `platform` chooses among the platforms that are fronted; without it, it is the chat's.
+        What the chat's messages said is added to `metadata` (scope_id or user_id, profile), unless
+        it is there. An op that the connector does not support there is not sent, and the cause is
+        unsupported.
   {"do":"ack","delivery":1}
         The delivery is taken (with --ack manual).
   {"do":"give_back","delivery":1}
