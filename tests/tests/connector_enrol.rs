@@ -273,6 +273,15 @@ async fn requests_that_never_end_hold_up_nobody() {
     }
 }
 
+// proves: ENROLL-5
+#[tokio::test]
+async fn a_request_that_does_not_come_in_time_is_told_so() {
+    let (connector, _events) = serve(connector::Config::new().enrolment(enrolling())).await;
+    // It waits for the connector's deadline.
+    let answer = ask(connector.address(), "POST /relay/enroll HTTP/1.1\r\nContent-Length: 9\r\n\r\n{").await;
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+}
+
 #[tokio::test]
 async fn who_does_not_listen_holds_up_no_shutdown() {
     let (told, _http) = mpsc::channel(1);
