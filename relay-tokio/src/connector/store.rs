@@ -103,7 +103,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Deletes the secrets of every grant to this gateway, durable once it returns. The grants themselves stay, without
-    /// them: their tokens are used up. As it comes it does nothing, since nothing was kept.
+    /// them: their tokens are used up. As it comes it does nothing, since nothing was kept. ([`Disk`](super::Disk) frees the
+    /// room of a secret, and does not wipe it.)
     ///
     /// # Errors
     /// [`StoreError`]: the secrets are good again after a start.
