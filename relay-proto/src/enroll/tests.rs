@@ -285,6 +285,7 @@ fn no_redirect_leads_to_another_origin() {
         (307, "https://evil.example/relay/enroll"),
         (308, "https://c.example.evil.example/"),
         (307, "http://c.example/relay/enroll"),
+        (307, "http://c.example:443/relay/enroll"),
         (307, "https://c.example:8443/relay/enroll"),
         (307, "https://c.example@evil.example/"),
         (307, "//evil.example/relay/enroll"),
