@@ -31,8 +31,13 @@
 //! that nobody wants any more keeps its `relay-link` for up to 20 s, and a name lookup (`relay-lookup`, of which a gateway
 //! has at most one) takes as long as the system's resolver does. Neither holds anything else up.
 //!
+//! # Features
+//! - `enroll`: `relay_blocking::enroll`, which gets a gateway its credentials over HTTP. Off by default.
+//!
 //! Everything but sockets and threads is [`relay_proto::host`], and re-exported here.
 
+#[cfg(feature = "enroll")]
+pub mod enroll;
 mod events;
 mod gateway;
 mod signal;

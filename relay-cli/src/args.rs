@@ -9,7 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use relay_proto::token::Secret;
 use relay_tokio::{Config, Proxy};
 
-use crate::environment;
+use crate::{env_file, environment};
+
+mod enroll;
+
+pub(crate) use enroll::{EnrollArgs, EnrolmentArgs};
 
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  fine\n  \
@@ -33,6 +37,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Gateway(Box<GatewayArgs>),
     Connector(Box<ConnectorArgs>),
+    Enroll(Box<EnrollArgs>),
     Decode(DecodeArgs),
     /// Mint and verify the tokens that gateways authenticate with
     #[command(
@@ -141,8 +146,9 @@ pub(crate) enum Runtime {
 
 const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by their `event`:
   ready         descriptor
-  message       delivery, buffer_id, session_key, key, message [platform_name] [raw]
-  passthrough   delivery, buffer_id, key, forward [raw]
+  message       delivery, buffer_id, session_key, key, message [prompt_response] [media] [reply_to]
+                [platform_name] [raw]
+  passthrough   delivery, buffer_id, key, forward [prompt_response] [raw]
   undecodable   delivery, buffer_id, key, frame_type, reason, raw
   interrupt     session_key, chat_id
   disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself) [problem]
@@ -155,6 +161,9 @@ const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by 
   The `problem` of a disconnected whose cause is tls: wrong_name, expired, not_yet_valid,
   unknown_issuer, revoked, bad_certificate, client_certificate, configuration, handshake.
   `key` names a delivery in every run: use it to tell a replay after a crash.
+  `prompt_response` says which option of a prompt was pressed (prompt_id, option_id, label,
+  prompt_message_id), `media` what came with a message (each with url, kind, mime, size, filename,
+  caption), `reply_to` what it answers (message_id, text, author, is_own).
   The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
   do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
   one word in `cause`.
@@ -164,7 +173,10 @@ const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by 
 Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
   {"op":"send","chat_id":"7","content":"hi","id":1}
         Any action, answered with a result. `id` and `platform` are not part of the action:
-        `platform` chooses among the platforms that are fronted.
+        `platform` chooses among the platforms that are fronted; without it, it is the chat's.
+        What the chat's messages said is added to `metadata` (scope_id or user_id, profile), unless
+        it is there. An op that the connector does not support there is not sent, and the cause is
+        unsupported.
   {"do":"ack","delivery":1}
         The delivery is taken (with --ack manual).
   {"do":"give_back","delivery":1}
@@ -179,7 +191,7 @@ Commands, on standard input, one object a line; an `id` of any type comes back i
 
 Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
 GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
-GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET.
+GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET; or from --env-file, which `relay enroll` writes.
 
 HTTPS_PROXY (for wss), HTTP_PROXY (for ws), ALL_PROXY and NO_PROXY are heeded with and without
 --url; loopback is always reached directly.
@@ -202,6 +214,10 @@ pub(crate) struct GatewayArgs {
     /// The connector's base URL. Without it, see GATEWAY_RELAY_URL below
     #[arg(long, requires = "platform")]
     pub(crate) url: Option<String>,
+    /// A file with those variables, as `relay enroll` writes it. What it holds goes before the environment, and the program
+    /// of --exec does not see it
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    pub(crate) env_file: Option<PathBuf>,
     /// A platform to front: discord, telegram, … Repeat it for more; the first is the default
     #[arg(long, requires = "url")]
     pub(crate) platform: Vec<String>,
@@ -285,7 +301,7 @@ impl GatewayArgs {
     pub(crate) fn config(&self) -> Result<Config, String> {
         let config = match &self.url {
             Some(url) => self.dialling(url)?,
-            None => Config::from_env().map_err(|error| format!("{error} (or use --url and --platform)"))?,
+            None => self.read_variables().map_err(|error| format!("{error} (or use --url and --platform)"))?,
         };
         let config = match &self.proxy {
             Some(proxy) => config.proxy(Proxy::parse(proxy).map_err(|error| format!("--proxy: {error}"))?),
@@ -293,6 +309,16 @@ impl GatewayArgs {
             None => config.proxy_from_env().map_err(|error| error.to_string())?,
         };
         Ok(config.allow_plaintext_credentials(self.allow_plaintext_credentials).reconnect(!self.no_reconnect))
+    }
+
+    fn read_variables(&self) -> Result<Config, String> {
+        let Some(path) = &self.env_file else { return Config::from_env().map_err(|error| error.to_string()) };
+        let file = env_file::Variables::read(path).map_err(|error| format!("--env-file: {error}"))?;
+        let lookup = |name: &'static str| match file.get(name) {
+            Some(value) => Ok(Some(value.to_owned())),
+            None => environment::variable(name),
+        };
+        Config::from_vars(lookup).map_err(|error| error.to_string())
     }
 
     fn dialling(&self, url: &str) -> Result<Config, String> {
@@ -332,7 +358,7 @@ const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; 
         Its link is cut, as a network would cut it.
   {"revoke":"gw"}
         Its secrets are good for nothing until this process ends: its link is closed with 4401,
-        and so is the next.
+        and so is the next. What it was granted by enrolment is taken back for good.
 
   `gateway` may be left out, and the name after drop and revoke be null, when there is one
   gateway alone. Without authentication there is: all links are of one gateway, `default`.
@@ -352,6 +378,9 @@ and closed have a `gateway`:
                --presume-acks; else a forward, and a gateway that has acknowledged none of them
   given_up     buffer_id: a forward that three links carried and none acknowledged
   idle
+  enrolled     the gateway redeemed an enrolment token, and can be linked and named from now on
+  policy       policy {platform, requireAddress, freeResponseScopes, allowOtherBots}: which
+               messages the gateway wants; it takes the place of its last one for that platform
   link_closed  cause, code, reason; the cause is gateway or connector (who closed it: code and
                reason are what it said), dropped, lost, protocol or too_large
   closed       the last event
@@ -364,7 +393,12 @@ Examples:
   and, elsewhere: relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
 
   $ GW_SECRET=s3cret relay connector --listen 0.0.0.0:8443 --gateway-env my-gateway=GW_SECRET \
-      --store relay.store --tls-cert cert.pem --tls-key key.pem < /dev/null"#;
+      --store relay.store --tls-cert cert.pem --tls-key key.pem < /dev/null
+
+  $ head -c 24 /dev/urandom | base64 > tokens.txt
+  $ relay connector --listen 127.0.0.1:8765 --enroll-file tokens.txt --store relay.store
+  and, elsewhere: relay enroll --url http://127.0.0.1:8765 --id my-gateway --env-file gateway.env \
+      --token-file tokens.txt --identity-file identity.txt"#;
 
 /// Run a connector: let gateways in, deliver to them, print what they do, take commands
 ///
@@ -429,6 +463,9 @@ pub(crate) struct ConnectorArgs {
     /// Who answers outbounds
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) answer: AnswerMode,
+    // The last, because its heading is for all that follow.
+    #[command(flatten)]
+    pub(crate) enrolment: EnrolmentArgs,
 }
 
 /// Who answers outbounds.

@@ -20,6 +20,18 @@ pub(crate) fn secret(name: &str) -> Result<Secret, String> {
     }
 }
 
+/// A variable, which need not be set.
+///
+/// # Errors
+/// It is not Unicode.
+pub(crate) fn variable(name: &str) -> Result<Option<String>, String> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err("the value is not Unicode".into()),
+    }
+}
+
 /// The message for a secret that is blank where one is needed.
 pub(crate) fn blank(name: &str) -> String {
     format!("the environment variable `{name}` is blank: it should hold the secret")

@@ -7,6 +7,9 @@ mod args;
 mod connector;
 mod decode;
 mod demo;
+mod draft;
+mod enroll;
+mod env_file;
 mod environment;
 mod gateway;
 mod input;
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(args.once),
         Some(Command::Gateway(args)) => gateway::run(args),
         Some(Command::Connector(args)) => connector::run(args),
+        Some(Command::Enroll(args)) => enroll::run(args),
         Some(Command::Decode(args)) => decode::run(args),
         Some(Command::Token(command)) => token::run(command),
         Some(Command::Url(args)) => url::run(args),

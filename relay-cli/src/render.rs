@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use relay_proto::chat::{SessionKeys, SessionSource};
+use relay_proto::chat::{Media, PromptResponse, SessionKeys, SessionSource};
 use relay_proto::frame::{ActionResult, BufferId, MessageEvent, PassthroughForward, Undecodable, Verdict};
 
 use crate::json::{Object, quoted};
@@ -33,6 +33,42 @@ pub(crate) fn message(event: &MessageEvent) -> String {
         .optional("reply_to_message_id", event.reply_to_message_id())
         .json("source", &source)
         .text("text", event.text())
+        .end()
+}
+
+/// Adds what a message says beyond its text, as far as it does: `prompt_response`, `media` and `reply_to` (CHAT-4, CHAT-6).
+pub(crate) fn conversation(object: Object, event: &MessageEvent) -> Object {
+    let object = prompt_response(object, event.prompt_response().as_ref());
+    let media = event.media();
+    let object = if media.is_empty() { object } else { object.list("media", media.iter().map(one_of_the_media)) };
+    let Some(quote) = event.reply_quote() else { return object };
+    let quote = Object::new()
+        .optional("message_id", quote.message_id)
+        .optional("text", quote.text.as_deref())
+        .optional("author", quote.author.as_deref())
+        .json("is_own", if quote.is_own { "true" } else { "false" });
+    object.json("reply_to", &quote.end())
+}
+
+/// Adds which option of which prompt was pressed, if one was.
+pub(crate) fn prompt_response(object: Object, pressed: Option<&PromptResponse>) -> Object {
+    let Some(pressed) = pressed else { return object };
+    let pressed = Object::new()
+        .text("prompt_id", &pressed.prompt_id)
+        .text("option_id", &pressed.option_id)
+        .optional("label", pressed.label.as_deref())
+        .optional("prompt_message_id", pressed.prompt_message_id.as_deref());
+    object.json("prompt_response", &pressed.end())
+}
+
+fn one_of_the_media(media: &Media<'_>) -> String {
+    Object::new()
+        .text("url", media.url)
+        .optional("kind", media.kind.map(|kind| kind.as_str()))
+        .optional("mime", media.mime.as_deref())
+        .number("size", media.size)
+        .optional("filename", media.filename.as_deref())
+        .optional("caption", media.caption.as_deref())
         .end()
 }
 

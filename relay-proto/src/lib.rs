@@ -13,6 +13,7 @@
 //! | a loop of your own | [`wire::Dialer`]: a gateway that speaks in bytes, with a loop as its example |
 //! | a simulator, a model checker, another transport | [`gateway::Machine`]: a gateway that speaks in WebSocket messages |
 //! | a connector to write | [`connector`]: the other half, and [`wire::ServerLink`], the accepting end of a link |
+//! | a gateway without credentials | [`enroll`]: what it asks for over HTTP, and what comes back |
 //! | captured frames to look at | [`frame`]: what each line says |
 //!
 //! # How it is layered
@@ -58,6 +59,7 @@ pub mod action;
 pub mod chat;
 pub mod connector;
 pub mod end;
+pub mod enroll;
 pub mod frame;
 pub mod gateway;
 #[cfg(feature = "host")]

@@ -32,6 +32,8 @@ const GROUPS: &[(&str, u32)] = &[
     ("IDLE", 2),
     ("CLOSE", 1),
     ("CONN", 7),
+    ("ENROLL", 6),
+    ("POLICY", 1),
 ];
 
 #[test]

@@ -4,6 +4,7 @@ mod accepting;
 mod answers;
 mod commands;
 mod descriptors;
+mod enrolment;
 mod report;
 mod session;
 mod setup;
@@ -63,6 +64,9 @@ fn unopened(error: &StoreError) -> String {
     }
 }
 
+/// What gateways did over HTTP that is not told yet.
+const HTTP_EVENTS: usize = 64;
+
 async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Result<ExitCode, String> {
     let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
     let listener = match listen(&args.listen).await {
@@ -73,13 +77,23 @@ async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Resul
     let answers = Answers::new(args.answer)?;
     let tls = args.tls_cert.is_some();
     let durable = store.is_some();
+    let (http_events, http) = tokio::sync::mpsc::channel(HTTP_EVENTS);
+    let Setup { config, mut gateways } = setup;
+    let config = config.http_events(http_events);
     let (connector, events) = match store {
-        Some(store) => connector::serve_with(listener, setup.config, store).map_err(|error| error.to_string())?,
-        None => connector::serve(listener, setup.config).map_err(cannot_start)?,
+        Some(store) => connector::serve_with(listener, config, store).map_err(|error| error.to_string())?,
+        None => connector::serve(listener, config).map_err(cannot_start)?,
     };
-    setup::warn_about(connector.address(), tls, &setup.gateways);
+    if connector.authenticates() {
+        gateways.close();
+    }
+    for id in connector.enrolled() {
+        gateways.add(id.as_str());
+    }
+    setup::warn_about(connector.address(), tls, &gateways);
     let commands = input::start(io::stdin()).map_err(cannot_start)?;
     let outbox = Outbox::start(io::stdout()).map_err(cannot_start)?;
     outbox.event(report::listening(connector.address(), tls), None);
-    Ok(Session::new(connector, events, setup.gateways, durable, answers, commands, outbox, signals).run().await)
+    let told = (events, http);
+    Ok(Session::new(connector, told, gateways, durable, answers, commands, outbox, signals).run().await)
 }

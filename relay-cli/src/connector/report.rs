@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use relay_proto::end::LinkEnd;
-use relay_tokio::connector::{Ended, EntryId, Identity, Outbound, Refused};
+use relay_tokio::connector::{Ended, EntryId, Identity, Outbound, Policy, Refused};
 
 use crate::json::Object;
 
@@ -87,6 +87,16 @@ pub(super) fn link_closed(gateway: &str, ended: &Ended) -> String {
         _ => ("lost", None, ""),
     };
     of("link_closed", gateway).text("cause", cause).number("code", code.map(u64::from)).text("reason", reason).end()
+}
+
+// ── HTTP ─────────────────────────────────────────────────────────────────
+
+pub(super) fn enrolled(gateway: &str) -> String {
+    of("enrolled", gateway).end()
+}
+
+pub(super) fn policy(gateway: &str, policy: &Policy) -> String {
+    of("policy", gateway).json("policy", &policy.to_json()).end()
 }
 
 // ── answers ──────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_proto::connector::Event;
-use relay_tokio::connector::{Connector, DeliverError, Events, GatewayId, Refused};
+use relay_tokio::connector::{Connector, DeliverError, Events, GatewayId, HttpEvent, Refused, StoreError};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Session {
     connector: Connector,
     events: Events,
+    http: mpsc::Receiver<(GatewayId, HttpEvent)>,
     gateways: Gateways,
     /// Whether deliveries survive the process.
     durable: bool,
@@ -61,6 +62,7 @@ pub(super) struct Session {
 enum Step {
     Accepted((Delivery, Accepted)),
     Event(Option<(GatewayId, Event)>),
+    Http((GatewayId, HttpEvent)),
     Input(Option<Input>),
     Written,
     Signal,
@@ -73,6 +75,8 @@ enum Failure {
     Nonsense(String),
     /// The connector refused.
     Refused(Refused),
+    /// It is carried out, and forgotten when the process ends.
+    NotStored(StoreError),
 }
 
 impl From<String> for Failure {
@@ -91,7 +95,7 @@ impl Session {
     #[allow(clippy::too_many_arguments)] // Once, from one place.
     pub(super) fn new(
         connector: Connector,
-        events: Events,
+        (events, http): (Events, mpsc::Receiver<(GatewayId, HttpEvent)>),
         gateways: Gateways,
         durable: bool,
         answers: Answers,
@@ -102,6 +106,7 @@ impl Session {
         Self {
             connector,
             events,
+            http,
             gateways,
             durable,
             answers,
@@ -124,6 +129,7 @@ impl Session {
                 Step::Accepted((delivery, accepted)) => self.accepted(&delivery, accepted),
                 Step::Event(Some((gateway, event))) => self.report(gateway.as_str(), event),
                 Step::Event(None) => break,
+                Step::Http((gateway, event)) => self.report_http(gateway.as_str(), event),
                 Step::Input(Some(input)) => self.carry_out(input),
                 Step::Input(None) => {
                     self.listening = false;
@@ -158,6 +164,7 @@ impl Session {
             && self.outbox.answer_bytes() < ANSWER_BYTES;
         tokio::select! {
             ended = self.accepting.next() => Step::Accepted(ended),
+            Some(event) = self.http.recv(), if event_room => Step::Http(event),
             event = self.events.next(), if event_room => Step::Event(event),
             input = self.commands.recv(), if self.listening && command_room => Step::Input(input),
             () = self.outbox.changed() => Step::Written,
@@ -170,6 +177,10 @@ impl Session {
 
     /// Tells the program of an event.
     fn report(&mut self, gateway: &str, event: Event) {
+        // A gateway that links enrolled before, and is said to have.
+        while let Ok((gateway, event)) = self.http.try_recv() {
+            self.report_http(gateway.as_str(), event);
+        }
         // What is acknowledged was accepted before, and is said to be.
         while let Some((delivery, accepted)) = self.accepting.ended() {
             self.accepted(&delivery, accepted);
@@ -206,6 +217,19 @@ impl Session {
         self.outbox.event(line, None);
     }
 
+    fn report_http(&mut self, gateway: &str, event: HttpEvent) {
+        let line = match event {
+            HttpEvent::Enrolled => {
+                self.gateways.add(gateway);
+                report::enrolled(gateway)
+            }
+            HttpEvent::Policy(policy) => report::policy(gateway, &policy),
+            // As above.
+            _ => return,
+        };
+        self.outbox.event(line, None);
+    }
+
     // ── commands ─────────────────────────────────────────────────────────
 
     fn carry_out(&mut self, input: Input) {
@@ -226,6 +250,10 @@ impl Session {
             (Ok(_), _) => {}
             (Err(Failure::Nonsense(problem)), id) => self.outbox.answer(report::error(number, id, &problem)),
             (Err(Failure::Refused(why)), id) => self.outbox.answer(report::refused(number, id, &why)),
+            (Err(Failure::NotStored(why)), id) => {
+                let problem = format!("revoked until this process ends, and not for good: {why}");
+                self.outbox.answer(report::not_stored(number, id, &problem));
+            }
         }
     }
 
@@ -255,6 +283,8 @@ impl Session {
             }
             Order::Revoke => {
                 gateway.revoke();
+                // The disk is waited for here, as it is seldom asked: what is done stays done.
+                gateway.take_back().map_err(Failure::NotStored)?;
                 return Ok(Done::Now);
             }
         };

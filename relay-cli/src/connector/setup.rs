@@ -6,7 +6,7 @@ use relay_proto::connector::{AckPolicy, Settings};
 use relay_proto::token::Secret;
 use relay_tokio::connector::Config;
 
-use super::{descriptors, tls};
+use super::{descriptors, enrolment, tls};
 use crate::args::ConnectorArgs;
 use crate::{environment, output};
 
@@ -21,7 +21,7 @@ pub(super) struct Setup {
 pub(super) enum Gateways {
     /// Nobody authenticates, and all links are of one gateway.
     Anyone,
-    /// Those with these ids, sorted. There is at least one.
+    /// Those with these ids, sorted. There may be none yet, if they can enrol.
     Registered(Vec<String>),
 }
 
@@ -54,13 +54,18 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     }
     ids.sort();
     ids.dedup();
+    let enrolment = enrolment::read(&args.enrolment)?;
     for id in args.presume_acks.iter().filter(|id| !id.is_empty()) {
-        if !ids.contains(id) {
+        // A gateway that enrols is not known yet.
+        if !ids.contains(id) && enrolment.is_none() {
             return Err(format!("--presume-acks={id}: no --gateway or --gateway-env names that gateway"));
         }
         config = config.presume_acks(id);
     }
-    let gateways = if ids.is_empty() { Gateways::Anyone } else { Gateways::Registered(ids) };
+    let gateways = if ids.is_empty() && enrolment.is_none() { Gateways::Anyone } else { Gateways::Registered(ids) };
+    if let Some(enrolment) = enrolment {
+        config = config.enrolment(enrolment);
+    }
     Ok(Setup { config, gateways })
 }
 
@@ -133,6 +138,23 @@ impl Gateways {
         anyone.into_iter().chain(registered.iter().map(String::as_str))
     }
 
+    /// One that enrolled. Once a gateway did, all have to authenticate.
+    pub(super) fn add(&mut self, id: &str) {
+        self.close();
+        if let Self::Registered(ids) = self
+            && let Err(at) = ids.binary_search_by(|known| known.as_str().cmp(id))
+        {
+            ids.insert(at, id.to_owned());
+        }
+    }
+
+    /// All have to authenticate.
+    pub(super) fn close(&mut self) {
+        if *self == Self::Anyone {
+            *self = Self::Registered(Vec::new());
+        }
+    }
+
     /// The gateway of this name, or the one that there is.
     ///
     /// # Errors
@@ -150,6 +172,7 @@ impl Gateways {
             },
             (Self::Registered(ids), None) => match ids.as_slice() {
                 [id] => Ok(id.clone()),
+                [] => Err("no gateway has enrolled yet".into()),
                 _ => Err("which gateway? There are several: name one".into()),
             },
         }
@@ -159,6 +182,17 @@ impl Gateways {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_enrolls_can_be_named() {
+        let mut gateways = Gateways::Anyone;
+        gateways.close();
+        assert!(gateways.find(None).is_err());
+        for id in ["b", "a", "b"] {
+            gateways.add(id);
+        }
+        assert_eq!(gateways, Gateways::Registered(vec!["a".into(), "b".into()]));
+    }
 
     #[test]
     fn a_name_may_be_left_out_when_there_is_one_gateway() {

@@ -1,9 +1,9 @@
 //! Commands, as lines of JSON.
 
 use relay_proto::action;
-use relay_tokio::RawJson;
+use relay_tokio::{Action, RawJson};
 
-use crate::json::quoted;
+use crate::json::compact;
 use crate::members::{Members, excerpt};
 
 /// What commands look like.
@@ -14,7 +14,7 @@ const LIKE: &str = "{\"op\":\"send\",…} or {\"do\":\"close\"}";
 pub(super) enum Command {
     /// A request.
     Request {
-        action: RawJson,
+        action: Action,
         /// Which of the fronted identities it is for.
         platform: Option<String>,
         /// The chat that `get_chat_info` asks about.
@@ -63,12 +63,28 @@ fn command(members: &Members<'_>) -> Result<Command, String> {
 
 fn request(members: &Members<'_>) -> Result<Command, String> {
     let platform = members.text("platform")?;
-    let fields = members.iter().filter(|(name, _)| !matches!(*name, "id" | "platform"));
-    let fields: Vec<String> = fields.map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
-    let action = action::from_json(&format!("{{{}}}", fields.join(","))).map_err(|error| error.to_string())?;
+    // Says what is wrong with the `op`.
+    let op = members.get("op").map_or("null", |op| op.get());
+    action::from_json(&format!("{{\"op\":{op}}}")).map_err(|error| error.to_string())?;
+    let mut action = Action::new(&members.text("op")?.unwrap_or_default());
+    for (name, value) in members.iter().filter(|(name, _)| !matches!(*name, "op" | "id" | "platform")) {
+        action = match name {
+            // A text on the wire (CHAT-4), and what the chat's scope is found by.
+            "chat_id" if !chat(members).is_empty() => action.field(name, &chat(members)),
+            "metadata" if value.get() != "null" && !value.get().starts_with('{') => {
+                return Err("`metadata` is not an object".into());
+            }
+            _ => action.json_field(name, &json(value.get())?),
+        };
+    }
     let asks_for_chat = members.text("op").is_ok_and(|op| op.as_deref() == Some("get_chat_info"));
     let chat_info_of = asks_for_chat.then(|| chat(members));
     Ok(Command::Request { action, platform, chat_info_of })
+}
+
+/// A value on one line.
+fn json(text: &str) -> Result<RawJson, String> {
+    RawJson::parse(&compact(text)).map_err(|error| format!("not JSON: {error}"))
 }
 
 /// The chat of an action: a text, or a number that is read as one. Empty when there is none.
@@ -124,8 +140,13 @@ mod tests {
         parse(line.as_ref()).command.unwrap_err()
     }
 
-    fn action(json: &str) -> RawJson {
-        RawJson::parse(json).unwrap()
+    fn request(line: &str) -> (String, Option<String>, Option<String>) {
+        match parse(line.as_bytes()).command.unwrap() {
+            Command::Request { action, platform, chat_info_of } => {
+                (action.to_json().as_str().to_owned(), platform, chat_info_of)
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -134,21 +155,24 @@ mod tests {
             r#"{ "id": [1, {"a": "b c"}], "op": "send", "platform": "slack", "x\n": 1e2, "content": "a \"b\" " }"#;
         let parsed = parse(line.as_bytes());
         assert_eq!(parsed.id.as_deref(), Some(r#"[1,{"a":"b c"}]"#));
-        let expected = Command::Request {
-            action: action(r#"{"op":"send","x\n":1e2,"content":"a \"b\" "}"#),
-            platform: Some("slack".into()),
-            chat_info_of: None,
-        };
-        assert_eq!(parsed.command, Ok(expected));
+        let action = r#"{"op":"send","x\n":1e2,"content":"a \"b\" "}"#;
+        assert_eq!(request(line), (action.into(), Some("slack".into()), None));
+    }
+
+    #[test]
+    fn the_chat_of_an_action_is_a_text_and_its_metadata_an_object() {
+        let line = "{\"op\":\"send\",\"metadata\":{ \"k\" : [1, 2] },\"chat_id\":-1001,\"later\":{\r\"a\" : null}}";
+        let action = r#"{"op":"send","chat_id":"-1001","later":{"a":null},"metadata":{"k":[1,2]}}"#;
+        assert_eq!(request(line).0, action);
+        assert_eq!(request(r#"{"op":"send","metadata":null,"chat_id":[7]}"#).0, r#"{"op":"send","chat_id":[7]}"#);
+        assert!(problem(r#"{"op":"send","metadata":"x"}"#).contains("`metadata`"));
     }
 
     #[test]
     fn a_question_about_a_chat_is_known_as_one() {
-        let parsed = parse(br#"{"op":"get_chat_info","chat_id":"7","platform":null}"#);
-        assert_eq!(parsed.id, None);
-        let action = action(r#"{"op":"get_chat_info","chat_id":"7"}"#);
-        let expected = Command::Request { action, platform: None, chat_info_of: Some("7".into()) };
-        assert_eq!(parsed.command, Ok(expected));
+        let line = r#"{"op":"get_chat_info","chat_id":"7","platform":null}"#;
+        assert_eq!(parse(line.as_bytes()).id, None);
+        assert_eq!(request(line), (r#"{"op":"get_chat_info","chat_id":"7"}"#.into(), None, Some("7".into())));
     }
 
     #[test]

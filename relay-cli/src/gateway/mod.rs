@@ -5,7 +5,7 @@ mod exec;
 mod held;
 mod report;
 mod session;
-mod tls;
+pub(crate) mod tls;
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,8 +18,14 @@ use crate::outbox::Outbox;
 use crate::{input, output, signals};
 use session::{Options, Session};
 
-/// The variable that [`Config::from_env`] reads the secret from.
-const SECRET: &str = "GATEWAY_RELAY_SECRET";
+/// The variables with secrets, which are none of the program's business: [`Config::from_env`] reads the first, and
+/// `relay enroll` reads or writes the others.
+const SECRETS: [&str; 4] = [
+    "GATEWAY_RELAY_SECRET",
+    "GATEWAY_RELAY_DELIVERY_KEY",
+    "GATEWAY_RELAY_ENROLL_TOKEN",
+    "GATEWAY_RELAY_IDENTITY_TOKEN",
+];
 
 pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
     let (config, tls) = match args.config().and_then(|config| check(args, config)) {
@@ -53,7 +59,7 @@ async fn serve(args: &GatewayArgs, config: Config, tls: Option<ClientTls>) -> Re
     let pipes = |error: io::Error| format!("cannot start: {error}");
     let (child, commands, outbox) = match &args.exec {
         Some(command) => {
-            let hidden: Vec<&OsStr> = args.secret_env.iter().map(OsStr::new).chain([OsStr::new(SECRET)]).collect();
+            let hidden: Vec<&OsStr> = args.secret_env.iter().map(OsStr::new).chain(SECRETS.map(OsStr::new)).collect();
             let (child, to, from) = exec::start(command, &hidden).map_err(|error| {
                 format!("cannot run `{}`: {error}", command.first().map(|c| c.to_string_lossy()).unwrap_or_default())
             })?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use relay_tokio::{
     ActionResult, Ambiguous, Cause, Delivery, Descriptor, Ended, IdleOutcome, Interrupt, MessageEvent, NotSent,
-    Outcome, PassthroughForward, Undecodable, Verdict,
+    Outcome, PassthroughForward, RequestError, Undecodable, Verdict,
 };
 
 use super::tls;
@@ -64,6 +64,7 @@ pub(super) fn message(number: u64, delivery: &Delivery<MessageEvent>, raw: bool)
         .text("session_key", &render::session_key(delivery))
         .text("key", &delivery.key())
         .json("message", &render::message(delivery));
+    let object = render::conversation(object, delivery);
     with_raw(render::platform_name(object, delivery), delivery.raw(), raw).end()
 }
 
@@ -73,6 +74,8 @@ pub(super) fn passthrough(number: u64, delivery: &Delivery<PassthroughForward>, 
         .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
         .text("key", &delivery.key())
         .json("forward", &render::forward(delivery));
+    let pressed = delivery.interaction().and_then(Result::ok).and_then(|interaction| interaction.prompt_response());
+    let object = render::prompt_response(object, pressed.as_ref());
     with_raw(object, delivery.raw(), raw).end()
 }
 
@@ -101,6 +104,20 @@ pub(super) fn error(line: u64, id: Option<&str>, problem: &str) -> String {
 
 fn result(id: Option<&str>, outcome: &str) -> Object {
     event("result").json("id", id.unwrap_or("null")).text("outcome", outcome)
+}
+
+/// How a request ended, before it was sorted into results and errors.
+pub(super) fn unsorted(sorted: Result<ActionResult, RequestError>) -> Outcome {
+    match sorted {
+        Ok(result)
+        | Err(RequestError::Unknown(result) | RequestError::Declined(result) | RequestError::Rejected(result)) => {
+            Outcome::Result(result)
+        }
+        Err(RequestError::NotSent(why)) => Outcome::NotSent(why),
+        Err(RequestError::Ambiguous(why)) => Outcome::Ambiguous(why),
+        // Several messages, or an error that this version does not know: what became of it is not known.
+        Err(_) => Outcome::Ambiguous(Ambiguous::LinkLost),
+    }
 }
 
 /// The end of a request. `chat_info_of`: the chat, when that is what it asked about (REQ-5).
@@ -148,6 +165,7 @@ pub(super) fn not_sent(id: Option<&str>, why: &NotSent) -> String {
         NotSent::TooLarge { .. } => "too_large",
         NotSent::ShutDown => "shut_down",
         NotSent::Revoked => "revoked",
+        NotSent::Unsupported { .. } => "unsupported",
         _ => "other",
     };
     without_result(result(id, "not_sent"), &why.to_string(), cause)

@@ -285,9 +285,11 @@ impl Session {
                 let mut options = RequestOptions::default();
                 options.platform = platform;
                 options.wait_for_link = self.options.wait_for_link;
-                let outcome = self.gateway.call(&action, &options);
+                let gateway = self.gateway.clone();
+                // It is sent when this is polled first, which is now: requests leave in the order of the commands.
                 self.await_answer(bytes, async move {
-                    report::outcome(id.as_deref(), &outcome.await, chat_info_of.as_deref())
+                    let outcome = report::unsorted(gateway.perform(action, options).await);
+                    report::outcome(id.as_deref(), &outcome, chat_info_of.as_deref())
                 });
             }
             Command::Ack(number) => self.take(number)?.ack(),

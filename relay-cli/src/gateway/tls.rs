@@ -13,7 +13,7 @@ use crate::output;
 ///
 /// # Errors
 /// Which flag or file is wrong, and how. Never shows a key.
-pub(super) fn read(args: &TlsArgs, target: &Target) -> Result<Option<ClientTls>, String> {
+pub(crate) fn read(args: &TlsArgs, target: &Target) -> Result<Option<ClientTls>, String> {
     let asks =
         args.tls_cert.is_some() || args.tls_allow_self_signed || !args.tls_ca.is_empty() || !args.tls_pin.is_empty();
     if !asks {

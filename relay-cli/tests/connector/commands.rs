@@ -12,7 +12,7 @@ fn by_default_every_outbound_succeeds() {
     for action in [
         json!({"op": "send", "chat_id": "7", "content": "hi"}),
         json!({"op": "follow_up", "session_key": "s", "kind": "discord.interaction_token", "content": "hi"}),
-        json!({"op": "something_new", "n": 1e2}),
+        json!({"op": "edit", "chat_id": "7", "message_id": "m1", "content": "x", "n": 1e2}),
     ] {
         let mut command = action.clone();
         command["platform"] = json!("discord");
@@ -25,6 +25,10 @@ fn by_default_every_outbound_succeeds() {
         assert_eq!(result["outcome"], "delivered");
         assert!(result["result"]["message_id"].is_string(), "{result}");
     }
+    // What the connector does not support it is not asked for.
+    gateway.say(r#"{"op":"something_new","id":1}"#);
+    let refused = gateway.event("result");
+    assert_eq!((&refused["outcome"], &refused["cause"]), (&json!("not_sent"), &json!("unsupported")));
     gateway.say(r#"{"op":"edit","chat_id":"7","message_id":"m9","content":"x"}"#);
     assert_eq!(connector.event("outbound")["platform"], Value::Null);
     assert_eq!(gateway.event("result")["result"], json!({"success": true, "message_id": "m9"}));

@@ -328,8 +328,8 @@ fn a_store_of_a_newer_version_is_explained_and_left_alone() {
     let database = Database::open(&store).unwrap();
     let transaction = database.begin_write().unwrap();
     let meta = TableDefinition::<&[u8], u64>::new("relay-connector");
-    let before = transaction.open_table(meta).unwrap().insert(b"format".as_slice(), 2).unwrap().unwrap().value();
-    assert_eq!(before, 1, "this is the format of today");
+    let before = transaction.open_table(meta).unwrap().insert(b"format".as_slice(), 3).unwrap().unwrap().value();
+    assert_eq!(before, 1, "the format of today is 2 once there are grants");
     transaction.commit().unwrap();
     drop(database);
     let content = fs::read(&store).unwrap();

@@ -10,6 +10,9 @@ use relay_proto::frame::Descriptor;
 use relay_proto::token::Secret;
 use relay_proto::wire::ServerTls;
 
+use super::enrolment::Enrolment;
+use super::http::Listener;
+
 /// The descriptor of an identity; `None` turns the gateway away.
 pub(super) type Describe = Arc<dyn Fn(&Identity) -> Option<Descriptor> + Send + Sync>;
 
@@ -22,6 +25,8 @@ pub struct Config {
     settings: Settings,
     presumed: BTreeSet<String>,
     pub(super) tls: Option<ServerTls>,
+    pub(super) enrolment: Option<Enrolment>,
+    pub(super) http_events: Option<Listener>,
     pub(super) refusals: u32,
     pub(super) refusal_every: Duration,
     pub(super) unstored: usize,
@@ -39,6 +44,8 @@ impl Config {
             settings: Settings::default(),
             presumed: BTreeSet::new(),
             tls: None,
+            enrolment: None,
+            http_events: None,
             refusals: 20,
             refusal_every: Duration::from_secs(3),
             unstored: 16 << 20,
@@ -89,6 +96,21 @@ impl Config {
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Lets gateways enrol (ENROLL-5). From then on all have to authenticate. Default: nobody can.
+    #[must_use]
+    pub fn enrolment(mut self, enrolment: Enrolment) -> Self {
+        self.enrolment = Some(enrolment);
+        self
+    }
+
+    /// Tells what gateways do over HTTP, and who. While the channel is full, gateways wait for their answers. Default:
+    /// nobody is told.
+    #[must_use]
+    pub fn http_events(mut self, to: Listener) -> Self {
+        self.http_events = Some(to);
         self
     }
 
@@ -159,6 +181,7 @@ impl fmt::Debug for Config {
             .field("gateways", &self.secrets.keys().collect::<Vec<_>>())
             .field("settings", &self.settings)
             .field("tls", &self.tls.is_some())
+            .field("enrolment", &self.enrolment)
             .finish_non_exhaustive()
     }
 }

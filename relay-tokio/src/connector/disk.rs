@@ -12,20 +12,27 @@ use std::sync::{Arc, PoisonError, RwLock};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use relay_proto::connector::{Backlog, EntryId, Fetch, GatewayId};
 
-use super::store::{Change, Store, StoreError, StoreProblem};
+use relay_proto::enroll::Credential;
 
-/// The format of what is stored: the tables below.
-const FORMAT: u64 = 1;
+use super::store::{Change, Grant, Store, StoreError, StoreProblem};
+
+/// The latest format of what is stored: the tables below.
+const FORMAT: u64 = 2;
+/// The format of a store without grants. An older version, which knows no other, can have it back.
+const WITHOUT_GRANTS: u64 = 1;
 /// What a file of the database engine starts with.
 const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// Pages that are kept in memory. What is delivered soon after it was accepted never comes from the store, and a backlog
 /// is read once, so more would help nobody.
 const CACHE: usize = 16 << 20;
 
-/// `format` → [`FORMAT`].
+/// `format` → up to [`FORMAT`].
 const META: TableDefinition<'_, &[u8], u64> = TableDefinition::new("relay-connector");
 /// Gateway, seq → epoch, frame. Bytes and not text, because the engine trusts stored text to be UTF-8.
 const ENTRIES: TableDefinition<'_, Key<'_>, (u64, &[u8])> = TableDefinition::new("entries");
+/// Gateway, token → secret (empty: taken back), delivery key. From format 2 on.
+const GRANTS: TableDefinition<'_, Pair<'_>, Pair<'_>> = TableDefinition::new("grants");
+type Pair<'a> = (&'a [u8], &'a [u8]);
 /// Gateway, seq.
 type Key<'a> = (&'a [u8], u64);
 
@@ -159,6 +166,75 @@ impl Store for Disk {
             Ok(entries)
         })
     }
+
+    fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        self.run(|database| {
+            let table = match database.begin_read()?.open_table(GRANTS) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let text = |bytes: &[u8]| {
+                let text = String::from_utf8(bytes.to_vec());
+                text.map_err(|_| redb::Error::Corrupted("part of a grant is no text".into()))
+            };
+            let mut grants = Vec::new();
+            for item in table.iter()? {
+                let (key, value) = item?;
+                let ((gateway, token), (secret, delivery_key)) = (key.value(), value.value());
+                grants.push(Grant {
+                    gateway: GatewayId::unverified(text(gateway)?),
+                    token: text(token)?,
+                    secret: Some(Credential::new(text(secret)?)).filter(|secret| !secret.is_blank()),
+                    delivery_key: Credential::new(text(delivery_key)?),
+                });
+            }
+            Ok(grants)
+        })
+    }
+
+    fn grant(&self, grant: &Grant) -> Result<(), StoreError> {
+        // A file that an older version made may be readable to others.
+        private(&self.path).map_err(|error| StoreError::io(name(&self.path), &error))?;
+        self.run(|database| {
+            let transaction = database.begin_write()?;
+            // An older version would let nobody of these in, without a word.
+            transaction.open_table(META)?.insert(b"format".as_slice(), FORMAT)?;
+            let key = (grant.gateway.as_str().as_bytes(), grant.token.as_bytes());
+            let secret = grant.secret.as_ref().map_or("", Credential::expose);
+            let value = (secret.as_bytes(), grant.delivery_key.expose().as_bytes());
+            transaction.open_table(GRANTS)?.insert(key, value)?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    fn take_back(&self, gateway: &GatewayId) -> Result<(), StoreError> {
+        let grants = self.grants()?;
+        let own: Vec<&Grant> =
+            grants.iter().filter(|grant| grant.gateway == *gateway && grant.secret.is_some()).collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        self.run(|database| {
+            let transaction = database.begin_write()?;
+            let mut table = transaction.open_table(GRANTS)?;
+            for grant in own {
+                let key = (gateway.as_str().as_bytes(), grant.token.as_bytes());
+                table.insert(key, (b"".as_slice(), grant.delivery_key.expose().as_bytes()))?;
+            }
+            drop(table);
+            Ok(transaction.commit()?)
+        })
+    }
+}
+
+/// Nobody but the owner may read the file.
+fn private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 impl fmt::Debug for Disk {
@@ -175,7 +251,12 @@ fn create(path: &Path) -> Result<(), StoreError> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".new-{:016x}", getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))));
     let draft = PathBuf::from(draft);
-    let file = File::options().read(true).write(true).create_new(true).open(&draft).map_err(failure)?;
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    // It holds messages, and perhaps secrets.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&draft).map_err(failure)?;
     let made = guarded(path, || {
         let database = builder().create_file(file).map_err(|error| failed(path, error))?;
         initialize(&database).map_err(|error| failed(path, error))
@@ -201,7 +282,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
 
 fn initialize(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    transaction.open_table(META)?.insert(b"format".as_slice(), FORMAT)?;
+    transaction.open_table(META)?.insert(b"format".as_slice(), WITHOUT_GRANTS)?;
     transaction.open_table(ENTRIES)?;
     Ok(transaction.commit()?)
 }

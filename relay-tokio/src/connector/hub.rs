@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::DeliverError;
 use super::config::Config;
+use super::enrolment::{Desk, HttpEvent};
 use super::keeper::Keeper;
 use super::member::{Delivering, Inner, Member, Wake};
 use super::store::{Change, StoreError};
@@ -22,6 +23,7 @@ use super::throttle::Throttle;
 pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) strangers: Arc<Strangers>,
+    pub(super) desk: Desk,
     origin: Instant,
     /// Never held together with a member's, and never for longer than a look.
     state: Mutex<State>,
@@ -78,7 +80,12 @@ pub(super) fn anyone() -> GatewayId {
 }
 
 impl Hub {
-    pub(super) fn new(config: Config, keeper: Option<Arc<Keeper>>, backlogs: Vec<(GatewayId, Backlog)>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        keeper: Option<Arc<Keeper>>,
+        backlogs: Vec<(GatewayId, Backlog)>,
+        desk: Desk,
+    ) -> Self {
         let origin = clock();
         let mut state = State { storing: keeper.is_some(), ..State::default() };
         for (id, backlog) in backlogs {
@@ -91,6 +98,7 @@ impl Hub {
             keeper,
             throttle: Mutex::new(Throttle::new(config.refusals, config.refusal_every)),
             strangers: Strangers::new(config.unlinked),
+            desk,
             config,
             readable: Notify::new(),
             closing: Notify::new(),
@@ -99,7 +107,18 @@ impl Hub {
     }
 
     pub(super) fn authenticates(&self) -> bool {
-        !self.config.secrets.is_empty()
+        !self.config.secrets.is_empty() || self.desk.authenticates()
+    }
+
+    /// Tells the host what a gateway did over HTTP. Waits while it has not heard of what was before.
+    pub(super) async fn tell(&self, gateway: GatewayId, event: HttpEvent) {
+        if let Some(listener) = &self.config.http_events {
+            // Nobody need listen any more; and who waits for the end of the connector may not.
+            tokio::select! {
+                _ = listener.send((gateway, event)) => {}
+                () = self.closing() => {}
+            }
+        }
     }
 
     /// Who asks for an upgrade (CONN-1, CONN-2).
@@ -107,7 +126,12 @@ impl Hub {
         if !self.authenticates() {
             return Ok(anyone());
         }
-        authenticate(bearer, |id| self.config.secrets.get(id).cloned(), self.now())
+        let secrets = |id: &str| {
+            let mut secrets = self.config.secrets.get(id).cloned().unwrap_or_default();
+            secrets.extend(self.desk.secrets(id));
+            Some(secrets).filter(|secrets| !secrets.is_empty())
+        };
+        authenticate(bearer, secrets, self.now())
     }
 
     pub(super) fn now(&self) -> Now {

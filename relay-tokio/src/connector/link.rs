@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use relay_proto::connector::{LinkId, Refusal, Transmit};
 use relay_proto::end::LinkEnd;
+use relay_proto::enroll::asked::{BadRequest, Request};
 use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink, UpgradeRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::http::{self, Front};
 use super::hub::{Hub, Interest};
 use super::member::Member;
 use super::strangers::Stranger;
+use super::tls::Tls;
 
 /// From the accepted connection to the upgrade.
 const UPGRADE: Duration = Duration::from_secs(10);
@@ -116,6 +119,8 @@ struct Connection {
     stream: TcpStream,
     address: IpAddr,
     hub: Counted,
+    tls: Option<Box<Tls>>,
+    front: Front,
     wire: ServerLink,
     /// Whose link it is, once it is let in.
     own: Option<Own>,
@@ -145,13 +150,16 @@ impl Connection {
         options.plain_get = true;
         options.max_message = limits.message;
         options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
-        let wire =
-            ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
+        let wire = ServerLink::new(&options, None).map_err(|end| io::Error::other(format!("{end:?}")))?;
+        let tls = hub.config.tls.clone().map(|config| Tls::new(config).map(Box::new));
+        let tls = tls.transpose().map_err(io::Error::other)?;
         let stranger = Some(hub.strangers.admit());
         Ok(Self {
             stream,
             address,
             hub,
+            tls,
+            front: Front::new(),
             wire,
             own: None,
             stranger,
@@ -167,7 +175,7 @@ impl Connection {
         let upgrade = self.hub.after(UPGRADE);
         loop {
             self.settle().await;
-            if self.ended.is_some() && (self.deaf || self.wire.transmit().is_empty()) {
+            if self.ended.is_some() && (self.deaf || self.transmit().is_empty()) {
                 return;
             }
             let interest = match (&self.own, self.ended) {
@@ -186,7 +194,7 @@ impl Connection {
                     };
                     self.take_turns(n).await;
                 }
-                ready = self.stream.writable(), if !self.deaf && !self.wire.transmit().is_empty() => match ready {
+                ready = self.stream.writable(), if !self.deaf && !self.transmit().is_empty() => match ready {
                     Ok(()) => self.write(),
                     Err(_) => self.write_failed(),
                 },
@@ -198,6 +206,10 @@ impl Connection {
                     Some(own) => self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_timeout(now)),
                     // It takes its time to read what was said to it.
                     None if self.ended.is_some() => return self.deaf = true,
+                    None if self.front.is_waiting() => {
+                        let late = BadRequest { status: 408, detail: "the request did not come in time" };
+                        self.serve(Err(late)).await;
+                    }
                     None => self.wire.receive_failed("no upgrade in time"),
                 },
             }
@@ -221,13 +233,82 @@ impl Connection {
                 if let Some(own) = &self.own {
                     self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_traffic(own.link, now));
                 }
-                self.wire.receive(buffer.get(..n).unwrap_or(&[]));
+                self.receive(buffer.get(..n).unwrap_or(&[]));
                 return n;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return self.failed(&error.to_string()),
         }
         0
+    }
+
+    /// What came from the socket, on its way to the wire.
+    fn receive(&mut self, bytes: &[u8]) {
+        let Self { tls, front, wire, .. } = self;
+        let mut plaintext = |bytes: &[u8]| match front {
+            Front::Wire => wire.receive(bytes),
+            _ => front.receive(bytes, &mut |bytes| wire.receive(bytes)),
+        };
+        match tls {
+            None => plaintext(bytes),
+            Some(tls) => {
+                if let Err(detail) = tls.receive(bytes, plaintext) {
+                    wire.receive_failed(&detail);
+                }
+            }
+        }
+    }
+
+    /// What waits for the socket.
+    fn transmit(&self) -> &[u8] {
+        match &self.tls {
+            Some(tls) => tls.transmit(),
+            None => self.front.transmit().unwrap_or_else(|| self.wire.transmit()),
+        }
+    }
+
+    /// The socket took this much of it.
+    fn consume(&mut self, n: usize) {
+        match &mut self.tls {
+            Some(tls) => {
+                tls.consume(n);
+                self.encrypt();
+            }
+            None => self.consume_plaintext(n),
+        }
+    }
+
+    fn consume_plaintext(&mut self, n: usize) {
+        match self.front {
+            Front::Post(_) => self.front.consume(n),
+            _ => self.wire.consume(n),
+        }
+    }
+
+    /// Moves what there is to say through TLS, as far as the socket keeps up: the wire bounds what piles up in it.
+    fn encrypt(&mut self) {
+        let Some(mut tls) = self.tls.take() else { return };
+        loop {
+            let plaintext = self.front.transmit().unwrap_or_else(|| self.wire.transmit());
+            let length = plaintext.len().min(ENOUGH);
+            if length == 0 || tls.transmit().len() >= ENOUGH {
+                if length == 0 && self.ended.is_some() {
+                    tls.close();
+                }
+                break;
+            }
+            tls.send(plaintext.get(..length).unwrap_or(&[]));
+            self.consume_plaintext(length);
+        }
+        self.tls = Some(tls);
+    }
+
+    /// Answers a request beside the upgrade: that is the end of the connection.
+    async fn serve(&mut self, asked: Result<Request, BadRequest>) {
+        let response = http::serve(&self.hub, self.address, asked).await;
+        self.front.answer(response);
+        self.ended = Some(self.hub.after(LINGER));
+        self.encrypt();
     }
 
     /// Nothing more comes from the socket.
@@ -237,9 +318,9 @@ impl Connection {
     }
 
     fn write(&mut self) {
-        match self.stream.try_write(self.wire.transmit()) {
+        match self.stream.try_write(self.transmit()) {
             Ok(n) => {
-                self.wire.consume(n);
+                self.consume(n);
                 self.stalled = None;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -261,10 +342,21 @@ impl Connection {
     fn write_failed(&mut self) {
         (self.deaf, self.stalled) = (true, None);
         self.wire.transmit_failed();
+        if let Some(tls) = &mut self.tls {
+            tls.transmit_failed();
+        }
     }
 
     /// Passes on what wire and peer have for each other.
     async fn settle(&mut self) {
+        if let Some(asked) = self.front.asked() {
+            self.serve(asked).await;
+        }
+        self.settle_wire().await;
+        self.encrypt();
+    }
+
+    async fn settle_wire(&mut self) {
         while let Some(event) = self.wire.poll_event() {
             match event {
                 ServerEvent::Request(request) => self.judge(&request),

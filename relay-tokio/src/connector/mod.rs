@@ -55,9 +55,15 @@
 //! # HTTP
 //! Gateways dial `/relay`. `GET /healthz` is answered with 200 and `ok` as long as the process serves, whatever the
 //! state of its store; any other path gets 400.
+//!
+//! Gateways without credentials enrol at `POST /relay/enroll`, if [`Config::enrolment`] lets them, and every gateway can
+//! tell its policy at `POST /relay/policy` (ENROLL-5, POLICY-1): it is [held](Gateway::policies), and told through
+//! [`Config::http_events`]. What to do with it is up to the host.
 
 mod config;
 mod disk;
+mod enrolment;
+mod http;
 mod hub;
 mod keeper;
 mod link;
@@ -65,6 +71,7 @@ mod member;
 mod store;
 mod strangers;
 mod throttle;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -76,11 +83,14 @@ use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
 pub use self::config::Config;
 pub use self::disk::Disk;
-pub use self::store::{Change, Store, StoreError, StoreProblem};
+pub use self::enrolment::{Enrolment, HttpEvent};
+pub use self::store::{Change, Grant, Store, StoreError, StoreProblem};
 pub use relay_proto::connector::{
     Backlog, Ended, EntryId, Event, Fetch, GatewayId, Identity, LinkId, Outbound, OutboundId, Refused, Stats,
 };
+pub use relay_proto::enroll::{Credential, Policy};
 
+use self::enrolment::Desk;
 use self::hub::Hub;
 use self::keeper::Keeper;
 
@@ -120,7 +130,8 @@ fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// When this is not called from within a tokio runtime, or the listener has no address.
 pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connector, Events)> {
     let (address, runtime) = ready(&listener)?;
-    Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, None, Vec::new()))))
+    let desk = Desk::new(config.enrolment.clone(), None, Vec::new());
+    Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, None, Vec::new(), desk))))
 }
 
 /// The same with a [`Store`], which keeps what is accepted. Blocks while the store says what it holds; entries of
@@ -132,8 +143,11 @@ pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> R
     let (address, runtime) = ready(&listener)?;
     let backlogs = store.backlogs()?;
     let keeper = Arc::new(Keeper::new(config.unstored));
-    let hub = Arc::new(Hub::new(config, Some(keeper.clone()), backlogs));
-    keeper.start(&hub, Arc::new(store))?;
+    let grants = store.grants()?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let desk = Desk::new(config.enrolment.clone(), Some(Arc::downgrade(&store)), grants);
+    let hub = Arc::new(Hub::new(config, Some(keeper.clone()), backlogs, desk));
+    keeper.start(&hub, store)?;
     Ok(start(listener, address, &runtime, hub))
 }
 
@@ -233,6 +247,16 @@ impl Connector {
         Gateway { id, hub: self.hub.clone(), _users: self.users.clone() }
     }
 
+    /// Whether gateways have to authenticate: some have a secret, can enrol, or once enrolled.
+    pub fn authenticates(&self) -> bool {
+        self.hub.authenticates()
+    }
+
+    /// The gateways that something was granted to by enrolment, and not taken back: sorted.
+    pub fn enrolled(&self) -> Vec<GatewayId> {
+        self.hub.desk.enrolled().into_iter().map(GatewayId::unverified).collect()
+    }
+
     /// Closes every link with 1001, and waits until they are gone, with their last acknowledgements, and until the store
     /// has committed everything and is closed: it may be opened again then.
     pub async fn shutdown(&self) {
@@ -291,9 +315,26 @@ impl Gateway {
         self.hub.with(&self.id, |peer, now| peer.drop_link(now))
     }
 
-    /// Revokes the gateway's secrets: closes its link with 4401 and refuses the next. Whether there was a link.
+    /// Revokes the gateway's secrets until the connector ends: closes its link with 4401 and refuses the next. Whether
+    /// there was a link. What enrolment granted may be in a store: see [`take_back`](Self::take_back).
     pub fn revoke(&self) -> bool {
+        self.hub.desk.revoke(&self.id);
         self.hub.with(&self.id, |peer, now| peer.revoke(now))
+    }
+
+    /// Takes back for good what enrolment granted to the gateway: also after a start no link is let in with it. Links that
+    /// there are stay, unless they are [revoked](Self::revoke). Blocks while the store makes it durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]: after a start it is good again.
+    pub fn take_back(&self) -> Result<(), StoreError> {
+        self.hub.desk.take_back(&self.id)
+    }
+
+    /// The policies that the gateway told, sorted by platform (POLICY-1). They end with the process: a gateway tells them
+    /// whenever it starts.
+    pub fn policies(&self) -> Vec<Policy> {
+        self.hub.desk.policies(&self.id)
     }
 
     /// Whether it has a link.

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use relay_proto::connector::{Backlog, EntryId, Fetch, GatewayId};
+use relay_proto::enroll::Credential;
 
 /// Keeps the entries of every gateway of one connector. [`Disk`](super::Disk) is one; bring your own to keep them
 /// elsewhere, and give it to [`serve_with`](super::serve_with).
@@ -83,6 +84,47 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`]: it is asked again. Nothing is delivered to this gateway from the store until then.
     fn fetch(&self, gateway: &GatewayId, fetch: Fetch) -> Result<Vec<(EntryId, String)>, StoreError>;
+
+    /// What enrolment granted, taken back or not. Called once, before anything else. As it comes: nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the connector does not start.
+    fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Keeps a grant, durable once it returns. Called from threads of its own, beside the other methods. As it comes it
+    /// fails, so that no gateway enrols that would be forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the gateway is not enrolled, and may try again.
+    fn grant(&self, grant: &Grant) -> Result<(), StoreError> {
+        Err(StoreError::new(format!("(for {})", grant.gateway), StoreProblem::Io, "this store keeps no grants"))
+    }
+
+    /// Deletes the secrets of every grant to this gateway, durable once it returns. The grants themselves stay, without
+    /// them: their tokens are used up. As it comes it does nothing, since nothing was kept. ([`Disk`](super::Disk) frees the
+    /// room of a secret, and does not wipe it.)
+    ///
+    /// # Errors
+    /// [`StoreError`]: the secrets are good again after a start.
+    fn take_back(&self, gateway: &GatewayId) -> Result<(), StoreError> {
+        let _ = gateway;
+        Ok(())
+    }
+}
+
+/// What enrolment granted to a gateway (ENROLL-5). Debug shows no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// What stands for the enrolment token that was redeemed. The token cannot be learned from it.
+    pub token: String,
+    /// The gateway's secret; `None`: it was taken back.
+    pub secret: Option<Credential>,
+    /// The key of the connector's own HTTP requests.
+    pub delivery_key: Credential,
 }
 
 /// One change to a [`Store`], which has to know them all: another kind would be another format.

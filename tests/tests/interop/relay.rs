@@ -38,7 +38,8 @@ fn binary() -> &'static Path {
     })
 }
 
-fn relay(arguments: &[&str]) -> Command {
+/// `relay` with these arguments, in a clean environment.
+pub(crate) fn relay(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).env_remove("RELAY_LOG").env("SECRET", SECRET);
     for name in ["URL", "ID", "SECRET", "PLATFORMS", "BOT_IDS"] {

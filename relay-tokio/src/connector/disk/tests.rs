@@ -179,6 +179,36 @@ fn a_store_of_a_newer_format_is_refused_and_kept() {
     assert!(fs::read(&path).unwrap() == before, "not altered");
 }
 
+fn grant(name: &str, token: &str) -> Grant {
+    let (secret, delivery_key) = (Some(Credential::new(format!("secret of {name}"))), Credential::new("key"));
+    Grant { gateway: gateway(name), token: token.into(), secret, delivery_key }
+}
+
+// proves: ENROLL-5
+#[test]
+fn grants_survive_and_are_taken_back_for_good() {
+    let (_directory, path) = store();
+    let disk = Disk::open(&path).unwrap();
+    assert_eq!(disk.grants().unwrap(), []);
+    disk.commit(&[append("a", 0)]).unwrap();
+    let format_of = |disk: &Disk| disk.run(format).unwrap();
+    assert_eq!(format_of(&disk), Some(WITHOUT_GRANTS), "an older version can still have it");
+    disk.grant(&grant("a", "t1")).unwrap();
+    disk.grant(&grant("b", "t2")).unwrap();
+    disk.grant(&grant("a", "t3")).unwrap();
+    drop(disk);
+    let disk = Disk::open(&path).unwrap();
+    assert_eq!(format_of(&disk), Some(FORMAT), "an older version would let in nobody of them");
+    assert_eq!(disk.grants().unwrap(), [grant("a", "t1"), grant("a", "t3"), grant("b", "t2")]);
+    disk.take_back(&gateway("a")).unwrap();
+    disk.take_back(&gateway("nobody")).unwrap();
+    drop(disk);
+    let disk = Disk::open(&path).unwrap();
+    let empty = |token: &str| Grant { secret: None, ..grant("a", token) };
+    assert_eq!(disk.grants().unwrap(), [empty("t1"), empty("t3"), grant("b", "t2")]);
+    assert_eq!(seqs(&disk, "a"), [0], "the entries are as they were");
+}
+
 /// A store with entries, and its bytes: after it was closed, and as a crash would leave them.
 fn images() -> (Vec<u8>, Vec<u8>) {
     let (_directory, path) = store();

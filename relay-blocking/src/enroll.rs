@@ -1,0 +1,351 @@
+//! Enrolment, provisioning and policies over HTTP (feature `enroll`): one call, one connection, and it blocks until there
+//! is an answer or the time is up.
+//!
+//! ```no_run
+//! use relay_blocking::enroll::{Client, Credential, Service};
+//!
+//! let service = Service::parse("https://connector.example")?;
+//! let identity = Credential::new(std::env::var("IDENTITY")?);
+//! let token = Credential::new(std::fs::read_to_string("enrolment-token")?);
+//! let granted = Client::new().run(service.enroll(&identity, &token, "my-gateway")?)?;
+//! println!("enrolled {}", granted.gateway_id); // Keep `granted.secret`: nobody tells it again.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is asked and answered is [`relay_proto::enroll`], and re-exported here.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use relay_proto::end::LinkEnd;
+use relay_proto::enroll::tunnel_request;
+use relay_proto::wire::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+use relay_proto::wire::{ClientTls, default_tls_config};
+use zeroize::Zeroizing;
+
+#[doc(inline)]
+pub use relay_proto::enroll::{
+    Answer, AnswerReader, Call, Credential, EnrollError, Granted, Policy, Provision, Reply, Service, Step,
+};
+
+use crate::Proxy;
+
+/// The most that is read at once.
+const READ: usize = 16 << 10;
+/// The longest answer of a proxy.
+const MAX_HEAD: usize = 16 << 10;
+
+/// How calls are made.
+#[derive(Clone)]
+pub struct Client {
+    timeout: Duration,
+    tls: Option<ClientTls>,
+    proxy: Option<Proxy>,
+}
+
+impl Client {
+    /// Directly, with the platform's trust store, within 15 s.
+    pub fn new() -> Self {
+        Self { timeout: Duration::from_secs(15), tls: None, proxy: None }
+    }
+
+    /// How long a call may take, from looking the name up to the end of the answer, redirects included. Default: 15 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Another TLS configuration, such as a [`ClientTlsBuilder`](crate::ClientTlsBuilder) makes. Default: the platform's
+    /// trust store.
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Goes through an HTTP proxy, which is asked for a tunnel (DIAL-6). Default: none.
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Makes a call, and those that a redirect within the connector leads to.
+    ///
+    /// # Errors
+    /// [`CallError`]: there was no answer, or one that says no.
+    pub fn run<T: Answer>(&self, call: Call<T>) -> Result<T, CallError> {
+        let end = now().checked_add(self.timeout).unwrap_or_else(|| now() + Duration::from_secs(1 << 30));
+        let mut call = call;
+        loop {
+            let mut answer = AnswerReader::default();
+            self.exchange(&call, end, &mut answer)?;
+            match call.read(answer.finish()?)? {
+                Step::Done(done) => return Ok(done),
+                Step::Again(again) => call = again,
+            }
+        }
+    }
+
+    /// One connection: sends the request, and reads the answer as far as it comes.
+    fn exchange<T: Answer>(&self, call: &Call<T>, end: Instant, answer: &mut AnswerReader) -> Result<(), CallError> {
+        let mut socket = self.connect(call, end)?;
+        if !call.is_tls() {
+            return transfer(&mut socket, call, answer);
+        }
+        let config = match &self.tls {
+            Some(config) => config.clone(),
+            None => default_tls_config().map_err(|end| match end {
+                LinkEnd::Tls { detail, .. } => CallError::Tls { detail },
+                other => CallError::Tls { detail: format!("{other:?}") },
+            })?,
+        };
+        let tls = |error: &dyn fmt::Display| CallError::Tls { detail: error.to_string() };
+        let name = ServerName::try_from(call.host().to_owned()).map_err(|error| tls(&error))?;
+        let mut connection = ClientConnection::new(config, name).map_err(|error| tls(&error))?;
+        while connection.is_handshaking() {
+            // Nothing of the request is on its way yet.
+            connection.complete_io(&mut socket).map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => CallError::TimedOut { sent: false },
+                _ => tls(&error),
+            })?;
+        }
+        transfer(&mut StreamOwned::new(connection, socket), call, answer)
+    }
+
+    fn connect<T: Answer>(&self, call: &Call<T>, end: Instant) -> Result<Timed, CallError> {
+        let (host, port) = match &self.proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (call.host(), call.port()),
+        };
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::TimedOut => CallError::TimedOut { sent: false },
+            _ => CallError::Unreachable { place: format!("{host}:{port}"), detail: error.to_string() },
+        };
+        let mut socket = dial(host, port, end).map_err(failed)?;
+        if let Some(proxy) = &self.proxy {
+            socket.write_all(tunnel_request(proxy, call.host(), call.port()).as_bytes()).map_err(failed)?;
+            let status = tunnel_status(&mut socket).map_err(failed)?;
+            if !matches!(status, Some(200..=299)) {
+                return Err(CallError::Proxy { status });
+            }
+        }
+        Ok(socket)
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("timeout", &self.timeout)
+            .field("tls", &self.tls.is_some())
+            .field("proxy", &self.proxy)
+            .finish()
+    }
+}
+
+/// Why a call came to nothing. No message holds a credential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The request cannot be sent, or the answer says no, or it is none.
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    /// No connection could be made.
+    #[error("cannot reach {place}: {detail}")]
+    Unreachable {
+        /// The connector's host and port, or the proxy's.
+        place: String,
+        /// What the system says.
+        detail: String,
+    },
+    /// The proxy opens no tunnel.
+    #[error("the proxy opens no tunnel{}", .status.map(|status| format!(" (HTTP {status})")).unwrap_or_default())]
+    Proxy {
+        /// Its status; `None` when its answer is not HTTP.
+        status: Option<u16>,
+    },
+    /// TLS failed before anything was sent: most often the connector's certificate.
+    #[error("TLS: {detail}")]
+    Tls {
+        /// What was wrong.
+        detail: String,
+    },
+    /// The time was up.
+    #[error("no answer in time{}", perhaps_done(*.sent))]
+    TimedOut {
+        /// Whether the request was on its way.
+        sent: bool,
+    },
+    /// The connection broke while the request was on its way.
+    #[error("the connection broke ({detail}){}", perhaps_done(true))]
+    Lost {
+        /// What the system says.
+        detail: String,
+    },
+}
+
+impl CallError {
+    /// Whether the connector may have redeemed the enrolment token: it is no use to try again with that one.
+    pub fn may_have_granted(&self) -> bool {
+        match self {
+            Self::Enroll(error) => error.may_have_granted(),
+            Self::TimedOut { sent } => *sent,
+            Self::Lost { .. } => true,
+            Self::Unreachable { .. } | Self::Proxy { .. } | Self::Tls { .. } => false,
+        }
+    }
+
+    /// In one word, for logs and command lines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Enroll(error) => error.name(),
+            Self::Unreachable { .. } => "unreachable",
+            Self::Proxy { .. } => "proxy",
+            Self::Tls { .. } => "tls",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}
+
+fn perhaps_done(sent: bool) -> &'static str {
+    if sent { "; the request was sent, and may have been carried out" } else { "" }
+}
+
+/// Sends the request, and reads until the answer is complete or the connection ends.
+fn transfer<T: Answer>(
+    stream: &mut (impl Read + Write),
+    call: &Call<T>,
+    answer: &mut AnswerReader,
+) -> Result<(), CallError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::TimedOut => CallError::TimedOut { sent: true },
+        _ => CallError::Lost { detail: error.to_string() },
+    };
+    // A connector that refuses early may not read all of it, and its answer says why.
+    let written = stream.write_all(&call.request()).and_then(|()| stream.flush());
+    let mut buffer = Zeroizing::new(vec![0; READ]);
+    let mut any = false;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                any = true;
+                if answer.read(buffer.get(..n).unwrap_or(&[]))? {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(written.err().unwrap_or(error))),
+        }
+    }
+    match written {
+        Err(error) if !any => Err(failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A socket whose every operation ends at the same time, so that nobody holds up the whole by trickling.
+struct Timed {
+    socket: TcpStream,
+    end: Instant,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        left(self.end).map(Some)
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(buffer).map_err(timed_out)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// A timeout of the socket's reads as `WouldBlock` on some systems.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+}
+
+fn left(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[allow(clippy::disallowed_methods)] // The runtime is what reads a clock; this is this module's one place.
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Connects to the first address of the host that answers.
+fn dial(host: &str, port: u16, end: Instant) -> io::Result<Timed> {
+    let addresses = resolve(host, port, end)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (at, address) in addresses.iter().enumerate() {
+        // An address that swallows everything must leave time for the others.
+        let share = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, left(end)? / share) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                return Ok(Timed { socket, end });
+            }
+            Err(error) => last = timed_out(error),
+        }
+    }
+    Err(last)
+}
+
+/// Looks a name up, on a thread of its own: the system's resolver takes as long as it likes.
+fn resolve(host: &str, port: u16, end: Instant) -> io::Result<Vec<SocketAddr>> {
+    let (sender, found) = channel();
+    let place = (host.to_owned(), port);
+    std::thread::Builder::new().name("relay-lookup".into()).spawn(move || {
+        // Nobody may wait any more.
+        let _ = sender.send(place.to_socket_addrs().map(Iterator::collect));
+    })?;
+    found.recv_timeout(left(end)?).unwrap_or_else(|error| {
+        Err(match error {
+            RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+            RecvTimeoutError::Disconnected => io::Error::other("the lookup failed"),
+        })
+    })
+}
+
+/// Reads a proxy's answer up to the end of its head, and not a byte further: what follows is the connector's.
+fn tunnel_status(socket: &mut Timed) -> io::Result<Option<u16>> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") && head.len() < MAX_HEAD {
+        if socket.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        head.extend_from_slice(&byte);
+    }
+    let line = head.split(|byte| *byte == b'\n').next().and_then(|line| str::from_utf8(line).ok()).unwrap_or_default();
+    let status = line.starts_with("HTTP/1.").then(|| line.split_whitespace().nth(1)).flatten();
+    Ok(status.and_then(|status| status.parse().ok()))
+}

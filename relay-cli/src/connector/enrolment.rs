@@ -1,0 +1,71 @@
+//! Whom a connector enrols, from the flags.
+
+use std::fs;
+use std::path::Path;
+
+use relay_tokio::connector::{Credential, Enrolment};
+use zeroize::Zeroizing;
+
+use crate::args::EnrolmentArgs;
+
+/// Reads the flags, and the files and variables that they name. `None`: nobody enrols.
+///
+/// # Errors
+/// What is wrong and what to do. Never shows a token.
+pub(super) fn read(args: &EnrolmentArgs) -> Result<Option<Enrolment>, String> {
+    let mut enrolment = Enrolment::new();
+    for name in &args.enroll_env {
+        enrolment = tokens(enrolment, &variable("--enroll-env", name)?, &format!("--enroll-env {name}"))?;
+    }
+    for path in &args.enroll_file {
+        enrolment = tokens(enrolment, &contents(path)?, &format!("--enroll-file {}", path.display()))?;
+    }
+    for name in &args.identity_env {
+        let text = variable("--identity-env", name)?;
+        let mut known = false;
+        for (_, line) in lines(&text) {
+            enrolment = enrolment.identity(&Credential::new(line));
+            known = true;
+        }
+        // Nothing would mean that every identity will do.
+        if !known {
+            return Err(format!("--identity-env: the environment variable `{name}` is blank"));
+        }
+    }
+    let asked = !args.enroll_env.is_empty() || !args.enroll_file.is_empty();
+    if !asked && !args.identity_env.is_empty() {
+        return Err("--identity-env says who may enrol: without --enroll-env or --enroll-file nobody can".into());
+    }
+    Ok(asked.then_some(enrolment))
+}
+
+/// Adds the tokens of a text, one a line, each perhaps with the id that it is for.
+fn tokens(mut enrolment: Enrolment, text: &str, place: &str) -> Result<Enrolment, String> {
+    for (number, line) in lines(text) {
+        let mut words = line.split_whitespace();
+        enrolment = match (words.next(), words.next(), words.next()) {
+            (Some(token), None, _) => enrolment.token(&Credential::new(token)),
+            (Some(token), Some(id), None) => enrolment.token_for(&Credential::new(token), id),
+            _ => return Err(format!("{place}: line {number} is neither TOKEN nor TOKEN ID")),
+        };
+    }
+    Ok(enrolment)
+}
+
+/// The lines that say something, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn variable(flag: &str, name: &str) -> Result<Zeroizing<String>, String> {
+    let value = std::env::var(name);
+    value
+        .map(Zeroizing::new)
+        .map_err(|_| format!("{flag}: the environment variable `{name}` is not set, or not Unicode"))
+}
+
+fn contents(path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = fs::read_to_string(path);
+    text.map(Zeroizing::new).map_err(|error| format!("--enroll-file: cannot read `{}`: {error}", path.display()))
+}

@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use crate::server::Server;
+use crate::setup::{IDENTITY, Place, TOKEN, relay, run, said};
+
+const GRANT: &str = r#"{"secret":"granted-s3cret"}"#;
+
+#[test]
+fn tokens_come_from_files_and_standard_input() {
+    let server = Server::answering(200, "", GRANT);
+    let place = Place::new();
+    fs::write(place.path("identity"), format!("\n {IDENTITY} \n")).unwrap();
+    let mut command = relay("enroll");
+    command.args(["--url", &server.url(), "--id", "gw", "--env-file"]).arg(place.path("gateway.env"));
+    command.args(["--token-file", "-", "--identity-file"]).arg(place.path("identity"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{TOKEN}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    let request = server.requests().remove(0);
+    assert!(request.contains(&format!("Authorization: Bearer {IDENTITY}\r\n")), "{request}");
+    assert!(request.ends_with(&format!(r#"{{"enrollmentToken":"{TOKEN}","gatewayId":"gw"}}"#)), "{request}");
+}
+
+#[test]
+fn a_token_on_the_command_line_is_warned_about_and_not_shown() {
+    let server = Server::answering(403, "", "{}");
+    let place = Place::new();
+    let said = run(place.enroll(&server.url(), &["--token", "in-the-open"]));
+    assert_eq!(said.failure().0, "forbidden");
+    assert!(said.stderr.contains("warning") && !said.stderr.contains("in-the-open"), "{}", said.stderr);
+    assert!(server.requests()[0].contains("in-the-open"));
+}
+
+#[test]
+fn the_environment_stands_in_for_flags() {
+    let server = Server::answering(200, "", GRANT);
+    let place = Place::new();
+    let mut command = relay("enroll");
+    command.arg("--env-file").arg(place.path("gateway.env"));
+    command.env("GATEWAY_RELAY_URL", server.url()).env("GATEWAY_RELAY_ID", "from-env");
+    command.env("GATEWAY_RELAY_ENROLL_TOKEN", TOKEN).env("GATEWAY_RELAY_IDENTITY_TOKEN", IDENTITY);
+    assert_eq!(run(command).code, 0);
+    assert_eq!(place.variable("GATEWAY_RELAY_ID"), "from-env");
+}
+
+// proves: ENROLL-2
+#[test]
+fn what_is_missing_or_wrong_is_a_matter_of_usage() {
+    let place = Place::new();
+    let wrong = |word: &str, change: &dyn Fn(&mut std::process::Command), url: &str, arguments: &[&str]| {
+        let mut command = place.enroll(url, arguments);
+        change(&mut command);
+        let said = run(command);
+        assert!(said.code == 2 && said.lines.is_empty() && said.stderr.contains(word), "{word}: {}", said.stderr);
+        assert!(!said.stderr.contains(TOKEN) && !said.stderr.contains(IDENTITY), "{}", said.stderr);
+    };
+    let same = |_: &mut std::process::Command| {};
+    wrong("--allow-plaintext-credentials", &same, "http://192.0.2.1", &[]);
+    wrong("scheme", &same, "connector.example", &[]);
+    wrong("GATEWAY_RELAY_ENROLL_TOKEN", &|c| _ = c.env_remove("GATEWAY_RELAY_ENROLL_TOKEN"), "https://h", &[]);
+    wrong("GATEWAY_RELAY_IDENTITY_TOKEN", &|c| _ = c.env("GATEWAY_RELAY_IDENTITY_TOKEN", " "), "https://h", &[]);
+    wrong("identity token", &|c| _ = c.env("GATEWAY_RELAY_IDENTITY_TOKEN", "two words"), "https://h", &[]);
+    wrong("OTHER", &same, "https://h", &["--token-env", "OTHER"]);
+    wrong("standard input", &same, "https://h", &["--token-file", "-", "--identity-file", "-"]);
+    wrong("--bot-id", &same, "https://h", &["--platform", "discord"]);
+    wrong("cannot be used with", &same, "https://h", &["--token", "x", "--token-file", "y"]);
+    wrong("--tls-ca", &same, "https://h", &["--tls-ca", "/nowhere"]);
+    wrong("neither", &same, "http://127.0.0.1:9", &["--tls-allow-self-signed"]);
+    wrong("--proxy", &same, "https://h", &["--proxy", "socks5://p"]);
+    assert!(place.files().is_empty());
+}
+
+#[test]
+fn a_connector_that_could_enrol_nobody_says_why() {
+    let place = Place::new();
+    fs::write(place.path("tokens"), "a b c secret-word\n").unwrap();
+    let file = place.path("tokens");
+    for (arguments, word) in [
+        (&["--enroll-file", file.to_str().unwrap()][..], "line 1"),
+        (&["--enroll-file", "/nowhere/tokens"], "/nowhere/tokens"),
+        (&["--enroll-env", "NOT_SET"], "NOT_SET"),
+        (&["--identity-env", "BLANK", "--enroll-env", "TOKENS"], "BLANK"),
+        (&["--identity-env", "TOKENS"], "--enroll-env"),
+    ] {
+        let mut command = relay("connector");
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments).env("TOKENS", TOKEN).env("BLANK", " \n");
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = said(&output.stdout, &output.stderr, output.status.code().unwrap());
+        assert!(said.code == 2 && said.stderr.contains(word), "{word}: {}", said.stderr);
+        assert!(!said.stderr.contains("secret-word") && !said.stderr.contains(TOKEN), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_file_of_variables_that_makes_no_sense_is_a_matter_of_usage() {
+    let place = Place::new();
+    for (text, word) in [
+        ("GATEWAY_RELAY_SECRET=a b-secret", "line 1"),
+        ("GATEWAY_RELAY_ID=gw\n", "GATEWAY_RELAY_URL"),
+        ("GATEWAY_RELAY_URL='", "no end"),
+    ] {
+        fs::write(place.path("gateway.env"), text).unwrap();
+        let mut command = relay("gateway");
+        command.arg("--env-file").arg(place.path("gateway.env"));
+        let said = run(command);
+        assert!(said.code == 2 && said.stderr.contains(word), "{word}: {}", said.stderr);
+        assert!(!said.stderr.contains("b-secret"), "{}", said.stderr);
+    }
+    let mut command = relay("gateway");
+    command.args(["--env-file", "/nowhere/gateway.env"]);
+    let said = run(command);
+    assert!(said.code == 2 && said.stderr.contains("/nowhere/gateway.env"), "{}", said.stderr);
+}
