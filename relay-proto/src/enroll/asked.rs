@@ -61,6 +61,12 @@ impl Request {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+
+    /// Memory held on the heap, in bytes, as far as it can be much.
+    #[cfg(feature = "wire")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.path.capacity() + self.body.capacity()
+    }
 }
 
 impl fmt::Debug for Request {
@@ -107,6 +113,12 @@ impl RequestReader {
     /// Whether the client waits for `HTTP/1.1 100 Continue` before it sends the body. True once.
     pub fn wants_to_continue(&mut self) -> bool {
         core::mem::take(&mut self.expects)
+    }
+
+    /// Memory held on the heap, in bytes, as far as it can be much.
+    #[cfg(feature = "wire")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.head.bytes().len() + self.request.as_ref().map_or(0, |(request, _)| request.capacity())
     }
 
     fn parse(&mut self) -> Result<(Request, usize), BadRequest> {

@@ -56,6 +56,7 @@ mod link;
 mod options;
 mod output;
 mod payload;
+mod post;
 mod request;
 mod response;
 mod server;

@@ -1,138 +1,32 @@
 //! HTTP beside the upgrade: what gateways POST below `/relay/`, and what is answered.
 
-use std::mem;
 use std::net::IpAddr;
 
 use relay_proto::connector::GatewayId;
-use relay_proto::enroll::asked::{self, BadRequest, Enrollment, Request, RequestReader, read_policy, refusal};
+use relay_proto::enroll::asked::{BadRequest, Enrollment, Request, read_policy, refusal};
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use super::enrolment::{HttpEvent, NotEnrolled};
 use super::hub::Hub;
 
-/// What such a request begins with. Everything else is the wire's.
-const START: &[u8] = b"POST /relay/";
-
-/// The bytes of a connection until it is known what it is for.
-pub(super) enum Front {
-    /// The start of the request, as far as it is not known yet.
-    Undecided(Vec<u8>),
-    /// A POST.
-    Post(Box<Post>),
-    /// A link, or what the wire answers by itself.
-    Wire,
-}
-
-#[derive(Default)]
-pub(super) struct Post {
-    reader: RequestReader,
-    asked: Option<Result<Request, BadRequest>>,
-    /// What waits for the socket.
-    out: zeroize::Zeroizing<Vec<u8>>,
-    sent: usize,
-    /// The request has been taken: what follows is ignored.
-    complete: bool,
-}
-
-impl Front {
-    pub(super) fn new() -> Self {
-        Self::Undecided(Vec::new())
-    }
-
-    /// Takes what the client sent; `wire` gets what is its own.
-    pub(super) fn receive(&mut self, bytes: &[u8], wire: &mut impl FnMut(&[u8])) {
-        if let Self::Undecided(start) = self {
-            start.extend_from_slice(bytes);
-            let start = match START.starts_with(start) && start.len() < START.len() {
-                true => return,
-                false => mem::take(start),
-            };
-            if !start.starts_with(START) {
-                *self = Self::Wire;
-                return wire(&start);
-            }
-            let mut post = Box::<Post>::default();
-            post.receive(&start);
-            *self = Self::Post(post);
-            return;
-        }
-        match self {
-            Self::Post(post) => post.receive(bytes),
-            _ => wire(bytes),
-        }
-    }
-
-    /// The request, once.
-    pub(super) fn asked(&mut self) -> Option<Result<Request, BadRequest>> {
-        match self {
-            Self::Post(post) => post.asked.take(),
-            _ => None,
-        }
-    }
-
-    /// Answers. Nothing follows.
-    pub(super) fn answer(&mut self, response: zeroize::Zeroizing<Vec<u8>>) {
-        if let Self::Post(post) = self {
-            (post.out, post.sent, post.complete) = (response, 0, true);
-        }
-    }
-
-    /// Whether a POST is not complete.
-    pub(super) fn is_waiting(&self) -> bool {
-        matches!(self, Self::Post(post) if !post.complete)
-    }
-
-    /// What waits for the socket; `None` when the wire is to be asked.
-    pub(super) fn transmit(&self) -> Option<&[u8]> {
-        match self {
-            Self::Post(post) => Some(post.out.get(post.sent..).unwrap_or(&[])),
-            _ => None,
-        }
-    }
-
-    /// The socket took this many bytes of it.
-    pub(super) fn consume(&mut self, n: usize) {
-        if let Self::Post(post) = self {
-            post.sent = post.sent.saturating_add(n);
-        }
-    }
-}
-
-impl Post {
-    fn receive(&mut self, bytes: &[u8]) {
-        if self.complete {
-            return;
-        }
-        self.asked = self.reader.read(bytes).transpose();
-        self.complete = self.asked.is_some();
-        if self.reader.wants_to_continue() {
-            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-    }
-}
-
 /// An answer: a status, and a body that is JSON.
-struct Answer(u16, zeroize::Zeroizing<String>);
+pub(super) struct Answer(pub(super) u16, pub(super) Zeroizing<String>);
 
 fn refused(status: u16, detail: &str) -> Answer {
     Answer(status, refusal(detail).into())
 }
 
-/// Serves a request from this address. The whole response.
-pub(super) async fn serve(
-    hub: &Hub,
-    address: IpAddr,
-    asked: Result<Request, BadRequest>,
-) -> zeroize::Zeroizing<Vec<u8>> {
+/// Serves a request from this address.
+pub(super) async fn serve(hub: &Hub, address: IpAddr, asked: Result<Request, BadRequest>) -> Answer {
     let answer = match asked {
         Ok(request) => route(hub, address, &request).await,
         Err(BadRequest { status, detail }) => refused(status, detail),
     };
-    let Answer(status, body) = match answer.0 {
+    match answer.0 {
         400..=499 if !hub.may_refuse(address) => refused(429, "too many refused requests"),
         _ => answer,
-    };
-    asked::response(status, &body)
+    }
 }
 
 async fn route(hub: &Hub, address: IpAddr, request: &Request) -> Answer {
