@@ -10,6 +10,7 @@ mod event;
 mod from_connector;
 mod from_gateway;
 mod passthrough;
+mod places;
 mod result;
 mod span;
 
@@ -22,12 +23,11 @@ pub use result::{ActionResult, ChatInfo, Verdict};
 
 pub use crate::json::RawJson;
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use core::fmt;
 
-use serde_json::value::RawValue;
-
+use crate::json::scan::{Kind, Place};
 use crate::json::{self, NotObject};
 
 /// A delivery's id in the connector's buffer, as it is echoed in the acknowledgement (ACK-1).
@@ -41,11 +41,10 @@ impl BufferId {
     }
 
     /// Reads `bufferId`: a non-empty string, or a number other than zero as its decimal text. Everything else is none.
-    fn read(raw: Option<&RawValue>) -> Option<Self> {
-        let raw = raw?;
-        let text = json::text(raw)?;
-        let none = if raw.get().starts_with('"') { text.is_empty() } else { json::is_zero(&text) };
-        if none { None } else { Some(Self(text.into_owned())) }
+    fn read(text: &str, place: Place) -> Option<Self> {
+        let id = place.text(text)?;
+        let none = if place.kind() == Kind::Number { json::is_zero(&id) } else { id.is_empty() };
+        if none { None } else { Some(Self::from(&*id)) }
     }
 }
 
@@ -136,9 +135,8 @@ const CONNECTOR_TYPES: [&str; 6] =
     ["descriptor", "inbound", "outbound_result", "interrupt_inbound", "going_idle_ack", "passthrough_forward"];
 
 /// The `type` of a frame, or why there is none.
-fn frame_type(raw: Option<&RawValue>) -> Result<alloc::borrow::Cow<'_, str>, Skipped> {
-    let raw = raw.ok_or(Skipped::NoType)?;
-    json::string(raw.get()).ok_or(Skipped::TypeNotAString)
+fn frame_type(text: &str, place: Place) -> Result<Cow<'_, str>, Skipped> {
+    place.string(text).ok_or(if place.is_absent() { Skipped::NoType } else { Skipped::TypeNotAString })
 }
 
 /// The reason to skip a frame of a type that is not for the receiver. `other` are the types of the receiver's own side.
@@ -155,9 +153,11 @@ fn not_ours(name: &str, other: &[&str]) -> Skipped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::scan::Scan;
 
     fn id(json: &str) -> Option<String> {
-        BufferId::read(serde_json::from_str::<&RawValue>(json).ok()).map(|id| id.0)
+        let place = Scan::new(json).and_then(|mut scan| scan.value()).unwrap_or_default();
+        BufferId::read(json, place).map(|id| id.as_str().into())
     }
 
     // proves: ACK-1
@@ -170,6 +170,6 @@ mod tests {
         for none in ["\"\"", "0", "-0", "0.0", "null", "true", "[]", "{}"] {
             assert_eq!(id(none), None, "{none}");
         }
-        assert_eq!(BufferId::read(None), None);
+        assert_eq!(BufferId::read("", Place::default()), None);
     }
 }
