@@ -90,6 +90,7 @@ enum Member {
 impl Member {
     const ALL: usize = 9;
 
+    #[inline(always)]
     fn find(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"type" => Self::Type,

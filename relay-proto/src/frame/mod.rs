@@ -4,6 +4,7 @@
 //! Reading is lenient where the contract asks for it: unknown fields never matter, a field of the wrong type costs that
 //! field, and what cannot be used at all is a [`Skipped`] with its reason. Nothing here can fail in any other way.
 
+mod buffer_id;
 mod descriptor;
 pub mod encode;
 mod event;
@@ -14,6 +15,7 @@ mod places;
 mod result;
 mod span;
 
+pub use buffer_id::BufferId;
 pub use descriptor::{DEFAULT_MESSAGE_LENGTH, Descriptor, LEGACY_OPS};
 pub use event::{ContextMessage, MessageEvent, MessageType, platform};
 pub use from_connector::{FromConnector, Interrupt, Undecodable, from_connector};
@@ -23,48 +25,11 @@ pub use result::{ActionResult, ChatInfo, Verdict};
 
 pub use crate::json::RawJson;
 
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::Cow;
 use alloc::string::String;
-use core::fmt;
 
-use crate::json::scan::{Kind, Place};
-use crate::json::{self, NotObject};
-
-/// A delivery's id in the connector's buffer, as it is echoed in the acknowledgement (ACK-1).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BufferId(String);
-
-impl BufferId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Reads `bufferId`: a non-empty string, or a number other than zero as its decimal text. Everything else is none.
-    fn read(text: &str, place: Place) -> Option<Self> {
-        let id = place.text(text)?;
-        let none = if place.kind() == Kind::Number { json::is_zero(&id) } else { id.is_empty() };
-        if none { None } else { Some(Self::from(&*id)) }
-    }
-}
-
-impl From<&str> for BufferId {
-    fn from(id: &str) -> Self {
-        Self(id.to_owned())
-    }
-}
-
-impl fmt::Debug for BufferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for BufferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::json::NotObject;
+use crate::json::scan::Place;
 
 /// Why a line was skipped (FRAME-4, FRAME-5). The link lives on; the skip is counted and observable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,29 +112,5 @@ fn not_ours(name: &str, other: &[&str]) -> Skipped {
         "ping" | "error" => Skipped::Ignored(short),
         _ if other.contains(&name) => Skipped::WrongDirection(short),
         _ => Skipped::UnknownType(short),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::json::scan::Scan;
-
-    fn id(json: &str) -> Option<String> {
-        let place = Scan::new(json).and_then(|mut scan| scan.value()).unwrap_or_default();
-        BufferId::read(json, place).map(|id| id.as_str().into())
-    }
-
-    // proves: ACK-1
-    #[test]
-    fn a_buffer_id_is_a_string_or_a_number_that_is_not_zero() {
-        assert_eq!(id("\"b-1\"").as_deref(), Some("b-1"));
-        assert_eq!(id("17").as_deref(), Some("17"));
-        assert_eq!(id("12345678901234567890123").as_deref(), Some("12345678901234567890123"));
-        assert_eq!(id("\"0\"").as_deref(), Some("0"), "the text 0 is an id like any other");
-        for none in ["\"\"", "0", "-0", "0.0", "null", "true", "[]", "{}"] {
-            assert_eq!(id(none), None, "{none}");
-        }
-        assert_eq!(BufferId::read("", Place::default()), None);
     }
 }

@@ -38,6 +38,7 @@ pub(super) enum Source {
 pub(super) const SOURCE: usize = 15;
 
 impl Source {
+    #[inline(always)]
     fn find(name: &[u8]) -> Option<usize> {
         let field = match name {
             b"platform" => Self::Platform,

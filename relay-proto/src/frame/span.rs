@@ -66,14 +66,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a field as text (EVENT-2).
+    #[inline(always)]
     pub(crate) fn text(&mut self, place: Place) -> Span {
         match place.kind() {
-            Kind::Plain | Kind::Number => span(place.start().saturating_sub(self.object.start()), place.len(), 0),
+            Kind::Plain | Kind::Number => {
+                let (start, len) = place.within(self.object);
+                Span { start, len }
+            }
             Kind::Escaped => self.unescaped(place),
             Kind::Absent | Kind::Other => Span::NONE,
         }
     }
 
+    #[inline(never)]
     fn unescaped(&mut self, place: Place) -> Span {
         let Some(text) = place.text(self.text) else { return Span::NONE };
         let (start, len) = (self.side.len(), text.len());
@@ -82,7 +87,11 @@ impl<'a> Reader<'a> {
             Cow::Owned(text) if start == 0 => self.side = text,
             text => self.side.push_str(&text),
         }
-        span(start, len, Span::SIDE)
+        match (u32::try_from(start), u32::try_from(len)) {
+            (Ok(start), Ok(len)) if start < Span::SIDE && len < Span::SIDE => Span { start: start | Span::SIDE, len },
+            // No text is so long that it gets here.
+            _ => Span::NONE,
+        }
     }
 
     /// At the list at this place; `None` when it is no list, or an empty one.
@@ -97,13 +106,5 @@ impl<'a> Reader<'a> {
     /// Keeps a copy of the object.
     pub(crate) fn finish(self) -> Texts {
         Texts { raw: self.object.raw(self.text).unwrap_or_default().into(), side: self.side }
-    }
-}
-
-/// The size limits of a line keep every offset within 31 bits.
-fn span(start: usize, len: usize, side: u32) -> Span {
-    match (u32::try_from(start), u32::try_from(len)) {
-        (Ok(start), Ok(len)) if start < Span::SIDE && len < Span::SIDE => Span { start: start | side, len },
-        _ => Span::NONE,
     }
 }

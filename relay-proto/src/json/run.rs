@@ -2,27 +2,46 @@
 
 /// Bytes that are looked at together once a string turned out to be long.
 const WIDE: usize = 32;
-/// From how many bytes on a string is long.
-const LONG: usize = 32;
 
-/// The first place from `from` on where a quote, a backslash or a control character stands; the end when there is none.
-#[inline]
-pub(super) fn end(text: &[u8], from: usize) -> usize {
-    let mut at = from;
-    let mut rest = text.get(from..).unwrap_or_default();
+/// How many bytes there are before the first quote, backslash or control character, and which it is. Zero for that: none
+/// was found yet, and there may be more to go.
+#[inline(always)]
+pub(super) fn short(text: &[u8]) -> (usize, u8) {
+    let (mut run, mut rest) = (0, text);
     // Names and ids are shorter than two words, mostly.
+    while run < WIDE
+        && let Some((word, after)) = rest.split_first_chunk()
+    {
+        let word = u64::from_le_bytes(*word);
+        let found = special(word);
+        if found != 0 {
+            let bits = found.trailing_zeros() & !7;
+            return (run + (bits / 8) as usize, (word >> bits) as u8);
+        }
+        (run, rest) = (run + 8, after);
+    }
+    (run, 0)
+}
+
+/// How many bytes there are before the first quote, backslash or control character, or the end.
+pub(super) fn long(text: &[u8]) -> usize {
+    let (mut run, mut rest) = (0, text);
+    while let Some((chunk, after)) = rest.split_first_chunk::<WIDE>() {
+        // Compilers make vector instructions of this.
+        let found = chunk.map(|byte| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20));
+        if found.iter().fold(0, |any, byte| any | byte) != 0 {
+            break;
+        }
+        (run, rest) = (run + WIDE, after);
+    }
     while let Some((word, after)) = rest.split_first_chunk() {
         let found = special(u64::from_le_bytes(*word));
         if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+            return run + (found.trailing_zeros() / 8) as usize;
         }
-        (at, rest) = (at + 8, after);
-        if at - from == LONG {
-            at = skip_wide(text, at);
-            rest = text.get(at..).unwrap_or_default();
-        }
+        (run, rest) = (run + 8, after);
     }
-    at + rest.iter().take_while(|byte| !is_special(**byte)).count()
+    run + rest.iter().take_while(|byte| !is_special(**byte)).count()
 }
 
 fn is_special(byte: u8) -> bool {
@@ -33,32 +52,32 @@ fn is_special(byte: u8) -> bool {
 /// set may be wrong, since a difference borrows from the byte above.
 fn special(word: u64) -> u64 {
     const EACH: u64 = u64::MAX / 255;
-    let zeroes = |word: u64| word.wrapping_sub(EACH) & !word;
-    let quotes = zeroes(word ^ (EACH * b'"' as u64));
-    let backslashes = zeroes(word ^ (EACH * b'\\' as u64));
-    let controls = word.wrapping_sub(EACH * 0x20) & !word;
-    (quotes | backslashes | controls) & (EACH * 0x80)
-}
-
-/// Skips stretches that have nothing special in them. Compilers make vector instructions of it.
-#[inline(never)]
-fn skip_wide(text: &[u8], from: usize) -> usize {
-    let mut at = from;
-    let mut rest = text.get(from..).unwrap_or_default();
-    while let Some((chunk, after)) = rest.split_first_chunk::<WIDE>() {
-        if chunk.iter().fold(false, |any, byte| any | is_special(*byte)) {
-            break;
-        }
-        (at, rest) = (at + WIDE, after);
-    }
-    at
+    // With the second bit flipped, a quote is next to the control characters.
+    let low = (word ^ (EACH * 0x02)).wrapping_sub(EACH * 0x21);
+    let backslash = (word ^ (EACH * b'\\' as u64)).wrapping_sub(EACH);
+    (low | backslash) & !word & (EACH * 0x80)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
+
+    /// The run of a string, as the scanner looks for it.
+    fn run(text: &[u8]) -> usize {
+        let (run, byte) = short(text);
+        if byte == 0 {
+            return run + long(&text[run..]);
+        }
+        assert_eq!(text[run], byte);
+        run
+    }
+
+    fn one_by_one(text: &[u8]) -> usize {
+        text.iter().take_while(|byte| !is_special(**byte)).count()
+    }
 
     #[test]
     fn every_byte_is_told_apart_at_every_place() {
@@ -68,7 +87,7 @@ mod tests {
                     let mut text = vec![b'x'; length];
                     text[place] = byte;
                     let expected = if is_special(byte) { place } else { length };
-                    assert_eq!(end(&text, 0), expected, "byte {byte} at {place} of {length}");
+                    assert_eq!((run(&text), long(&text)), (expected, expected), "byte {byte} at {place} of {length}");
                 }
             }
         }
@@ -76,18 +95,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_stops_where_looking_at_each_byte_stops(text: Vec<u8>, from in 0usize..40) {
-            let from = from.min(text.len());
-            let expected = from + text[from..].iter().take_while(|byte| !is_special(**byte)).count();
-            prop_assert_eq!(end(&text, from), expected);
-        }
-
-        #[test]
-        fn also_in_long_texts(
-            text in proptest::collection::vec(prop_oneof![40 => 0x20u8.., 1 => any::<u8>()], 0..300),
+        fn it_stops_where_looking_at_each_byte_stops(
+            text in prop_oneof![
+                any::<Vec<u8>>(),
+                proptest::collection::vec(prop_oneof![40 => 0x20u8.., 1 => any::<u8>()], 0..300),
+            ],
         ) {
-            let expected = text.iter().take_while(|byte| !is_special(**byte)).count();
-            prop_assert_eq!(end(&text, 0), expected);
+            prop_assert_eq!((run(&text), long(&text)), (one_by_one(&text), one_by_one(&text)));
         }
     }
 }

@@ -60,6 +60,11 @@ impl Place {
         self.end.saturating_sub(self.start) as usize
     }
 
+    /// Where it begins within an object that it is in, and its length: 31 bits each.
+    pub(crate) fn within(self, object: Self) -> (u32, u32) {
+        (self.start.saturating_sub(object.start), self.end.saturating_sub(self.start))
+    }
+
     /// The value's JSON, byte for byte; `None` when it is absent.
     pub(crate) fn raw(self, text: &str) -> Option<&str> {
         let (start, end) = (self.start as usize, self.end as usize);
@@ -100,7 +105,7 @@ impl<'a> Name<'a> {
     }
 
     /// What the name stands for, by a function that knows all the names that are looked for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find<T>(self, known: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         if self.escaped { known(&unescape(self.written)) } else { known(self.written) }
     }
@@ -150,83 +155,104 @@ impl From<NotJson> for NotObject {
     }
 }
 
-/// A place in a text that is being gone through.
+/// A text that is being gone through.
+///
+/// It is small and copied on purpose: what is rare takes a copy and returns it, so that what is frequent keeps its own in
+/// registers.
+#[derive(Clone, Copy)]
 pub(crate) struct Scan<'a> {
-    text: &'a [u8],
-    at: usize,
+    /// What is ahead.
+    rest: &'a [u8],
+    /// Bytes of the whole text.
+    len: usize,
 }
 
 impl<'a> Scan<'a> {
     /// At the first byte of the text that is not white space.
     pub(crate) fn new(text: &'a str) -> Result<Self, NotJson> {
-        let mut scan = Self { text: text.as_bytes(), at: 0 };
+        let mut scan = Self { rest: text.as_bytes(), len: text.len() };
         scan.next();
         if text.len() < TOO_LONG { Ok(scan) } else { Err(NotJson) }
     }
 
-    /// At a value of a text that was gone through already.
+    /// At an object or array of a text that was gone through already.
     pub(crate) fn from(text: &'a str, place: Place) -> Option<Self> {
-        (place.kind == Kind::Other).then(|| Self { text: text.as_bytes(), at: place.start() })
+        let rest = text.as_bytes().get(place.start()..).filter(|_| place.kind == Kind::Other)?;
+        Some(Self { rest, len: text.len() })
     }
 
     /// Whether an object begins here.
     pub(crate) fn is_at_object(&self) -> bool {
-        self.text.get(self.at) == Some(&b'{')
+        self.rest.first() == Some(&b'{')
     }
 
     /// Whether an array begins here.
     pub(crate) fn is_at_array(&self) -> bool {
-        self.text.get(self.at) == Some(&b'[')
+        self.rest.first() == Some(&b'[')
     }
 
     /// How many bytes are behind.
+    #[inline]
     pub(crate) fn at(&self) -> usize {
-        self.at
+        self.len - self.rest.len()
     }
 
     /// Where the object stands, or the array, that has just been gone through and began there.
     pub(crate) fn since(&self, start: usize) -> Place {
-        Place::new(start, self.at, Kind::Other)
+        Place::new(start, self.at(), Kind::Other)
     }
 
     /// Nothing but white space may follow.
     pub(crate) fn end(mut self) -> Result<(), NotJson> {
         self.next();
-        if self.at == self.text.len() { Ok(()) } else { Err(NotJson) }
+        if self.rest.is_empty() { Ok(()) } else { Err(NotJson) }
     }
 
     /// Skips white space, and tells the byte behind it: zero at the end, which is no JSON either.
     #[inline(always)]
     fn next(&mut self) -> u8 {
         loop {
-            match self.text.get(self.at) {
-                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
-                Some(byte) => return *byte,
-                None => return 0,
+            match self.rest {
+                [b' ' | b'\n' | b'\t' | b'\r', after @ ..] => self.rest = after,
+                [byte, ..] => return *byte,
+                [] => return 0,
             }
         }
     }
 
+    /// Goes over one byte.
+    #[inline(always)]
+    fn step(&mut self) {
+        if let [_, after @ ..] = self.rest {
+            self.rest = after;
+        }
+    }
+
+    /// Goes over so many bytes.
+    #[inline(always)]
+    fn skip(&mut self, count: usize) {
+        self.rest = self.rest.get(count..).unwrap_or_default();
+    }
+
     /// Goes through the object that begins here. `member` is called in front of each value, and goes over it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn object(
         &mut self,
         mut member: impl FnMut(&mut Self, Name<'a>) -> Result<(), NotJson>,
     ) -> Result<(), NotJson> {
-        self.at += 1;
+        self.step();
         if self.next() == b'}' {
-            self.at += 1;
+            self.step();
             return Ok(());
         }
         loop {
             let name = self.name()?;
             member(self, name)?;
-            match self.next() {
-                b',' => self.at += 1,
-                b'}' => {
-                    self.at += 1;
-                    return Ok(());
-                }
+            let byte = self.next();
+            self.step();
+            match byte {
+                b',' => {}
+                b'}' => return Ok(()),
                 _ => return Err(NotJson),
             }
         }
@@ -234,7 +260,7 @@ impl<'a> Scan<'a> {
 
     /// Goes over the value that begins here: if it is an object, where those of its members stand that are looked for, of
     /// repeated ones the last. `known` numbers their names.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn members<const N: usize>(
         &mut self,
         known: impl Fn(&[u8]) -> Option<usize>,
@@ -257,88 +283,122 @@ impl<'a> Scan<'a> {
 
     /// Goes through the array that begins here. `element` is called in front of each value, and goes over it.
     pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), NotJson>) -> Result<(), NotJson> {
-        self.at += 1;
+        self.step();
         if self.next() == b']' {
-            self.at += 1;
+            self.step();
             return Ok(());
         }
         loop {
             self.next();
             element(self)?;
-            match self.next() {
-                b',' => self.at += 1,
-                b']' => {
-                    self.at += 1;
-                    return Ok(());
-                }
+            let byte = self.next();
+            self.step();
+            match byte {
+                b',' => {}
+                b']' => return Ok(()),
                 _ => return Err(NotJson),
             }
         }
     }
 
     /// A member's name, its colon, and white space around them.
-    #[inline]
+    #[inline(always)]
     fn name(&mut self) -> Result<Name<'a>, NotJson> {
-        if self.next() != b'"' {
-            return Err(NotJson);
+        self.next();
+        let rest = self.rest;
+        if let [b'"', inside @ ..] = rest
+            && let (run, b'"') = run::short(inside)
+            && let Some((written, [_, b':', after @ ..])) = inside.split_at_checked(run)
+        {
+            self.rest = after;
+            self.next();
+            return Ok(Name { written, escaped: false });
         }
-        let start = self.at + 1;
-        let escaped = self.string()?;
-        let written = self.text.get(start..self.at - 1).unwrap_or_default();
+        let (scan, name) = self.any_name()?;
+        *self = scan;
+        Ok(name)
+    }
+
+    /// A name that is long, or has escapes, or white space behind it.
+    #[inline(never)]
+    fn any_name(mut self) -> Result<(Self, Name<'a>), NotJson> {
+        let before = self.rest;
+        let escaped = match before {
+            [b'"', ..] => self.string()?,
+            _ => return Err(NotJson),
+        };
+        let written = before.get(1..before.len() - self.rest.len() - 1).unwrap_or_default();
         if self.next() != b':' {
             return Err(NotJson);
         }
-        self.at += 1;
+        self.step();
         self.next();
-        Ok(Name { written, escaped })
+        Ok((self, Name { written, escaped }))
     }
 
     /// Goes over the value that begins here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Result<Place, NotJson> {
-        let start = self.at;
-        match self.text.get(start) {
+        let rest = self.rest;
+        if let [b'"', inside @ ..] = rest
+            && let (run, b'"') = run::short(inside)
+            && let Some((_, [_, after @ ..])) = inside.split_at_checked(run)
+        {
+            let start = self.at() + 1;
+            self.rest = after;
+            return Ok(Place::new(start, start + run, Kind::Plain));
+        }
+        let (scan, place) = self.any_value()?;
+        *self = scan;
+        Ok(place)
+    }
+
+    /// A value that is no string, or one that is long or has escapes.
+    #[inline(never)]
+    fn any_value(mut self) -> Result<(Self, Place), NotJson> {
+        let start = self.at();
+        let place = match self.rest.first() {
             Some(b'"') => {
                 let kind = if self.string()? { Kind::Escaped } else { Kind::Plain };
-                Ok(Place::new(start + 1, self.at - 1, kind))
+                Place::new(start + 1, self.at() - 1, kind)
             }
             Some(b'{' | b'[') => {
                 self.nested()?;
-                Ok(Place::new(start, self.at, Kind::Other))
+                self.since(start)
             }
             _ => {
                 let kind = self.scalar()?;
-                Ok(Place::new(start, self.at, kind))
+                Place::new(start, self.at(), kind)
             }
-        }
+        };
+        Ok((self, place))
     }
 
     /// Goes over a number, `true`, `false` or `null`.
     fn scalar(&mut self) -> Result<Kind, NotJson> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let (length, kind) = match rest {
+        let (length, kind) = match self.rest {
             [b'n', b'u', b'l', b'l', ..] | [b't', b'r', b'u', b'e', ..] => (4, Kind::Other),
             [b'f', b'a', b'l', b's', b'e', ..] => (5, Kind::Other),
-            _ => (number(rest).ok_or(NotJson)?, Kind::Number),
+            rest => (number(rest).ok_or(NotJson)?, Kind::Number),
         };
-        self.at += length;
+        self.skip(length);
         Ok(kind)
     }
 
     /// Goes over a string, from its opening quote to behind its closing one. Whether it has escapes.
-    #[inline]
     fn string(&mut self) -> Result<bool, NotJson> {
-        self.at += 1;
+        self.step();
         let mut escaped = false;
         loop {
-            self.at = run::end(self.text, self.at);
-            match self.text.get(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
+            self.skip(run::long(self.rest));
+            match self.rest {
+                [b'"', after @ ..] => {
+                    self.rest = after;
                     return Ok(escaped);
                 }
-                Some(b'\\') => {
+                [b'\\', after @ ..] => {
                     escaped = true;
+                    self.rest = after;
                     self.escape()?;
                 }
                 _ => return Err(NotJson),
@@ -346,12 +406,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes over an escape. Of `\u`, whether the code is one of Unicode matters to nobody who skips it.
+    /// Goes over an escape, behind its backslash. Of `\u`, whether the code is one of Unicode matters to nobody who skips
+    /// it.
     fn escape(&mut self) -> Result<(), NotJson> {
-        let rest = self.text.get(self.at + 1..).unwrap_or_default();
-        self.at += match rest {
-            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
-            [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 6,
+        self.rest = match self.rest {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
+            [b'u', a, b, c, d, after @ ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => after,
             _ => return Err(NotJson),
         };
         Ok(())
@@ -362,13 +422,13 @@ impl<'a> Scan<'a> {
         let mut nesting = Nesting::default();
         loop {
             // Here a value begins.
-            match self.text.get(self.at) {
+            match self.rest.first() {
                 Some(b'"') => {
                     self.string()?;
                 }
                 Some(open @ (b'{' | b'[')) => {
                     let is_object = *open == b'{';
-                    self.at += 1;
+                    self.step();
                     nesting.enter(is_object);
                     if self.next() != close(is_object) {
                         if is_object {
@@ -376,7 +436,7 @@ impl<'a> Scan<'a> {
                         }
                         continue;
                     }
-                    self.at += 1;
+                    self.step();
                     nesting.leave();
                 }
                 _ => {
@@ -387,8 +447,8 @@ impl<'a> Scan<'a> {
             loop {
                 let Some(is_object) = nesting.innermost() else { return Ok(()) };
                 let byte = self.next();
+                self.step();
                 if byte == b',' {
-                    self.at += 1;
                     if is_object {
                         self.name()?;
                     } else {
@@ -399,7 +459,6 @@ impl<'a> Scan<'a> {
                 if byte != close(is_object) {
                     return Err(NotJson);
                 }
-                self.at += 1;
                 nesting.leave();
             }
         }
