@@ -530,3 +530,6 @@ impl Nesting {
         (self.depth > 0).then_some(self.bits & 1 == 1)
     }
 }
+
+#[cfg(test)]
+mod tests;
