@@ -277,7 +277,7 @@ pub(crate) fn compact(json: &str) -> Cow<'_, str> {
 
 /// Appends `text` as a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+    if run::long(text.as_bytes()) == text.len() {
         out.push('"');
         out.push_str(text);
         out.push('"');

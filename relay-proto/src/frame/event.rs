@@ -354,13 +354,11 @@ impl Reader<'_> {
             match &*name.bytes() {
                 b"text" => text = scan.value()?,
                 b"source" => {
-                    author = scan
-                        .members(|name| match name {
-                            b"user_name" => Some(0),
-                            b"user_id" => Some(1),
-                            _ => None,
-                        })?
-                        .unwrap_or_default();
+                    scan.members(&mut author, |name| match name {
+                        b"user_name" => Some(0),
+                        b"user_id" => Some(1),
+                        _ => None,
+                    })?;
                 }
                 _ => {
                     scan.value()?;

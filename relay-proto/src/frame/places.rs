@@ -73,9 +73,8 @@ pub(super) struct EventPlaces {
 }
 
 impl EventPlaces {
-    /// Goes over the object that begins here, which is where it stands.
+    /// Goes over the object that begins here, which is where it stands. Every part has to be absent yet.
     pub(super) fn scan(&mut self, scan: &mut Scan<'_>) -> Result<Place, NotJson> {
-        *self = Self::default();
         let start = scan.at();
         scan.object(|scan, name| {
             let found = name.find(|name| {
@@ -91,7 +90,7 @@ impl EventPlaces {
                 })
             });
             if let Some(Part::Source) = found {
-                self.source = scan.members(Source::find)?.unwrap_or_default();
+                scan.members(&mut self.source, Source::find)?;
                 return Ok(());
             }
             let place = scan.value()?;

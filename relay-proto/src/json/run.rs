@@ -3,10 +3,10 @@
 /// Bytes that are looked at together once a string turned out to be long.
 const WIDE: usize = 32;
 
-/// How many bytes there are before the first quote, backslash or control character, and which it is. Zero for that: none
-/// was found yet, and there may be more to go.
+/// The bytes before the closing quote, and those behind it, of a string that is short and has no escapes; `text` begins
+/// behind its opening quote.
 #[inline(always)]
-pub(super) fn short(text: &[u8]) -> (usize, u8) {
+pub(super) fn short(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (mut run, mut rest) = (0, text);
     // Names and ids are shorter than two words, mostly.
     while run < WIDE
@@ -16,11 +16,16 @@ pub(super) fn short(text: &[u8]) -> (usize, u8) {
         let found = special(word);
         if found != 0 {
             let bits = found.trailing_zeros() & !7;
-            return (run + (bits / 8) as usize, (word >> bits) as u8);
+            let more = (bits / 8) as usize;
+            return if (word >> bits) as u8 == b'"' {
+                Some((text.get(..run + more)?, rest.get(more + 1..)?))
+            } else {
+                None
+            };
         }
         (run, rest) = (run + 8, after);
     }
-    (run, 0)
+    None
 }
 
 /// How many bytes there are before the first quote, backslash or control character, or the end.
@@ -67,12 +72,9 @@ mod tests {
 
     /// The run of a string, as the scanner looks for it.
     fn run(text: &[u8]) -> usize {
-        let (run, byte) = short(text);
-        if byte == 0 {
-            return run + long(&text[run..]);
-        }
-        assert_eq!(text[run], byte);
-        run
+        let Some((run, behind)) = short(text) else { return long(text) };
+        assert_eq!((text[run.len()], &text[run.len() + 1..]), (b'"', behind));
+        run.len()
     }
 
     fn one_by_one(text: &[u8]) -> usize {

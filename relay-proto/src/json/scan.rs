@@ -143,10 +143,10 @@ pub(crate) fn members<const N: usize>(
     text: &str,
     known: impl Fn(&[u8]) -> Option<usize>,
 ) -> Result<[Place; N], NotObject> {
-    let mut scan = Scan::new(text)?;
-    let found = scan.members(known)?;
+    let (mut scan, mut found) = (Scan::new(text)?, [Place::default(); N]);
+    let is_object = scan.members(&mut found, known)?;
     scan.end()?;
-    found.ok_or(NotObject::Type)
+    if is_object { Ok(found) } else { Err(NotObject::Type) }
 }
 
 impl From<NotJson> for NotObject {
@@ -213,6 +213,7 @@ impl<'a> Scan<'a> {
     fn next(&mut self) -> u8 {
         loop {
             match self.rest {
+                [byte, ..] if *byte > b' ' => return *byte,
                 [b' ' | b'\n' | b'\t' | b'\r', after @ ..] => self.rest = after,
                 [byte, ..] => return *byte,
                 [] => return 0,
@@ -248,28 +249,31 @@ impl<'a> Scan<'a> {
         loop {
             let name = self.name()?;
             member(self, name)?;
-            let byte = self.next();
-            self.step();
-            match byte {
-                b',' => {}
-                b'}' => return Ok(()),
+            self.next();
+            match self.rest {
+                [b',', after @ ..] => self.rest = after,
+                [b'}', after @ ..] => {
+                    self.rest = after;
+                    return Ok(());
+                }
                 _ => return Err(NotJson),
             }
         }
     }
 
-    /// Goes over the value that begins here: if it is an object, where those of its members stand that are looked for, of
-    /// repeated ones the last. `known` numbers their names.
+    /// Goes over the value that begins here. If it is an object, which is what is returned, `found` is where those of its
+    /// members stand that are looked for, of repeated ones the last; if not, all are absent. `known` numbers their names.
     #[inline(always)]
     pub(crate) fn members<const N: usize>(
         &mut self,
+        found: &mut [Place; N],
         known: impl Fn(&[u8]) -> Option<usize>,
-    ) -> Result<Option<[Place; N]>, NotJson> {
+    ) -> Result<bool, NotJson> {
+        *found = [Place::default(); N];
         if !self.is_at_object() {
             self.value()?;
-            return Ok(None);
+            return Ok(false);
         }
-        let mut found = [Place::default(); N];
         self.object(|scan, name| {
             let number = name.find(&known);
             let place = scan.value()?;
@@ -278,7 +282,7 @@ impl<'a> Scan<'a> {
             }
             Ok(())
         })?;
-        Ok(Some(found))
+        Ok(true)
     }
 
     /// Goes through the array that begins here. `element` is called in front of each value, and goes over it.
@@ -307,8 +311,7 @@ impl<'a> Scan<'a> {
         self.next();
         let rest = self.rest;
         if let [b'"', inside @ ..] = rest
-            && let (run, b'"') = run::short(inside)
-            && let Some((written, [_, b':', after @ ..])) = inside.split_at_checked(run)
+            && let Some((written, [b':', after @ ..])) = run::short(inside)
         {
             self.rest = after;
             self.next();
@@ -341,12 +344,11 @@ impl<'a> Scan<'a> {
     pub(crate) fn value(&mut self) -> Result<Place, NotJson> {
         let rest = self.rest;
         if let [b'"', inside @ ..] = rest
-            && let (run, b'"') = run::short(inside)
-            && let Some((_, [_, after @ ..])) = inside.split_at_checked(run)
+            && let Some((written, after)) = run::short(inside)
         {
             let start = self.at() + 1;
             self.rest = after;
-            return Ok(Place::new(start, start + run, Kind::Plain));
+            return Ok(Place::new(start, start + written.len(), Kind::Plain));
         }
         let (scan, place) = self.any_value()?;
         *self = scan;
