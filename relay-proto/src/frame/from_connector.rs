@@ -250,6 +250,7 @@ mod tests {
     fn what_is_no_frame_is_skipped_with_its_reason() {
         assert_eq!(skip("{\"type\":\"inbound\""), Skipped::NotJson);
         assert_eq!(skip("nonsense"), Skipped::NotJson);
+        assert_eq!(skip("{\"type\":\"going_idle_ack\",\"a\tb\":1}"), Skipped::NotJson, "JSON writes a tab as \\t");
         for value in ["[]", "5", "null", "\"inbound\"", "true"] {
             assert_eq!(skip(value), Skipped::NotAnObject, "{value}");
         }
@@ -295,6 +296,27 @@ mod tests {
         let live = b"{\"type\":\"inbound\",\"event\":{\"text\":\"\xff\"}}";
         assert_eq!(from_connector(live), Err(Skipped::NotJson));
         assert_eq!(from_connector(b"\xff\xfe"), Err(Skipped::NotJson));
+    }
+
+    // proves: FRAME-4, EVENT-2
+    #[test]
+    fn of_repeated_members_the_last_counts_at_every_level_and_however_its_name_is_written() {
+        let line = concat!(
+            r#"{"event":{"text":"no"},"bufferId":"no","type":"descriptor","event":{"source":{"chat_id":"no","user_id":"no"},"#,
+            r#""text":"no","source":{"chat_id":"no","chat\u005fid":"a\u0062","\udc00":1},"te\u0078t":"yes"},"#,
+            r#""type":"inbound","buffer\u0049d":7}"#
+        );
+        let Ok(FromConnector::Message { event, buffer_id }) = from_connector(line.as_bytes()) else { panic!() };
+        assert_eq!((event.text(), event.chat_id(), event.user_id()), ("yes", "ab", None));
+        assert_eq!(buffer_id, Some("7".into()));
+        assert!(event.raw().starts_with(r#"{"source":{"chat_id":"no","user_id""#), "{}", event.raw());
+        for (last, chat) in [("[]", ""), ("{}", ""), (r#"{"chat_id":"x"}"#, "x")] {
+            let line = format!(r#"{{"type":"inbound","event":{{"source":{{"chat_id":"c"}},"source":{last}}}}}"#);
+            let Ok(FromConnector::Message { event, .. }) = from_connector(line.as_bytes()) else { panic!() };
+            assert_eq!(event.chat_id(), chat, "{last}");
+        }
+        let line = br#"{"type":"inbound","event":{"text":"no"},"event":[1]}"#;
+        assert!(matches!(from_connector(line), Ok(FromConnector::Undecodable { .. })));
     }
 
     // proves: FRAME-6

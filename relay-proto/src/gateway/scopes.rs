@@ -62,7 +62,6 @@ impl Scopes {
 mod tests {
     use super::*;
     use alloc::format;
-    use alloc::string::String;
     use proptest::prelude::*;
 
     fn message(chat: u8, words: [u8; 4]) -> MessageEvent {
@@ -85,7 +84,7 @@ mod tests {
         ) {
             let (mut own, mut plain) = (Scopes::new(7), ScopeMemory::default());
             for (chat, words, kind) in steps {
-                let (chat_id, message) = (String::from(format!("{chat}")), message(chat, words));
+                let (chat_id, message) = (format!("{chat}"), message(chat, words));
                 if kind == 0 {
                     prop_assert_eq!(own.recall(&chat_id, None), plain.recall(&chat_id, None));
                 } else {

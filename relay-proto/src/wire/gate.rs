@@ -120,7 +120,7 @@ impl FrameGate {
 
     /// Takes the messages off the front of the input that the WebSocket need not see: each a [`Plain`] frame of its own, all
     /// of it there, and UTF-8 if it is to be. How many they are.
-    pub(super) fn messages<'a>(&mut self, input: &mut &'a [u8]) -> usize {
+    pub(super) fn messages(&mut self, input: &mut &[u8]) -> usize {
         let mut count = 0;
         while let Some(plain) = self.message(input) {
             self.longest = self.longest.max(plain.payload.len());
