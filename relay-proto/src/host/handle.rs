@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::error::{RequestError, sort};
 use super::shared::{Shared, Wish};
@@ -45,7 +45,7 @@ impl Gateway {
     pub fn call(&self, action: &RawJson, options: &RequestOptions) -> impl Future<Output = Outcome> + Send + use<> {
         match self.shared.request(action, options) {
             Ok(id) => Request::Waiting(self.shared.clone(), id),
-            Err(why) => Request::Refused(Some(why)),
+            Err(why) => Request::Over(Some(why)),
         }
     }
 
@@ -159,7 +159,8 @@ impl fmt::Debug for Gateway {
 /// A request under way.
 enum Request {
     Waiting(Arc<Shared>, RequestId),
-    Refused(Option<NotSent>),
+    /// Over; with a reason that was not told yet, if it never began.
+    Over(Option<NotSent>),
 }
 
 impl Future for Request {
@@ -167,8 +168,13 @@ impl Future for Request {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         match &mut *self {
-            Self::Waiting(shared, id) => shared.poll_request(*id, context.waker()),
-            Self::Refused(why) => match why.take() {
+            Self::Waiting(shared, id) => {
+                let outcome = ready!(shared.poll_request(*id, context.waker()));
+                // It has ended: nothing is left to cancel.
+                *self = Self::Over(None);
+                Poll::Ready(outcome)
+            }
+            Self::Over(why) => match why.take() {
                 Some(why) => Poll::Ready(Outcome::NotSent(why)),
                 None => Poll::Pending,
             },
