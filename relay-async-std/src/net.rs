@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
@@ -20,17 +20,10 @@ pub(crate) struct AsyncIo {
     timer: Option<(Timer, Instant)>,
 }
 
-/// A socket.
-pub(crate) struct Stream {
-    tcp: Async<TcpStream>,
-    /// The last read took all there was: another one would be in vain until the system says otherwise.
-    dry: bool,
-}
-
 impl Net for AsyncIo {
-    type Stream = Stream;
+    type Stream = Async<TcpStream>;
     type Resolving = Promise<Vec<SocketAddr>>;
-    type Connecting = Promise<Stream>;
+    type Connecting = Promise<Async<TcpStream>>;
 
     fn resolve(&mut self, host: String, port: u16) -> Self::Resolving {
         Box::pin(unblock(move || Ok((host.as_str(), port).to_socket_addrs()?.collect())))
@@ -38,23 +31,18 @@ impl Net for AsyncIo {
 
     fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
         Box::pin(async move {
-            let tcp = Async::<TcpStream>::connect(address).await?;
-            tcp.get_ref().set_nodelay(true)?;
-            Ok(Stream { tcp, dry: true })
+            let stream = Async::<TcpStream>::connect(address).await?;
+            stream.get_ref().set_nodelay(true)?;
+            Ok(stream)
         })
     }
 
     fn poll_read(stream: &mut Self::Stream, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        if stream.dry {
-            ready!(stream.tcp.poll_readable(context))?;
-        }
-        let read = ready!(Pin::new(&mut stream.tcp).poll_read(context, bytes));
-        stream.dry = read.as_ref().is_ok_and(|read| *read < bytes.len());
-        Poll::Ready(read)
+        AsyncRead::poll_read(Pin::new(stream), context, bytes)
     }
 
     fn poll_write(stream: &mut Self::Stream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut stream.tcp).poll_write(context, bytes)
+        AsyncWrite::poll_write(Pin::new(stream), context, bytes)
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {

@@ -63,18 +63,15 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr() -> Result<(), String> {
-    let problem = |error: &dyn std::fmt::Display| {
-        format!("the environment variable `RELAY_LOG` is no filter for logs: {error}")
-    };
+    let problem =
+        |error: &dyn std::fmt::Display| format!("the environment variable `RELAY_LOG` is no filter for logs: {error}");
     let filter = match std::env::var("RELAY_LOG") {
         Ok(filter) if !filter.trim().is_empty() => filter.parse::<Targets>().map_err(|error| problem(&error))?,
         Err(error @ std::env::VarError::NotUnicode(_)) => return Err(problem(&error)),
         _ => Targets::new().with_default(LevelFilter::WARN),
     };
-    let logs = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .log_internal_errors(false);
+    let logs =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).log_internal_errors(false);
     // It fails only when it was done before.
     let _ = tracing_subscriber::registry().with(filter).with(logs).try_init();
     Ok(())

@@ -60,6 +60,11 @@ impl Driver {
         self.shared.lock().next_work()
     }
 
+    /// Whether the application has events left to read.
+    pub fn has_events(&self) -> bool {
+        !self.shared.lock().dialer.machine().is_drained()
+    }
+
     /// Whether the gateway has ended and there is no work left: the driver's own end.
     pub fn is_finished(&self) -> bool {
         self.shared.lock().is_finished()

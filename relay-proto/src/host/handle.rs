@@ -44,8 +44,8 @@ impl Gateway {
     /// The request is queued by this call, before the future is polled: requests leave in the order of the calls.
     pub fn call(&self, action: &RawJson, options: &RequestOptions) -> impl Future<Output = Outcome> + Send + use<> {
         match self.shared.request(action, options) {
-            Ok(id) => Request::Waiting(self.shared.clone(), id),
-            Err(why) => Request::Over(Some(why)),
+            Ok(id) => Request::Waiting(Some(self.shared.clone()), id),
+            Err(why) => Request::Refused(Some(why)),
         }
     }
 
@@ -158,9 +158,10 @@ impl fmt::Debug for Gateway {
 
 /// A request under way.
 enum Request {
-    Waiting(Arc<Shared>, RequestId),
-    /// Over; with a reason that was not told yet, if it never began.
-    Over(Option<NotSent>),
+    /// `None` once it has ended.
+    Waiting(Option<Arc<Shared>>, RequestId),
+    /// Never begun, for a reason that was not told yet.
+    Refused(Option<NotSent>),
 }
 
 impl Future for Request {
@@ -169,12 +170,13 @@ impl Future for Request {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         match &mut *self {
             Self::Waiting(shared, id) => {
-                let outcome = ready!(shared.poll_request(*id, context.waker()));
+                let Some(known) = shared else { return Poll::Pending };
+                let outcome = ready!(known.poll_request(*id, context.waker()));
                 // It has ended: nothing is left to cancel.
-                *self = Self::Over(None);
+                *shared = None;
                 Poll::Ready(outcome)
             }
-            Self::Over(why) => match why.take() {
+            Self::Refused(why) => match why.take() {
                 Some(why) => Poll::Ready(Outcome::NotSent(why)),
                 None => Poll::Pending,
             },
@@ -184,7 +186,7 @@ impl Future for Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if let Self::Waiting(shared, id) = self {
+        if let Self::Waiting(Some(shared), id) = self {
             shared.cancel(*id);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +19,8 @@ use crate::wire::{Action, ClientTls, Dialer, Work};
 
 pub(super) struct Shared {
     origin: Instant,
+    /// Handles and `Events` that are left. When none is, the gateway shuts down.
+    users: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -51,8 +54,6 @@ pub(super) struct Inner {
     pub(super) reading: bool,
     /// The driver still holds bytes that the socket does not take: more of them are no news.
     pub(super) writing: bool,
-    /// Handles and `Events` that are left. When none is, the gateway shuts down.
-    users: usize,
     /// `Events` is gone: nobody will ever read what happens.
     unread: bool,
     /// The driver is gone, in order or not: nothing will move any more.
@@ -161,6 +162,7 @@ impl Shared {
         let state = dialer.machine().state();
         let shared = Self {
             origin,
+            users: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 dialer,
                 now,
@@ -177,7 +179,6 @@ impl Shared {
                 armed: None,
                 reading: false,
                 writing: false,
-                users: 0,
                 unread: false,
                 abandoned: false,
             }),
@@ -236,7 +237,7 @@ impl Shared {
     // ── users ────────────────────────────────────────────────────────────
 
     pub(super) fn add_user(&self) {
-        self.lock().users += 1;
+        self.users.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The reader of events is gone.
@@ -246,12 +247,10 @@ impl Shared {
     }
 
     pub(super) fn remove_user(&self) {
-        self.with(|inner, now| {
-            inner.users -= 1;
-            if inner.users == 0 {
-                inner.dialer.machine_mut().close(now);
-            }
-        });
+        // Whoever is the last has seen what all others did; the lock sees to that.
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.with(|inner, now| inner.dialer.machine_mut().close(now));
+        }
     }
 
     /// The driver is gone. If the gateway had not ended, it does now.
@@ -488,12 +487,7 @@ fn fill<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, value: T, a
     }
 }
 
-fn poll_slot<K: Eq + std::hash::Hash, T>(
-    slots: &mut Slots<K, T>,
-    key: K,
-    waker: &Waker,
-    after: &mut After,
-) -> Poll<T> {
+fn poll_slot<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, waker: &Waker, after: &mut After) -> Poll<T> {
     match slots.get_mut(&key) {
         Some(Slot::Waiting(known)) => {
             register(known, waker, after);

@@ -202,8 +202,10 @@ impl Dialer {
 
     /// The next thing to do. Drain this after every input and every command.
     pub fn poll_action(&mut self, now: Now) -> Option<Action> {
-        self.settle(now);
-        self.actions.pop_front()
+        self.actions.pop_front().or_else(|| {
+            self.settle(now);
+            self.actions.pop_front()
+        })
     }
 
     /// What waits to be written to the current link's socket: all that is due, in one piece.
