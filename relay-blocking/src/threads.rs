@@ -41,6 +41,8 @@ pub(crate) fn start(driver: Driver, resolver: Resolver) -> io::Result<Weak<Threa
         news: Signal::default(),
         failed: AtomicBool::new(false),
         waiting: Arc::default(),
+        looking: AtomicUsize::default(),
+        put_off: AtomicBool::default(),
         lookup: Mutex::default(),
         socket: Mutex::default(),
     });
@@ -60,6 +62,10 @@ pub(crate) struct Threads {
     failed: AtomicBool,
     /// Calls that wait, and that nobody has told yet to go on.
     waiting: Arc<AtomicUsize>,
+    /// Threads that look every now and then whether something was put off.
+    looking: AtomicUsize,
+    /// There is news that nobody has attended to yet.
+    put_off: AtomicBool,
     /// Whom the lookup that is under way is for.
     lookup: Mutex<Option<LinkId>>,
     /// Never held over anything that blocks. A thread that may be a user's, or hold it already, only tries to lock it.
@@ -82,21 +88,20 @@ struct Bell(Weak<Threads>);
 
 impl Wake for Bell {
     /// On the thread that brought the news: it writes what there is to write by itself, and the driver's thread need not
-    /// be woken for that. It is woken for what an application says while it has events left to read: those may be as many
-    /// acknowledgements, and leave together meanwhile.
+    /// be woken for that. What an application says while it has events left to read is put off: those may be as many
+    /// acknowledgements, and leave together.
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         let Some(threads) = self.0.upgrade() else { return };
-        if !is_in_call() && !is_ours() && threads.driver.has_events() {
-            return threads.news.set();
+        if is_in_call() || is_ours() || !threads.driver.has_events() {
+            return threads.attend();
         }
-        if let Ok(socket) = threads.socket.try_lock() {
-            threads.pump(socket);
-        }
-        if !threads.driver.park(&threads.waker) {
+        threads.put_off.store(true, Ordering::SeqCst);
+        // Whoever looks now will look once more before it does something else.
+        if threads.looking.load(Ordering::SeqCst) == 0 {
             threads.news.set();
         }
     }
@@ -136,6 +141,24 @@ impl Threads {
             }
         };
         thread::Builder::new().name(name.into()).spawn(body).map(drop)
+    }
+
+    /// Does what there is to do at once, and leaves the rest to the driver's thread.
+    fn attend(self: &Arc<Self>) {
+        self.put_off.store(false, Ordering::SeqCst);
+        if let Ok(socket) = self.socket.try_lock() {
+            self.pump(socket);
+        }
+        if !self.driver.park(&self.waker) {
+            self.news.set();
+        }
+    }
+
+    /// Attends to what was put off, if anything was.
+    fn catch_up(self: &Arc<Self>) {
+        if self.put_off.load(Ordering::SeqCst) {
+            self.attend();
+        }
     }
 
     // ── the driver's thread ──────────────────────────────────────────────

@@ -52,7 +52,8 @@ pub(crate) fn wait_for<F: Future>(threads: &Weak<Threads>, until: Option<Instant
 
 impl Threads {
     /// Reads for a call that waits, if nobody else does, until it is told to go on, or something else has to be done.
-    fn read_for(&self, signal: &Signal, until: Option<Instant>) {
+    fn read_for(self: &Arc<Self>, signal: &Signal, until: Option<Instant>) {
+        self.catch_up();
         signal.join(&self.waiting);
         fence(Ordering::SeqCst);
         let Some(link) = lock(&self.socket).link.clone() else { return };
@@ -74,7 +75,7 @@ impl Threads {
     }
 
     /// The link's thread: sees to it that the socket is read to its end, whenever it may be.
-    pub(super) fn read(&self, link: &Arc<Link>) {
+    pub(super) fn read(self: &Arc<Self>, link: &Arc<Link>) {
         loop {
             if let Some(mut reader) = link.reader() {
                 // Once it has told somebody to go on, and nobody is left to be told, they may read.
@@ -96,8 +97,22 @@ impl Threads {
                     continue;
                 }
             }
-            stand_by(link);
+            self.stand_by(link);
         }
+    }
+
+    /// Waits until no call reads any more, and sees to what is put off meanwhile.
+    fn stand_by(self: &Arc<Self>, link: &Link) {
+        self.looking.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let turns = link.turns.load(Ordering::Relaxed);
+            if link.resume.wait(Some(now() + GRACE)) || turns == link.turns.load(Ordering::Relaxed) {
+                break;
+            }
+            self.catch_up();
+        }
+        self.looking.fetch_sub(1, Ordering::SeqCst);
+        self.catch_up();
     }
 
     fn read_once(&self, link: &Arc<Link>, reader: &mut Reader, wait: Option<Duration>) -> Read {
@@ -123,15 +138,5 @@ impl Threads {
             (Err(error), _) => self.driver.read_failed(link.id, &error),
         }
         Read::Over
-    }
-}
-
-/// Waits until no call reads any more.
-fn stand_by(link: &Link) {
-    loop {
-        let turns = link.turns.load(Ordering::Relaxed);
-        if link.resume.wait(Some(now() + GRACE)) || turns == link.turns.load(Ordering::Relaxed) {
-            return;
-        }
     }
 }
