@@ -77,27 +77,32 @@ impl Threads {
     /// The link's thread: sees to it that the socket is read to its end, whenever it may be.
     pub(super) fn read(self: &Arc<Self>, link: &Arc<Link>) {
         loop {
-            if let Some(mut reader) = link.reader() {
-                // Once it has told somebody to go on, and nobody is left to be told, they may read.
-                let mut told = false;
-                while !told {
-                    match self.read_once(link, &mut reader, None) {
-                        Read::Something => told = reader.waited > 0 && self.waiting.load(Ordering::SeqCst) == 0,
-                        Read::Nothing => {}
-                        Read::Paused => {
-                            drop(reader);
-                            link.resume.wait(None);
-                            break;
-                        }
-                        Read::Over => return,
-                    }
-                }
-                fence(Ordering::SeqCst);
-                if !told || self.waiting.load(Ordering::SeqCst) > 0 {
-                    continue;
-                }
+            let Some(mut reader) = link.reader() else {
+                self.stand_by(link);
+                continue;
+            };
+            let read = self.read_until_told(link, &mut reader);
+            drop(reader);
+            fence(Ordering::SeqCst);
+            match read {
+                Read::Over => return,
+                Read::Paused => drop(link.resume.wait(None)),
+                _ if self.waiting.load(Ordering::SeqCst) == 0 => self.stand_by(link),
+                _ => {}
             }
-            self.stand_by(link);
+        }
+    }
+
+    /// Reads until somebody has been told to go on and nobody is left to be told, or something else has to be done.
+    fn read_until_told(&self, link: &Arc<Link>, reader: &mut Reader) -> Read {
+        loop {
+            match self.read_once(link, reader, None) {
+                Read::Something if reader.waited > 0 && self.waiting.load(Ordering::SeqCst) == 0 => {
+                    return Read::Something;
+                }
+                Read::Something | Read::Nothing => {}
+                end => return end,
+            }
         }
     }
 
