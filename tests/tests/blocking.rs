@@ -307,17 +307,17 @@ fn what_comes_while_no_call_waits_is_read_all_the_same() {
                 let request = link.expect("outbound").await;
                 link.answer(&request).await;
             }
-            link.send(&message("now")).await;
             link
         });
         for _ in 0..100 {
             gateway.typing("c1").unwrap();
         }
+        let mut link = runtime.block_on(script).unwrap();
+        runtime.block_on(link.send(&message("now")));
         // No call of this crate waits for it.
         let mut events = events.into_async();
         let event = runtime.block_on(events.next());
         assert!(matches!(&event, Some(Event::Message(message)) if message.text() == "now"), "{event:?}");
-        drop(runtime.block_on(script));
     });
 }
 
@@ -325,22 +325,33 @@ fn what_comes_while_no_call_waits_is_read_all_the_same() {
 #[test]
 fn an_acknowledgement_leaves_although_events_are_left_to_read() {
     test(|runtime| {
-        let (gateway, mut events, mut link, _peer) = linked(runtime, config);
-        let script = runtime.spawn(async move {
-            link.send(&buffered("b1", "one")).await;
-            link.send(&buffered("b2", "two")).await;
-            let request = link.expect("outbound").await;
-            link.answer(&request).await;
-            (link.ack().await, link)
+        let (gateway, mut events, mut link, _peer) = linked(runtime, |peer| {
+            // No timer is to bring it about.
+            let (mut timing, late) = (quick(), 10 * GUARD);
+            (timing.request, timing.ping_after, timing.lost_after) = (late, late, 2 * late);
+            config(peer).timing(timing)
         });
-        let Some(Event::Message(one)) = events.next() else { panic!("no message") };
-        // The other one has come when this has been answered.
-        gateway.typing("c1").unwrap();
-        one.ack();
-        let (ack, link) = runtime.block_on(script).unwrap();
-        assert_eq!(ack, "b1");
-        assert!(matches!(events.try_next(), Ok(Some(Event::Message(_)))));
-        drop(link);
+        for n in 0..50 {
+            let (one, two) = (format!("{n}-one"), format!("{n}-two"));
+            let first = one.clone();
+            let script = runtime.spawn(async move {
+                link.send(&buffered(&one, &one)).await;
+                link.send(&buffered(&two, &two)).await;
+                let request = link.expect("outbound").await;
+                link.answer(&request).await;
+                (link.ack().await, link)
+            });
+            let Some(Event::Message(one)) = events.next() else { panic!("no message") };
+            // The other one has come when this has been answered.
+            gateway.typing("c1").unwrap();
+            one.ack();
+            let ack;
+            (ack, link) = runtime.block_on(script).unwrap();
+            assert_eq!(ack, first);
+            let Ok(Some(Event::Message(two))) = events.try_next() else { panic!("no message") };
+            two.ack();
+            runtime.block_on(link.ack());
+        }
     });
 }
 
