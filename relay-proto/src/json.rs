@@ -3,6 +3,9 @@
 //! Reading goes over raw slices of the text: a field of the wrong type costs that field and nothing else, and no value
 //! is built that nobody asked for. Nesting is skipped without recursion.
 
+mod run;
+pub(crate) mod scan;
+
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -195,7 +198,8 @@ pub(crate) fn string(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-fn lossy(json: &str) -> Option<String> {
+/// What a JSON string stands for, as bytes. A lone surrogate is its three-byte generalised UTF-8 form: ED A0..BF 80..BF.
+fn bytes(json: &[u8]) -> Option<Vec<u8>> {
     struct Bytes;
     impl Visitor<'_> for Bytes {
         type Value = Vec<u8>;
@@ -208,8 +212,11 @@ fn lossy(json: &str) -> Option<String> {
             Ok(bytes.into())
         }
     }
-    // Read as bytes, a lone surrogate is its three-byte generalised UTF-8 form: ED A0..BF 80..BF.
-    let bytes = serde_json::Deserializer::from_str(json).deserialize_bytes(Bytes).ok()?;
+    serde_json::Deserializer::from_slice(json).deserialize_bytes(Bytes).ok()
+}
+
+fn lossy(json: &str) -> Option<String> {
+    let bytes = bytes(json.as_bytes())?;
     let mut out = String::with_capacity(bytes.len());
     let mut pending = 0;
     for chunk in bytes.utf8_chunks() {
@@ -270,7 +277,7 @@ pub(crate) fn compact(json: &str) -> Cow<'_, str> {
 
 /// Appends `text` as a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+    if run::long(text.as_bytes()) == text.len() {
         out.push('"');
         out.push_str(text);
         out.push('"');

@@ -84,18 +84,18 @@ impl Descriptor {
 
     /// Reads a descriptor from its JSON text. `None` when it is not an object.
     pub fn parse(json: &str) -> Option<Self> {
-        Self::read(serde_json::from_str::<&RawValue>(json).ok()?)
+        Self::read(serde_json::from_str::<&RawValue>(json).ok()?.get())
     }
 
-    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
+    pub(crate) fn read(raw: &str) -> Option<Self> {
         let [version, max_length, ops] =
-            json::members(raw.get(), &["contract_version", "max_message_length", "supported_ops"]).ok()?;
+            json::members(raw, &["contract_version", "max_message_length", "supported_ops"]).ok()?;
         let [platform, label, dialect, unit, emoji, hint] =
-            json::members(raw.get(), &["platform", "label", "markdown_dialect", "len_unit", "emoji", "platform_hint"])
+            json::members(raw, &["platform", "label", "markdown_dialect", "len_unit", "emoji", "platform_hint"])
                 .ok()?
                 .map(|value| value.and_then(json::text).map(|text| text.into_owned()));
         let [draft, edit, threads, pii, context, continuable, blocks] = json::members(
-            raw.get(),
+            raw,
             &[
                 "supports_draft_streaming",
                 "supports_edit",
@@ -126,7 +126,7 @@ impl Descriptor {
             supports_inchannel_continuable: continuable,
             supports_block_formatting: blocks,
             supported_ops: ops.and_then(op_names).unwrap_or(default.supported_ops),
-            raw: Some(RawJson::from_raw(raw)),
+            raw: Some(RawJson::trusted(raw)),
         })
     }
 

@@ -69,9 +69,14 @@ pub fn going_idle() -> String {
 
 /// `inbound_ack` (ACK-1).
 pub fn inbound_ack(buffer_id: &str) -> String {
-    let mut out = begin("inbound_ack");
-    push_field(&mut out, "bufferId", buffer_id);
-    end(out)
+    const START: &str = "{\"type\":\"inbound_ack\",\"bufferId\":";
+    const END: &str = "}\n";
+    // There is one for every delivery. Of just this size, it becomes a message without another allocation.
+    let mut out = String::with_capacity(START.len() + buffer_id.len() + 2 + END.len());
+    out.push_str(START);
+    push_string(&mut out, buffer_id);
+    out.push_str(END);
+    out
 }
 
 /// `descriptor` (CONN-2).

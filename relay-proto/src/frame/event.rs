@@ -1,13 +1,13 @@
 //! Message events (EVENT-1, EVENT-2, EVENT-3).
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde_json::value::RawValue;
-
-use super::span::{Span, Texts};
-use crate::json;
+use super::places::{EventPlaces, FIELDS, Field, SOURCE, Source};
+use super::span::{Reader, Span, Texts};
+use crate::json::scan::{NotJson, Place, Scan};
 
 /// The platforms that the reference gateway knows by name. Any other name is normalised to `relay`.
 const PLATFORMS: [&str; 32] = [
@@ -98,36 +98,20 @@ impl MessageType {
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageEvent {
     texts: Texts,
-    fields: [Span; FIELDS.len()],
-    source: [Span; SOURCE.len()],
-    message_type: MessageType,
-    platform: &'static str,
-    media_urls: Vec<Span>,
-    context: Vec<ContextSpans>,
+    fields: [Span; FIELDS],
+    source: [Span; SOURCE],
+    /// Most events have neither list, and events are moved a lot.
+    lists: Option<Box<Lists>>,
     upstream: bool,
 }
 
-const FIELDS: [&str; 7] =
-    ["text", "message_id", "reply_to_message_id", "message_type", "source", "media_urls", "context"];
-const SOURCE: [&str; 15] = [
-    "platform",
-    "chat_id",
-    "chat_type",
-    "chat_name",
-    "user_id",
-    "user_name",
-    "thread_id",
-    "chat_topic",
-    "user_id_alt",
-    "chat_id_alt",
-    "scope_id",
-    "guild_id",
-    "parent_chat_id",
-    "message_id",
-    "profile",
-];
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Lists {
+    media_urls: Vec<Span>,
+    context: Vec<ContextSpans>,
+}
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ContextSpans {
     text: Span,
     user_name: Span,
@@ -148,31 +132,24 @@ pub struct ContextMessage<'a> {
 impl MessageEvent {
     /// Reads an event from its JSON text. `None` when it is not an object.
     pub fn parse(json: &str) -> Option<Self> {
-        Self::read(serde_json::from_str::<&RawValue>(json).ok()?)
+        let mut scan = Scan::new(json).ok().filter(Scan::is_at_object)?;
+        let mut places = EventPlaces::default();
+        places.scan(&mut scan).ok()?;
+        scan.end().ok()?;
+        Some(Self::read(json, &places))
     }
 
-    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
-        let base = raw.get();
-        let values = json::members(base, &FIELDS).ok()?;
-        let [_, _, _, message_type, source, media_urls, context] = values;
-        let mut texts = Texts::new(base);
-        let fields = values.map(|value| texts.read(base, value));
-        let source = match source.map(|source| json::members(source.get(), &SOURCE)) {
-            Some(Ok(values)) => values.map(|value| texts.read(base, value)),
-            _ => [Span::NONE; SOURCE.len()],
+    /// Reads an event that stands at these places of a text.
+    pub(super) fn read(text: &str, places: &EventPlaces) -> Self {
+        let mut reader = Reader::new(text, places.whole);
+        let fields = places.fields.map(|place| reader.text(place));
+        let source = places.source.map(|place| reader.text(place));
+        let lists = Lists {
+            media_urls: reader.media_urls(places.media_urls).unwrap_or_default(),
+            context: reader.context(places.context).unwrap_or_default(),
         };
-        let media_urls = media_urls.and_then(json::elements).unwrap_or_default();
-        let media_urls =
-            media_urls.into_iter().map(|url| texts.read(base, Some(url))).filter(|s| !s.is_none()).collect();
-        let context = context.and_then(json::elements).unwrap_or_default();
-        let context = context.into_iter().filter_map(|item| ContextSpans::read(&mut texts, base, item)).collect();
-        let message_type = message_type
-            .and_then(|kind| json::string(kind.get()))
-            .map_or(MessageType::Text, |k| MessageType::from_name(&k));
-        let mut event =
-            Self { texts, fields, source, message_type, platform: "relay", media_urls, context, upstream: false };
-        event.platform = event.platform_name().map_or("relay", platform);
-        Some(event)
+        let lists = (lists != Lists::default()).then(|| lists.into());
+        Self { texts: reader.finish(), fields, source, lists, upstream: false }
     }
 
     /// Marks that the event came over an authenticated link (EVENT-3).
@@ -180,117 +157,119 @@ impl MessageEvent {
         self.upstream = true;
     }
 
-    fn field(&self, index: usize) -> Option<&str> {
-        self.fields.get(index).and_then(|span| self.texts.get(*span))
+    fn field(&self, field: Field) -> Option<&str> {
+        self.fields.get(field as usize).and_then(|span| self.texts.get(*span))
     }
 
-    fn source_field(&self, index: usize) -> Option<&str> {
-        self.source.get(index).and_then(|span| self.texts.get(*span))
+    fn source_field(&self, field: Source) -> Option<&str> {
+        self.source.get(field as usize).and_then(|span| self.texts.get(*span))
     }
 
     /// The text; empty when there is none.
     pub fn text(&self) -> &str {
-        self.field(0).unwrap_or("")
+        self.field(Field::Text).unwrap_or("")
     }
 
     /// The message's id on its platform.
     pub fn message_id(&self) -> Option<&str> {
-        self.field(1)
+        self.field(Field::MessageId)
     }
 
     /// The id of the message that this one answers.
     pub fn reply_to_message_id(&self) -> Option<&str> {
-        self.field(2)
+        self.field(Field::ReplyToMessageId)
     }
 
     /// What kind of message it is.
     pub fn message_type(&self) -> MessageType {
-        self.message_type
+        self.field(Field::MessageType).map_or(MessageType::Text, MessageType::from_name)
     }
 
     /// The platform, normalised: a known name, or `relay`.
     pub fn platform(&self) -> &'static str {
-        self.platform
+        self.platform_name().map_or("relay", platform)
     }
 
     /// The platform's name as the connector wrote it.
     pub fn platform_name(&self) -> Option<&str> {
-        self.source_field(0)
+        self.source_field(Source::Platform)
     }
 
     /// The chat to answer into; empty when the event names none.
     pub fn chat_id(&self) -> &str {
-        self.source_field(1).unwrap_or("")
+        self.source_field(Source::ChatId).unwrap_or("")
     }
 
     /// `dm`, `group`, `channel`, `thread`, …; `dm` when absent.
     pub fn chat_type(&self) -> &str {
-        self.source_field(2).unwrap_or("dm")
+        self.source_field(Source::ChatType).unwrap_or("dm")
     }
 
     /// The chat's display name.
     pub fn chat_name(&self) -> Option<&str> {
-        self.source_field(3)
+        self.source_field(Source::ChatName)
     }
 
     /// The author's id.
     pub fn user_id(&self) -> Option<&str> {
-        self.source_field(4)
+        self.source_field(Source::UserId)
     }
 
     /// The author's display name.
     pub fn user_name(&self) -> Option<&str> {
-        self.source_field(5)
+        self.source_field(Source::UserName)
     }
 
     /// The thread within the chat.
     pub fn thread_id(&self) -> Option<&str> {
-        self.source_field(6)
+        self.source_field(Source::ThreadId)
     }
 
     /// The chat's topic.
     pub fn chat_topic(&self) -> Option<&str> {
-        self.source_field(7)
+        self.source_field(Source::ChatTopic)
     }
 
     /// A second, more stable id of the author, on platforms that have one.
     pub fn user_id_alt(&self) -> Option<&str> {
-        self.source_field(8)
+        self.source_field(Source::UserIdAlt)
     }
 
     /// A second id of the chat, on platforms that have one.
     pub fn chat_id_alt(&self) -> Option<&str> {
-        self.source_field(9)
+        self.source_field(Source::ChatIdAlt)
     }
 
     /// The server, guild or workspace. `guild_id` is its older name; `scope_id` wins.
     pub fn scope_id(&self) -> Option<&str> {
-        self.source_field(10).or_else(|| self.source_field(11))
+        self.source_field(Source::ScopeId).or_else(|| self.source_field(Source::GuildId))
     }
 
     /// The chat that a thread belongs to.
     pub fn parent_chat_id(&self) -> Option<&str> {
-        self.source_field(12)
+        self.source_field(Source::ParentChatId)
     }
 
     /// The message id that the source carries, next to the event's own.
     pub fn source_message_id(&self) -> Option<&str> {
-        self.source_field(13)
+        self.source_field(Source::MessageId)
     }
 
     /// The agent's profile that the event is routed to.
     pub fn profile(&self) -> Option<&str> {
-        self.source_field(14)
+        self.source_field(Source::Profile)
     }
 
     /// Where attached media can be fetched, in order.
     pub fn media_urls(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.media_urls.iter().map(|span| self.texts.get(*span).unwrap_or(""))
+        let spans = self.lists.as_ref().map_or(&[][..], |lists| &lists.media_urls);
+        spans.iter().map(|span| self.texts.get(*span).unwrap_or(""))
     }
 
     /// The read-only context around the message, oldest first.
     pub fn context(&self) -> impl ExactSizeIterator<Item = ContextMessage<'_>> {
-        self.context.iter().map(|item| ContextMessage {
+        let items = self.lists.as_ref().map_or(&[][..], |lists| &lists.context);
+        items.iter().map(|item| ContextMessage {
             text: self.texts.get(item.text).unwrap_or(""),
             user_name: self.texts.get(item.user_name),
             user_id: self.texts.get(item.user_id),
@@ -299,7 +278,7 @@ impl MessageEvent {
 
     /// The context as one text: a heading, then a line a message. `None` without context.
     pub fn channel_context(&self) -> Option<String> {
-        if self.context.is_empty() {
+        if self.context().len() == 0 {
             return None;
         }
         let mut out = String::from("[Recent channel messages]");
@@ -337,26 +316,69 @@ impl MessageEvent {
     }
 }
 
-impl ContextSpans {
-    fn read(texts: &mut Texts, base: &str, item: &RawValue) -> Option<Self> {
-        let [text, source] = json::members(item.get(), &["text", "source"]).ok()?;
-        if text.and_then(json::text).is_none_or(|text| text.is_empty()) {
-            return None;
+/// The lists of an event. Both were validated, so that reading them can only fail for not being lists.
+impl Reader<'_> {
+    fn media_urls(&mut self, list: Place) -> Option<Vec<Span>> {
+        let mut spans = Vec::new();
+        self.list(list)?
+            .array(|scan| {
+                let span = self.text(scan.value()?);
+                if !span.is_none() {
+                    spans.push(span);
+                }
+                Ok(())
+            })
+            .ok()?;
+        Some(spans)
+    }
+
+    fn context(&mut self, list: Place) -> Option<Vec<ContextSpans>> {
+        let mut items = Vec::new();
+        self.list(list)?
+            .array(|scan| {
+                items.extend(self.context_message(scan)?);
+                Ok(())
+            })
+            .ok()?;
+        Some(items)
+    }
+
+    /// An item of the context, unless it is no object or has no text.
+    fn context_message(&mut self, scan: &mut Scan<'_>) -> Result<Option<ContextSpans>, NotJson> {
+        if !scan.is_at_object() {
+            scan.value()?;
+            return Ok(None);
         }
-        let author = source.and_then(|source| json::members(source.get(), &["user_name", "user_id"]).ok());
-        let [user_name, user_id] = author.unwrap_or([None, None]);
-        Some(Self {
-            text: texts.read(base, text),
-            user_name: texts.read(base, user_name),
-            user_id: texts.read(base, user_id),
-        })
+        let (mut text, mut author) = (Place::default(), [Place::default(); 2]);
+        scan.object(|scan, name| {
+            match &*name.bytes() {
+                b"text" => text = scan.value()?,
+                b"source" => {
+                    scan.members(&mut author, |name| match name {
+                        b"user_name" => Some(0),
+                        b"user_id" => Some(1),
+                        _ => None,
+                    })?;
+                }
+                _ => {
+                    scan.value()?;
+                }
+            }
+            Ok(())
+        })?;
+        let [user_name, user_id] = author;
+        if text.text(self.source()).is_none_or(|text| text.is_empty()) {
+            return Ok(None);
+        }
+        let [text, user_name, user_id] = [text, user_name, user_id].map(|place| self.text(place));
+        Ok(Some(ContextSpans { text, user_name, user_id }))
     }
 }
 
 impl fmt::Debug for MessageEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageEvent")
-            .field("platform", &self.platform)
+            .field("platform", &self.platform())
             .field("chat_id", &self.chat_id())
             .field("text", &self.text())
             .finish_non_exhaustive()

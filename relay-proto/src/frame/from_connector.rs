@@ -1,12 +1,15 @@
 //! What a gateway receives.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 
+use super::places::EventPlaces;
 use super::{
     ActionResult, BufferId, CONNECTOR_TYPES, Descriptor, GATEWAY_TYPES, MessageEvent, PassthroughForward, Skipped,
     frame_type, not_ours,
 };
-use crate::json::{self, RawJson};
+use crate::json::scan::{self, Place};
+use crate::json::{NotObject, RawJson};
 
 /// A frame from a connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +73,96 @@ pub struct Undecodable {
     pub raw: Option<RawJson>,
 }
 
-const FIELDS: [&str; 9] =
-    ["type", "event", "bufferId", "descriptor", "requestId", "result", "session_key", "chat_id", "forward"];
+/// The members of a frame that are looked for.
+#[derive(Clone, Copy)]
+enum Member {
+    Type,
+    Event,
+    BufferId,
+    Descriptor,
+    RequestId,
+    Result,
+    SessionKey,
+    ChatId,
+    Forward,
+}
+
+impl Member {
+    const ALL: usize = 9;
+
+    #[inline(always)]
+    fn find(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"type" => Self::Type,
+            b"event" => Self::Event,
+            b"bufferId" => Self::BufferId,
+            b"descriptor" => Self::Descriptor,
+            b"requestId" => Self::RequestId,
+            b"result" => Self::Result,
+            b"session_key" => Self::SessionKey,
+            b"chat_id" => Self::ChatId,
+            b"forward" => Self::Forward,
+            _ => return None,
+        })
+    }
+}
+
+/// A line, and where the parts of the frame stand in it.
+struct Line<'a> {
+    text: &'a str,
+    members: [Place; Member::ALL],
+    /// The parts of the event, if it is an object.
+    event: Option<EventPlaces>,
+}
+
+impl<'a> Line<'a> {
+    /// Goes over the whole line, once.
+    fn scan(text: &'a str) -> Result<Self, NotObject> {
+        let mut line = Self { text, members: Default::default(), event: None };
+        scan::object(text, |scan, name| {
+            let member = name.find(Member::find);
+            let place = match member {
+                Some(Member::Event) if scan.is_at_object() => {
+                    let event = line.event.insert(EventPlaces::default());
+                    event.scan(scan)?
+                }
+                Some(Member::Event) => {
+                    line.event = None;
+                    scan.value()?
+                }
+                _ => scan.value()?,
+            };
+            if let Some(slot) = member.and_then(|member| line.members.get_mut(member as usize)) {
+                *slot = place;
+            }
+            Ok(())
+        })?;
+        Ok(line)
+    }
+
+    fn place(&self, member: Member) -> Place {
+        self.members.get(member as usize).copied().unwrap_or_default()
+    }
+
+    /// A member's JSON.
+    fn raw(&self, member: Member) -> Option<&'a str> {
+        self.place(member).raw(self.text)
+    }
+
+    /// A member as text (EVENT-2).
+    fn read(&self, member: Member) -> Option<Cow<'a, str>> {
+        self.place(member).text(self.text)
+    }
+
+    /// The `type`, or why there is none.
+    fn kind(&self) -> Result<Cow<'a, str>, Skipped> {
+        frame_type(self.text, self.place(Member::Type))
+    }
+
+    fn buffer_id(&self) -> Option<BufferId> {
+        BufferId::read(self.text, self.place(Member::BufferId))
+    }
+}
 
 /// Reads one line as a frame from a connector.
 ///
@@ -79,37 +170,38 @@ const FIELDS: [&str; 9] =
 /// [`Skipped`] says why the line is none; the link lives on (FRAME-4, FRAME-5).
 pub fn from_connector(line: &[u8]) -> Result<FromConnector, Skipped> {
     let Ok(text) = core::str::from_utf8(line) else { return not_utf8(line) };
-    let [kind, event, buffer_id, descriptor, request_id, result, session_key, chat_id, forward] =
-        json::members(text, &FIELDS)?;
-    match &*frame_type(kind)? {
+    let line = Line::scan(text)?;
+    match &*line.kind()? {
         "inbound" => {
-            let buffer_id = BufferId::read(buffer_id);
-            Ok(match event.and_then(MessageEvent::read) {
-                Some(event) => FromConnector::Message { event, buffer_id },
-                None => undecodable("inbound", "the event is not an object", event, buffer_id),
+            let buffer_id = line.buffer_id();
+            Ok(match &line.event {
+                Some(event) => FromConnector::Message { event: MessageEvent::read(text, event), buffer_id },
+                None => undecodable("inbound", "the event is not an object", line.raw(Member::Event), buffer_id),
             })
         }
         "passthrough_forward" => {
-            let buffer_id = BufferId::read(buffer_id);
-            Ok(match forward.and_then(PassthroughForward::read) {
+            let (buffer_id, raw) = (line.buffer_id(), line.raw(Member::Forward));
+            Ok(match raw.and_then(PassthroughForward::read) {
                 Some(forward) => FromConnector::Passthrough { forward, buffer_id },
-                None => undecodable("passthrough_forward", "the forward is not an object", forward, buffer_id),
+                None => undecodable("passthrough_forward", "the forward is not an object", raw, buffer_id),
             })
         }
-        "descriptor" => {
-            descriptor.and_then(Descriptor::read).map(FromConnector::Descriptor).ok_or(Skipped::MalformedDescriptor)
-        }
+        "descriptor" => line
+            .raw(Member::Descriptor)
+            .and_then(Descriptor::read)
+            .map(FromConnector::Descriptor)
+            .ok_or(Skipped::MalformedDescriptor),
         "outbound_result" => Ok(FromConnector::OutboundResult {
-            request_id: request_id.and_then(json::text).ok_or(Skipped::MissingField("requestId"))?.into_owned(),
-            result: ActionResult::read(result),
+            request_id: line.read(Member::RequestId).ok_or(Skipped::MissingField("requestId"))?.into_owned(),
+            result: ActionResult::read(line.raw(Member::Result)),
         }),
         "interrupt_inbound" => Ok(FromConnector::Interrupt(Interrupt {
-            session_key: session_key
-                .and_then(json::text)
+            session_key: line
+                .read(Member::SessionKey)
                 .filter(|key| !key.is_empty())
                 .ok_or(Skipped::MissingField("session_key"))?
                 .into_owned(),
-            chat_id: chat_id.and_then(json::text).map(|chat| chat.into_owned()),
+            chat_id: line.read(Member::ChatId).map(|chat| chat.into_owned()),
         })),
         "going_idle_ack" => Ok(FromConnector::GoingIdleAck),
         other => Err(not_ours(other, &GATEWAY_TYPES)),
@@ -119,29 +211,29 @@ pub fn from_connector(line: &[u8]) -> Result<FromConnector, Skipped> {
 fn undecodable(
     frame_type: &'static str,
     reason: &'static str,
-    raw: Option<&serde_json::value::RawValue>,
+    raw: Option<&str>,
     buffer_id: Option<BufferId>,
 ) -> FromConnector {
     FromConnector::Undecodable {
-        content: Undecodable { frame_type, reason, raw: raw.map(RawJson::from_raw) },
+        content: Undecodable { frame_type, reason, raw: raw.map(RawJson::trusted) },
         buffer_id,
     }
 }
 
 /// A line that is not UTF-8 is not JSON and is skipped, except for a buffered delivery: skipping that one would let it
 /// block its buffer for ever, so it is handed over as undecodable (ACK-5).
+#[cold]
 fn not_utf8(line: &[u8]) -> Result<FromConnector, Skipped> {
     let text = String::from_utf8_lossy(line);
-    let [kind, event, buffer_id, forward] =
-        json::members(&text, &["type", "event", "bufferId", "forward"]).map_err(|_| Skipped::NotJson)?;
-    let buffer_id = BufferId::read(buffer_id).ok_or(Skipped::NotJson)?;
-    let (name, raw) = match &*frame_type(kind).map_err(|_| Skipped::NotJson)? {
-        "inbound" => ("inbound", event),
-        "passthrough_forward" => ("passthrough_forward", forward),
+    let line = Line::scan(&text).map_err(|_| Skipped::NotJson)?;
+    let buffer_id = line.buffer_id().ok_or(Skipped::NotJson)?;
+    let (name, raw) = match &*line.kind().map_err(|_| Skipped::NotJson)? {
+        "inbound" => ("inbound", Member::Event),
+        "passthrough_forward" => ("passthrough_forward", Member::Forward),
         _ => return Err(Skipped::NotJson),
     };
     debug_assert!(CONNECTOR_TYPES.contains(&name));
-    Ok(undecodable(name, "the line is not UTF-8", raw, Some(buffer_id)))
+    Ok(undecodable(name, "the line is not UTF-8", line.raw(raw), Some(buffer_id)))
 }
 
 #[cfg(test)]
@@ -158,6 +250,7 @@ mod tests {
     fn what_is_no_frame_is_skipped_with_its_reason() {
         assert_eq!(skip("{\"type\":\"inbound\""), Skipped::NotJson);
         assert_eq!(skip("nonsense"), Skipped::NotJson);
+        assert_eq!(skip("{\"type\":\"going_idle_ack\",\"a\tb\":1}"), Skipped::NotJson, "JSON writes a tab as \\t");
         for value in ["[]", "5", "null", "\"inbound\"", "true"] {
             assert_eq!(skip(value), Skipped::NotAnObject, "{value}");
         }
@@ -203,6 +296,27 @@ mod tests {
         let live = b"{\"type\":\"inbound\",\"event\":{\"text\":\"\xff\"}}";
         assert_eq!(from_connector(live), Err(Skipped::NotJson));
         assert_eq!(from_connector(b"\xff\xfe"), Err(Skipped::NotJson));
+    }
+
+    // proves: FRAME-4, EVENT-2
+    #[test]
+    fn of_repeated_members_the_last_counts_at_every_level_and_however_its_name_is_written() {
+        let line = concat!(
+            r#"{"event":{"text":"no"},"bufferId":"no","type":"descriptor","event":{"source":{"chat_id":"no","user_id":"no"},"#,
+            r#""text":"no","source":{"chat_id":"no","chat\u005fid":"a\u0062","\udc00":1},"te\u0078t":"yes"},"#,
+            r#""type":"inbound","buffer\u0049d":7}"#
+        );
+        let Ok(FromConnector::Message { event, buffer_id }) = from_connector(line.as_bytes()) else { panic!() };
+        assert_eq!((event.text(), event.chat_id(), event.user_id()), ("yes", "ab", None));
+        assert_eq!(buffer_id, Some("7".into()));
+        assert!(event.raw().starts_with(r#"{"source":{"chat_id":"no","user_id""#), "{}", event.raw());
+        for (last, chat) in [("[]", ""), ("{}", ""), (r#"{"chat_id":"x"}"#, "x")] {
+            let line = format!(r#"{{"type":"inbound","event":{{"source":{{"chat_id":"c"}},"source":{last}}}}}"#);
+            let Ok(FromConnector::Message { event, .. }) = from_connector(line.as_bytes()) else { panic!() };
+            assert_eq!(event.chat_id(), chat, "{last}");
+        }
+        let line = br#"{"type":"inbound","event":{"text":"no"},"event":[1]}"#;
+        assert!(matches!(from_connector(line), Ok(FromConnector::Undecodable { .. })));
     }
 
     // proves: FRAME-6

@@ -1,9 +1,11 @@
 //! What a connector receives.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 
 use super::{CONNECTOR_TYPES, Skipped, frame_type, not_ours};
-use crate::json::{self, RawJson};
+use crate::json::RawJson;
+use crate::json::scan::{self, Place};
 
 /// A frame from a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,21 @@ pub enum FromGateway {
     },
 }
 
-const FIELDS: [&str; 9] =
-    ["type", "platform", "botId", "command_manifest", "requestId", "action", "session_key", "reason", "bufferId"];
+/// The members that are looked for, by number.
+fn member(name: &[u8]) -> Option<usize> {
+    Some(match name {
+        b"type" => 0,
+        b"platform" => 1,
+        b"botId" => 2,
+        b"command_manifest" => 3,
+        b"requestId" => 4,
+        b"action" => 5,
+        b"session_key" => 6,
+        b"reason" => 7,
+        b"bufferId" => 8,
+        _ => return None,
+    })
+}
 
 /// Reads one line as a frame from a gateway.
 ///
@@ -55,28 +70,28 @@ const FIELDS: [&str; 9] =
 pub fn from_gateway(line: &[u8]) -> Result<FromGateway, Skipped> {
     let text = core::str::from_utf8(line).map_err(|_| Skipped::NotJson)?;
     let [kind, platform, bot_id, manifest, request_id, action, session_key, reason, buffer_id] =
-        json::members(text, &FIELDS)?;
-    let [platform, bot_id, request_id, session_key, reason, buffer_id] =
-        [platform, bot_id, request_id, session_key, reason, buffer_id]
-            .map(|raw| raw.and_then(json::text).map(|text| text.into_owned()));
-    match &*frame_type(kind)? {
+        scan::members(text, member)?;
+    let read = |place: Place| place.text(text).map(Cow::into_owned);
+    match &*frame_type(text, kind)? {
         "hello" => Ok(FromGateway::Hello {
-            platform: platform.ok_or(Skipped::MissingField("platform"))?,
-            bot_id: bot_id.unwrap_or_default(),
-            command_manifest: manifest.filter(|raw| raw.get() != "null").map(RawJson::from_raw),
+            platform: read(platform).ok_or(Skipped::MissingField("platform"))?,
+            bot_id: read(bot_id).unwrap_or_default(),
+            command_manifest: manifest.raw(text).filter(|raw| *raw != "null").map(RawJson::trusted),
         }),
         "outbound" => Ok(FromGateway::Outbound {
-            request_id: request_id.ok_or(Skipped::MissingField("requestId"))?,
-            action: action.filter(|raw| json::is_object(raw)).map(RawJson::from_raw),
-            platform,
-            bot_id,
+            request_id: read(request_id).ok_or(Skipped::MissingField("requestId"))?,
+            action: action.raw(text).filter(|raw| raw.starts_with('{')).map(RawJson::trusted),
+            platform: read(platform),
+            bot_id: read(bot_id),
         }),
         "interrupt" => Ok(FromGateway::Interrupt {
-            session_key: session_key.filter(|key| !key.is_empty()).ok_or(Skipped::MissingField("session_key"))?,
-            reason,
+            session_key: read(session_key).filter(|key| !key.is_empty()).ok_or(Skipped::MissingField("session_key"))?,
+            reason: read(reason),
         }),
         "going_idle" => Ok(FromGateway::GoingIdle),
-        "inbound_ack" => Ok(FromGateway::InboundAck { buffer_id: buffer_id.ok_or(Skipped::MissingField("bufferId"))? }),
+        "inbound_ack" => {
+            Ok(FromGateway::InboundAck { buffer_id: read(buffer_id).ok_or(Skipped::MissingField("bufferId"))? })
+        }
         other => Err(not_ours(other, &CONNECTOR_TYPES)),
     }
 }

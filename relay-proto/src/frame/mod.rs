@@ -4,15 +4,18 @@
 //! Reading is lenient where the contract asks for it: unknown fields never matter, a field of the wrong type costs that
 //! field, and what cannot be used at all is a [`Skipped`] with its reason. Nothing here can fail in any other way.
 
+mod buffer_id;
 mod descriptor;
 pub mod encode;
 mod event;
 mod from_connector;
 mod from_gateway;
 mod passthrough;
+mod places;
 mod result;
 mod span;
 
+pub use buffer_id::BufferId;
 pub use descriptor::{DEFAULT_MESSAGE_LENGTH, Descriptor, LEGACY_OPS};
 pub use event::{ContextMessage, MessageEvent, MessageType, platform};
 pub use from_connector::{FromConnector, Interrupt, Undecodable, from_connector};
@@ -22,50 +25,11 @@ pub use result::{ActionResult, ChatInfo, Verdict};
 
 pub use crate::json::RawJson;
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::Cow;
 use alloc::string::String;
-use core::fmt;
 
-use serde_json::value::RawValue;
-
-use crate::json::{self, NotObject};
-
-/// A delivery's id in the connector's buffer, as it is echoed in the acknowledgement (ACK-1).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BufferId(String);
-
-impl BufferId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Reads `bufferId`: a non-empty string, or a number other than zero as its decimal text. Everything else is none.
-    fn read(raw: Option<&RawValue>) -> Option<Self> {
-        let raw = raw?;
-        let text = json::text(raw)?;
-        let none = if raw.get().starts_with('"') { text.is_empty() } else { json::is_zero(&text) };
-        if none { None } else { Some(Self(text.into_owned())) }
-    }
-}
-
-impl From<&str> for BufferId {
-    fn from(id: &str) -> Self {
-        Self(id.to_owned())
-    }
-}
-
-impl fmt::Debug for BufferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for BufferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::json::NotObject;
+use crate::json::scan::Place;
 
 /// Why a line was skipped (FRAME-4, FRAME-5). The link lives on; the skip is counted and observable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,9 +100,8 @@ const CONNECTOR_TYPES: [&str; 6] =
     ["descriptor", "inbound", "outbound_result", "interrupt_inbound", "going_idle_ack", "passthrough_forward"];
 
 /// The `type` of a frame, or why there is none.
-fn frame_type(raw: Option<&RawValue>) -> Result<alloc::borrow::Cow<'_, str>, Skipped> {
-    let raw = raw.ok_or(Skipped::NoType)?;
-    json::string(raw.get()).ok_or(Skipped::TypeNotAString)
+fn frame_type(text: &str, place: Place) -> Result<Cow<'_, str>, Skipped> {
+    place.string(text).ok_or(if place.is_absent() { Skipped::NoType } else { Skipped::TypeNotAString })
 }
 
 /// The reason to skip a frame of a type that is not for the receiver. `other` are the types of the receiver's own side.
@@ -149,27 +112,5 @@ fn not_ours(name: &str, other: &[&str]) -> Skipped {
         "ping" | "error" => Skipped::Ignored(short),
         _ if other.contains(&name) => Skipped::WrongDirection(short),
         _ => Skipped::UnknownType(short),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(json: &str) -> Option<String> {
-        BufferId::read(serde_json::from_str::<&RawValue>(json).ok()).map(|id| id.0)
-    }
-
-    // proves: ACK-1
-    #[test]
-    fn a_buffer_id_is_a_string_or_a_number_that_is_not_zero() {
-        assert_eq!(id("\"b-1\"").as_deref(), Some("b-1"));
-        assert_eq!(id("17").as_deref(), Some("17"));
-        assert_eq!(id("12345678901234567890123").as_deref(), Some("12345678901234567890123"));
-        assert_eq!(id("\"0\"").as_deref(), Some("0"), "the text 0 is an id like any other");
-        for none in ["\"\"", "0", "-0", "0.0", "null", "true", "[]", "{}"] {
-            assert_eq!(id(none), None, "{none}");
-        }
-        assert_eq!(BufferId::read(None), None);
     }
 }

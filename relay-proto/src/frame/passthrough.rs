@@ -34,12 +34,12 @@ pub struct PassthroughForward {
 impl PassthroughForward {
     /// Reads a forward from its JSON text. `None` when it is not an object.
     pub fn parse(json: &str) -> Option<Self> {
-        Self::read(serde_json::from_str::<&RawValue>(json).ok()?)
+        Self::read(serde_json::from_str::<&RawValue>(json).ok()?.get())
     }
 
-    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
+    pub(crate) fn read(raw: &str) -> Option<Self> {
         let [platform, bot_id, method, path, headers, body] =
-            json::members(raw.get(), &["platform", "botId", "method", "path", "headers", "bodyB64"]).ok()?;
+            json::members(raw, &["platform", "botId", "method", "path", "headers", "bodyB64"]).ok()?;
         let [platform, bot_id, method, path] =
             [platform, bot_id, method, path].map(|v| v.and_then(json::text).unwrap_or_default().into_owned());
         let headers = headers.and_then(json::elements).unwrap_or_default();
@@ -56,7 +56,7 @@ impl PassthroughForward {
             headers: headers.into_iter().filter_map(header).collect(),
             body_undecodable: body.is_none(),
             body: body.unwrap_or_default(),
-            raw: RawJson::from_raw(raw),
+            raw: RawJson::trusted(raw),
         })
     }
 }

@@ -39,13 +39,13 @@ pub struct ActionResult {
 impl ActionResult {
     /// Reads a result from its JSON text. What is not JSON reads as `null`.
     pub fn parse(json: &str) -> Self {
-        Self::read(serde_json::from_str::<&RawValue>(json).ok())
+        Self::read(serde_json::from_str::<&RawValue>(json).ok().map(RawValue::get))
     }
 
-    pub(crate) fn read(raw: Option<&RawValue>) -> Self {
-        let json = raw.map_or_else(|| RawJson::trusted("null"), RawJson::from_raw);
+    pub(crate) fn read(raw: Option<&str>) -> Self {
+        let json = RawJson::trusted(raw.unwrap_or("null"));
         let names = ["success", "message_id", "error", "code", "reason", "message", "detail", "ambiguous", "delivery"];
-        let Some(Ok(values)) = raw.map(|raw| json::members(raw.get(), &names)) else {
+        let Some(Ok(values)) = raw.map(|raw| json::members(raw, &names)) else {
             return Self { verdict: Verdict::Rejected, message_id: None, error: None, code: None, raw: json };
         };
         let [success, message_id, error, code, reason, message, detail, ambiguous, delivery] = values;

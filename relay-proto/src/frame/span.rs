@@ -1,11 +1,10 @@
 //! Text fields of an object without a copy each.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use serde_json::value::RawValue;
-
-use crate::json;
+use crate::json::scan::{Kind, Place, Scan};
 
 /// Where a field's text is: in the raw JSON, when it stands there as it is, or in the side text, when it had escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,30 +32,8 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// Keeps a copy of `raw`, the whole object. The size limits of a line keep every offset within 31 bits.
-    pub(crate) fn new(raw: &str) -> Self {
-        Self { raw: raw.into(), side: String::new() }
-    }
-
     pub(crate) fn raw(&self) -> &str {
         &self.raw
-    }
-
-    /// Reads a field by [`json::text`]; `base` is the text that was copied into `raw` and that `field` is a slice of.
-    pub(crate) fn read(&mut self, base: &str, field: Option<&RawValue>) -> Span {
-        let Some(text) = field.and_then(json::text) else { return Span::NONE };
-        match text {
-            alloc::borrow::Cow::Borrowed(text) => {
-                let start = (text.as_ptr() as usize).wrapping_sub(base.as_ptr() as usize);
-                debug_assert!(start + text.len() <= base.len(), "the field is a slice of its object");
-                span(start, text.len(), 0)
-            }
-            alloc::borrow::Cow::Owned(text) => {
-                let start = self.side.len();
-                self.side.push_str(&text);
-                span(start, text.len(), Span::SIDE)
-            }
-        }
     }
 
     /// The text of a span; `None` when the field is absent.
@@ -70,9 +47,64 @@ impl Texts {
     }
 }
 
-fn span(start: usize, len: usize, side: u32) -> Span {
-    match (u32::try_from(start), u32::try_from(len)) {
-        (Ok(start), Ok(len)) if start < Span::SIDE && len < Span::SIDE => Span { start: start | side, len },
-        _ => Span::NONE,
+/// Makes spans of places in a text, for the [`Texts`] of an object in it.
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    object: Place,
+    side: String,
+}
+
+impl<'a> Reader<'a> {
+    /// For the object that stands there.
+    pub(crate) fn new(text: &'a str, object: Place) -> Self {
+        Self { text, object, side: String::new() }
+    }
+
+    /// The text that places are of.
+    pub(crate) fn source(&self) -> &'a str {
+        self.text
+    }
+
+    /// Reads a field as text (EVENT-2).
+    #[inline(always)]
+    pub(crate) fn text(&mut self, place: Place) -> Span {
+        match place.kind() {
+            Kind::Plain | Kind::Number => {
+                let (start, len) = place.within(self.object);
+                Span { start, len }
+            }
+            Kind::Escaped => self.unescaped(place),
+            Kind::Absent | Kind::Other => Span::NONE,
+        }
+    }
+
+    #[inline(never)]
+    fn unescaped(&mut self, place: Place) -> Span {
+        let Some(text) = place.text(self.text) else { return Span::NONE };
+        let (start, len) = (self.side.len(), text.len());
+        match text {
+            // The first one, often the only one, is not copied again.
+            Cow::Owned(text) if start == 0 => self.side = text,
+            text => self.side.push_str(&text),
+        }
+        match (u32::try_from(start), u32::try_from(len)) {
+            (Ok(start), Ok(len)) if start < Span::SIDE && len < Span::SIDE => Span { start: start | Span::SIDE, len },
+            // No text is so long that it gets here.
+            _ => Span::NONE,
+        }
+    }
+
+    /// At the list at this place; `None` when it is no list, or an empty one.
+    pub(crate) fn list(&self, place: Place) -> Option<Scan<'a>> {
+        // The shortest is an empty one.
+        if place.kind() != Kind::Other || place.len() <= 2 {
+            return None;
+        }
+        Scan::from(self.text, place).filter(Scan::is_at_array)
+    }
+
+    /// Keeps a copy of the object.
+    pub(crate) fn finish(self) -> Texts {
+        Texts { raw: self.object.raw(self.text).unwrap_or_default().into(), side: self.side }
     }
 }

@@ -92,11 +92,11 @@ impl Deliveries {
     }
 
     /// Keyed, so that nobody outside can look for two messages that collide.
-    fn hash(&self, parts: &[&str]) -> u64 {
+    fn hash<const N: usize>(&self, parts: [&[u8]; N]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         for part in parts {
             hasher.write_usize(part.len());
-            hasher.write(part.as_bytes());
+            hasher.write(part);
         }
         hasher.finish()
     }
@@ -108,10 +108,12 @@ impl Deliveries {
         payload: &str,
         message: Option<[&str; 3]>,
     ) -> Admission {
-        let payload = self.hash(&[payload]);
+        let payload = self.hash([payload.as_bytes()]);
         let key = |ids: u64| Key { ids, payload };
-        let by_buffer = buffer_id.map(|id| key(self.hash(&["buffer", id.as_str()])));
-        let by_message = message.map(|[platform, chat, id]| key(self.hash(&["message", platform, chat, id])));
+        let by_buffer = buffer_id.map(|id| key(self.hash([b"buffer", id.as_bytes()])));
+        let by_message = message
+            .map(|[platform, chat, id]| [b"message", platform.as_bytes(), chat.as_bytes(), id.as_bytes()])
+            .map(|parts| key(self.hash(parts)));
         let mut slot = None;
         if let Some(buffer_id) = buffer_id {
             // Live deliveries are never suppressed, so only buffered ones are looked up.
@@ -121,7 +123,7 @@ impl Deliveries {
                     Some(fate @ (Fate::Held | Fate::Taken)) => {
                         // What is not shown weighs on no queue, so that its ids are bounded here. A replay that is not
                         // owed an acknowledgement comes again on the next link.
-                        if self.owed_bytes + buffer_id.as_str().len() <= MAX_OWED_BYTES {
+                        if self.owed_bytes + buffer_id.len() <= MAX_OWED_BYTES {
                             self.owe(seen, buffer_id, by_buffer, fate == Fate::Taken);
                         }
                         return Admission::Suppress;
@@ -192,7 +194,7 @@ impl Deliveries {
                 self.aliases.insert(alias, next_slot);
             }
         }
-        self.owed_bytes += buffer_id.as_str().len();
+        self.owed_bytes += buffer_id.len();
         self.order.push_back(Slot { buffer_id: buffer_id.clone(), delivery, taken });
     }
 
@@ -254,14 +256,13 @@ impl Deliveries {
         if !self.order.front()?.taken {
             return None;
         }
-        let slot = self.order.pop_front()?;
-        self.owed_bytes -= slot.buffer_id.as_str().len();
-        let id = slot.buffer_id.clone();
+        let Slot { buffer_id, delivery, .. } = self.order.pop_front()?;
+        self.owed_bytes -= buffer_id.len();
         if !self.aliases.is_empty() {
-            self.aliases.remove(&(slot.delivery, slot.buffer_id));
+            self.aliases.remove(&(delivery, buffer_id.clone()));
         }
         self.first_slot += 1;
-        Some(id)
+        Some(buffer_id)
     }
 
     /// The link is gone, and with it what it owed (ACK-3).

@@ -18,7 +18,8 @@ use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice
 use super::queue::Queue;
 use super::requests::Requests;
 use super::revocation::{Judgement, Revocation};
-use crate::chat::{PromptIds, ScopeMemory};
+use super::scopes::Scopes;
+use crate::chat::PromptIds;
 use crate::end::LinkEnd;
 use crate::frame::{Descriptor, encode};
 use crate::outbox::Outbox;
@@ -60,7 +61,7 @@ pub struct Machine {
     pub(super) requests: Requests,
     pub(super) deliveries: Deliveries,
     /// What is known of chats. The gateway's, not a link's (CHAT-3).
-    pub(super) scopes: ScopeMemory,
+    pub(super) scopes: Scopes,
     pub(super) prompts: PromptIds,
     pub(super) idle_calls: Vec<IdleCall>,
     pub(super) queue: Queue,
@@ -86,6 +87,7 @@ impl Machine {
         let mut rng = Rng::with_seed(seed);
         let next_request = u128::from(rng.u64(..)) << 64;
         let deliveries = Deliveries::new(rng.u64(..), settings.limits.replay_memory);
+        let scopes = Scopes::new(seed);
         Self {
             settings,
             rng,
@@ -101,7 +103,7 @@ impl Machine {
             revocation: Revocation::default(),
             requests: Requests::default(),
             deliveries,
-            scopes: ScopeMemory::default(),
+            scopes,
             // As random as the request ids, and as public.
             prompts: PromptIds::new((next_request >> 64) as u32),
             idle_calls: Vec::new(),

@@ -61,6 +61,7 @@ mod output;
 mod queue;
 mod requests;
 mod revocation;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod timers;

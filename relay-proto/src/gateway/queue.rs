@@ -86,5 +86,5 @@ impl Unread for Event {
 
 /// The buffer id is held twice: here, and where its acknowledgement is owed.
 fn delivery_weight<T>(delivered: &Delivered<T>) -> usize {
-    OVERHEAD + 2 * delivered.buffer_id.as_ref().map_or(0, |id| id.as_str().len())
+    OVERHEAD + 2 * delivered.buffer_id.as_ref().map_or(0, |id| id.len())
 }

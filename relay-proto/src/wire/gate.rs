@@ -4,7 +4,8 @@
 //! payload is there, for which it has set memory aside by then; it replaces close codes that it does not know; and it
 //! does not tell whether it is in the middle of a frame. The gate refuses what a header alone condemns, lets everything
 //! before it pass, reads the close frame for itself, and knows when nothing is half received, which is when the
-//! WebSocket's buffers can be given back.
+//! WebSocket's buffers can be given back. A whole message that came in one piece is taken here, and the WebSocket is not
+//! asked: that is most of what a gateway ever reads.
 
 use std::{format, io::Cursor, mem, string::String, vec::Vec};
 
@@ -17,6 +18,10 @@ use crate::end::LinkEnd;
 
 /// Two bytes, eight of length, four of mask.
 const MAX_HEADER: usize = 14;
+
+/// The first byte of a frame that is a whole text message, and of one that is a whole binary message.
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
 
 /// Why a link has to be ended by us: the close code that goes to the peer, and the end that is reported.
 #[derive(Debug)]
@@ -113,11 +118,34 @@ impl FrameGate {
         Some((u16::from_be_bytes(*code), String::from_utf8_lossy(reason).into()))
     }
 
+    /// Takes the messages off the front of the input that the WebSocket need not see: each a [`Plain`] frame of its own, all
+    /// of it there, and UTF-8 if it is to be. How many they are.
+    pub(super) fn messages(&mut self, input: &mut &[u8]) -> usize {
+        let mut count = 0;
+        while let Some(plain) = self.message(input) {
+            self.longest = self.longest.max(plain.payload.len());
+            *input = plain.rest;
+            count += 1;
+        }
+        count
+    }
+
+    /// Such a message at the front of the input.
+    fn message<'a>(&self, input: &'a [u8]) -> Option<Plain<'a>> {
+        if self.peer_masks || !self.is_between_messages() || self.close.is_some() {
+            return None;
+        }
+        let plain = Plain::parse(input).filter(|plain| plain.payload.len() <= self.max_frame)?;
+        (!plain.is_text || is_utf8(plain.payload)).then_some(plain)
+    }
+
     /// Judges the input: the stretch that the WebSocket may see, and what is wrong with the frame behind it, if anything
-    /// is. A header that the input ended in is kept for the next call; input behind a close frame is dropped.
-    pub(super) fn judge<'a>(&mut self, input: &'a [u8]) -> (Run<'a>, Result<(), Fault>) {
+    /// is. What is left of the input begins with [`messages`](Self::messages). A header that the input ended in is kept for
+    /// the next call; input behind a close frame is dropped.
+    pub(super) fn judge<'a>(&mut self, input: &mut &'a [u8]) -> (Run<'a>, Result<(), Fault>) {
+        let all = mem::take(input);
         let mut run = Run::default();
-        let mut rest = input;
+        let mut rest = all;
         if self.header_len > 0 {
             (run.header, run.header_len) = (self.header, self.header_len);
             match self.complete_header(&mut rest) {
@@ -134,6 +162,10 @@ impl FrameGate {
             if rest.is_empty() || (self.close.is_some() && self.owed == 0) {
                 break Ok(());
             }
+            if self.message(rest).is_some() {
+                *input = rest;
+                break Ok(());
+            }
             match parse(rest).and_then(|header| header.map(|header| self.frame(header)).transpose()) {
                 Ok(Some(length)) => {
                     cut(&mut rest, length);
@@ -145,7 +177,7 @@ impl FrameGate {
                 Err(fault) => break Err(fault),
             }
         };
-        run.bytes = input.get(..input.len().saturating_sub(rest.len())).unwrap_or_default();
+        run.bytes = all.get(..all.len().saturating_sub(rest.len())).unwrap_or_default();
         (run, verdict)
     }
 
@@ -219,6 +251,44 @@ impl FrameGate {
         self.fragments = (!header.is_final).then_some(total);
         self.longest = self.longest.max(total);
         Ok(length)
+    }
+}
+
+/// Most of what is sent is ASCII, which shows at a glance.
+fn is_utf8(text: &[u8]) -> bool {
+    text.is_ascii() || core::str::from_utf8(text).is_ok()
+}
+
+/// A message in a frame of its own that is not masked, as a server sends nearly all.
+pub(super) struct Plain<'a> {
+    pub(super) payload: &'a [u8],
+    is_text: bool,
+    rest: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    /// Such messages, one after the other.
+    pub(super) fn all(mut input: &'a [u8]) -> impl Iterator<Item = Self> {
+        core::iter::from_fn(move || {
+            let plain = Self::parse(input)?;
+            input = plain.rest;
+            Some(plain)
+        })
+    }
+
+    /// Such a message at the front of the input, if it is whole.
+    #[inline]
+    pub(super) fn parse(input: &'a [u8]) -> Option<Self> {
+        let (length, payload) = match input {
+            [TEXT | BINARY, length @ 0..=125, rest @ ..] => (u64::from(*length), rest),
+            [TEXT | BINARY, 126, a, b, rest @ ..] => (u64::from(u16::from_be_bytes([*a, *b])), rest),
+            [TEXT | BINARY, 127, a, b, c, d, e, f, g, h, rest @ ..] => {
+                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest)
+            }
+            _ => return None,
+        };
+        let (payload, rest) = payload.split_at_checked(usize::try_from(length).ok()?)?;
+        Some(Self { payload, is_text: input.first() == Some(&TEXT), rest })
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     io::{self, Read, Write},
     mem,
     string::String,
+    vec::Vec,
 };
 
 use tungstenite::{
@@ -15,7 +16,7 @@ use tungstenite::{
 };
 
 use super::{
-    gate::{Fault, FrameGate, Run},
+    gate::{Fault, FrameGate, Plain, Run},
     options::LinkOptions,
     output::Output,
     payload::Payload,
@@ -155,15 +156,42 @@ impl Session {
     /// WebSocket bytes from the peer.
     pub(super) fn receive(&mut self, input: &[u8]) {
         if matches!(self.state, State::Open | State::Closing) && !input.is_empty() {
-            let (run, verdict) = self.gate.judge(input);
-            self.read(&run);
-            if let Err(fault) = verdict {
-                self.fail(fault);
+            let mut rest = input;
+            while !rest.is_empty() && !self.is_over() {
+                self.take_messages(&mut rest);
+                if rest.is_empty() {
+                    break;
+                }
+                let (run, verdict) = self.gate.judge(&mut rest);
+                self.read(&run);
+                if let Err(fault) = verdict {
+                    self.fail(fault);
+                }
             }
             let longest = self.gate.take_longest();
             if longest > 0 || self.gate.is_between_messages() {
                 self.used(longest);
             }
+        }
+    }
+
+    /// Takes whole messages off the front of the input. They share their memory.
+    fn take_messages(&mut self, input: &mut &[u8]) {
+        let all = *input;
+        let count = self.gate.messages(input);
+        let taken = all.get(..all.len() - input.len()).unwrap_or_default();
+        if count <= 1 {
+            return Plain::all(taken).for_each(|message| self.push(Bytes::copy_from_slice(message.payload)));
+        }
+        let mut payloads = Vec::with_capacity(Plain::all(taken).map(|message| message.payload.len()).sum());
+        Plain::all(taken).for_each(|message| payloads.extend_from_slice(message.payload));
+        let payloads = Bytes::from(payloads);
+        self.messages.reserve(count);
+        let mut start = 0;
+        for message in Plain::all(taken) {
+            let end = start + message.payload.len();
+            self.push(payloads.slice(start..end));
+            start = end;
         }
     }
 

@@ -1,5 +1,7 @@
 //! One line, read by either side: what is made of it is what JSON says, and what was read can be written and read again.
 
+mod plain;
+
 use relay_proto::chat::{Interaction, LenUnit, SessionKeys, SessionSource};
 use relay_proto::frame::{
     Descriptor, FromConnector, FromGateway, MessageEvent, PassthroughForward, RawJson, Skipped, encode, from_connector,
@@ -19,7 +21,9 @@ pub fn run(data: &[u8]) {
 }
 
 fn connector_says(line: &[u8], plain: Option<&Value>) {
-    let frame = match from_connector(line) {
+    let frame = from_connector(line);
+    plain::judges(line, &frame);
+    let frame = match frame {
         Ok(frame) => frame,
         Err(skipped) => {
             let ours = [
@@ -41,6 +45,7 @@ fn connector_says(line: &[u8], plain: Option<&Value>) {
                 agrees(plain["event"].get("text"), event.text(), "");
                 agrees(plain["event"]["source"].get("chat_id"), event.chat_id(), "");
             }
+            plain::agrees(line, event);
             read_event(event);
             let id = buffer_id.as_ref().map(|id| id.as_str());
             assert!(id != Some(""));
@@ -81,7 +86,9 @@ fn connector_says(line: &[u8], plain: Option<&Value>) {
 }
 
 fn gateway_says(line: &[u8], plain: Option<&Value>) {
-    let frame = match from_gateway(line) {
+    let frame = from_gateway(line);
+    plain::judges(line, &frame);
+    let frame = match frame {
         Ok(frame) => frame,
         Err(skipped) => {
             return skip(&skipped, plain, &["hello", "outbound", "interrupt", "going_idle", "inbound_ack"]);
