@@ -247,6 +247,8 @@ fn transfer<T: Answer>(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The status says it all, whatever becomes of the rest.
+            Err(_) if answer.is_refused() => break,
             Err(error) => return Err(failed(written.err().unwrap_or(error))),
         }
     }

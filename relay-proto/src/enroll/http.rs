@@ -117,6 +117,11 @@ impl Reply {
     fn may_be_cut(&self) -> bool {
         !(200..=299).contains(&self.status)
     }
+
+    /// Whether nothing of the rest would be kept.
+    fn is_cut(&self) -> bool {
+        self.may_be_cut() && self.body.len() >= MAX_ANSWER
+    }
 }
 
 impl fmt::Debug for Reply {
@@ -184,6 +189,12 @@ impl AnswerReader {
                 }
             };
         }
+    }
+
+    /// Whether it is known that the answer is no success: [`finish`](Self::finish) has it, also when the rest of its body
+    /// never comes.
+    pub fn is_refused(&self) -> bool {
+        matches!(&self.0, State::Body(reply, _) | State::Done(reply) if reply.may_be_cut())
     }
 
     /// The connection yields no more, or the answer is complete.
@@ -254,9 +265,10 @@ fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Framing, Enro
     length.map(Framing::Length).ok_or(not_http("its length is no number"))
 }
 
-/// A decimal length. `parse` alone would take a plus sign.
+/// A decimal length. `parse` alone would take a plus sign. One that is too long for a number is too long for anything.
 pub(super) fn length(text: &str) -> Option<usize> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().unwrap_or(usize::MAX))
 }
 
 impl Framing {
@@ -270,9 +282,9 @@ impl Framing {
         let taken = take(input, most, reply)?;
         if let Self::Length(missing) = self {
             *missing -= taken;
-            return Ok(*missing == 0);
+            return Ok(*missing == 0 || reply.is_cut());
         }
-        Ok(false)
+        Ok(reply.is_cut())
     }
 }
 
@@ -314,6 +326,9 @@ impl Chunks {
         loop {
             if self.part == Part::Data {
                 self.missing -= take(input, self.missing, reply)?;
+                if reply.is_cut() {
+                    return Ok(true);
+                }
                 if self.missing > 0 {
                     return Ok(false);
                 }

@@ -34,7 +34,7 @@ pub enum ServerEvent {
     /// A client has posted something below `/relay/` ([`enroll`](crate::enroll)), or, as an error, something that cannot
     /// be served, and that the host may count: answer with [`respond_json`](ServerLink::respond_json). At most once,
     /// first, and only with [`LinkOptions::plain_post`](super::LinkOptions::plain_post). The request is complete, and head
-    /// and body are within their bounds (ENROLL-5).
+    /// and body are within their bounds (ENROLL-5). One whose client has gone before this is asked for is not told.
     Post(Result<Request, asked::BadRequest>),
     /// A WebSocket message arrived, text or binary. Also after [`ServerLink::close`], until the peer closed too.
     Message(Payload),
@@ -196,7 +196,9 @@ impl ServerLink {
         {
             return Some(ServerEvent::Get(path));
         }
-        if let ServerUpgrade::Posted(asked) = &mut self.0.upgrade
+        // One that nobody can be answered is not told: what it asks for may be good only once.
+        if self.0.session.is_upgrading()
+            && let ServerUpgrade::Posted(asked) = &mut self.0.upgrade
             && let Some(asked) = asked.take()
         {
             return Some(ServerEvent::Post(*asked));

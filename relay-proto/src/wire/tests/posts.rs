@@ -153,3 +153,43 @@ fn a_post_that_is_cut_short_is_lost() {
         assert!(server.is_finished());
     }
 }
+
+// proves: ENROLL-5
+#[test]
+fn a_post_whose_client_has_gone_is_not_the_hosts() {
+    for gone in [ServerLink::receive_eof, |server: &mut ServerLink| server.receive_failed("reset")] {
+        let mut server = posted();
+        server.receive(REQUEST.as_bytes());
+        gone(&mut server);
+        let events = server_events(&mut server);
+        assert!(matches!(&events[..], [ServerEvent::Ended(LinkEnd::Lost { .. })]), "redeemed for nobody: {events:?}");
+    }
+}
+
+#[test]
+fn what_follows_a_post_on_its_connection_is_nothing() {
+    // proves: ENROLL-5
+    let upgrade = client().transmit().to_vec();
+    for behind in [REQUEST.as_bytes(), &upgrade, b"\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n", &[b'x'; 200_000]] {
+        for chunk in [13, usize::MAX] {
+            let mut server = posted();
+            let events = feed(&mut server, &[REQUEST.as_bytes(), behind].concat(), chunk);
+            assert!(matches!(&events[..], [ServerEvent::Post(Ok(_))]), "{events:?}");
+            assert!(server.buffered() < 10_000, "{} bytes held", server.buffered());
+            server.respond_json(200, "{}");
+            assert!(sent(&server).contains("\r\nConnection: close\r\n"));
+            assert_eq!(sent(&server).matches("HTTP/1.1").count(), 1);
+            server.receive(behind);
+            assert_eq!(server_events(&mut server), [answered(200)]);
+        }
+    }
+}
+
+#[test]
+fn a_post_that_waits_for_its_body_holds_no_more_than_that() {
+    // proves: ENROLL-5
+    let mut server = posted();
+    let head = format!("POST /relay/enroll HTTP/1.1\r\nA: {}\r\nContent-Length: 9\r\n\r\n", "x".repeat(15_000));
+    assert!(feed(&mut server, head.as_bytes(), 100).is_empty());
+    assert!(server.buffered() < 5000, "{} bytes held", server.buffered());
+}
