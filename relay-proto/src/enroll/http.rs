@@ -165,6 +165,10 @@ impl AnswerReader {
             self.0 = match state {
                 State::Empty => State::Head(Head::default()),
                 State::Head(mut head) => match head.read(&mut input) {
+                    // Nobody waits for the end of what is none.
+                    _ if !head.bytes().iter().zip(b"HTTP/1.").all(|(is, should)| is == should) => {
+                        return Err(not_http(strange(head.bytes())));
+                    }
                     None => return Err(not_http("its head is too long")),
                     Some(false) => {
                         self.0 = State::Head(head);
@@ -221,6 +225,15 @@ impl fmt::Debug for AnswerReader {
     }
 }
 
+/// What begins an answer that is none.
+fn strange(bytes: &[u8]) -> &'static str {
+    match bytes {
+        // A TLS record: an alert, or a handshake.
+        [0x15 | 0x16, ..] => "it is TLS: should the address begin with https:// or wss://?",
+        _ => "it is not HTTP/1",
+    }
+}
+
 fn not_http(detail: &'static str) -> EnrollError {
     EnrollError::NotHttp { detail }
 }
@@ -262,7 +275,7 @@ fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Framing, Enro
         return Ok(Framing::Eof);
     }
     let length = only(fields, "content-length").and_then(length);
-    length.map(Framing::Length).ok_or(not_http("its length is no number"))
+    length.map(Framing::Length).ok_or(not_http("its length is no number, or there are two"))
 }
 
 /// A decimal length. `parse` alone would take a plus sign. One that is too long for a number is too long for anything.

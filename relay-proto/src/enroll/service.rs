@@ -195,8 +195,14 @@ impl<T: Answer> Call<T> {
             307 | 308 => self.redirected(reply).map(Step::Again),
             // The method would become GET, which asks for something else.
             status @ 300..=399 => {
-                let place = origin_of(reply.location());
-                let to = place.map_or_else(|| "nowhere".into(), |place| clean(&place.to_string(), &secrets));
+                let to = match (reply.location(), origin_of(reply.location())) {
+                    (_, Some(place)) => clean(&place.to_string(), &secrets),
+                    (Some(path), None) if path.starts_with('/') && !path.starts_with("//") => {
+                        "another path, and to ask there for something else".into()
+                    }
+                    (Some(_), None) => "an address that cannot be read".into(),
+                    (None, None) => "nowhere".into(),
+                };
                 Err(EnrollError::RedirectedAway { status, to })
             }
             400 => Err(EnrollError::BadRequest { detail: detail() }),

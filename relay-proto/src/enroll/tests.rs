@@ -197,6 +197,41 @@ fn a_connector_that_repeats_a_token_does_not_make_us_show_it() {
 
 // proves: TOKEN-3
 #[test]
+fn a_short_token_spoils_no_words() {
+    let said = r#"{"error":"me: some token was redeemed by 'me' (Bearer me)"}"#;
+    let call = Service::parse("https://c").unwrap().enroll(&"me".into(), &"t".into(), "gw-1").unwrap();
+    let mut reader = AnswerReader::default();
+    reader.read(answer(403, "", said).as_bytes()).unwrap();
+    let detail = "***: some token was redeemed by '***' (Bearer ***)".into();
+    assert_eq!(call.read(reader.finish().unwrap()).unwrap_err(), EnrollError::Forbidden { detail });
+}
+
+// proves: ENROLL-3
+#[test]
+fn who_failed_may_have_granted() {
+    let may = |status| EnrollError::Refused { status, detail: String::new() }.may_have_granted();
+    assert_eq!(
+        [404, 429, 499, 500, 502, 503, 504, 599, 600].map(may),
+        [false, false, false, true, true, false, true, true, false]
+    );
+}
+
+// proves: ENROLL-3
+#[test]
+fn what_is_no_http_is_not_waited_for() {
+    for (bytes, word) in
+        [(&b"\x15\x03\x03\0\x02\x02\x28"[..], "https://"), (b"SSH-2.0", "not HTTP/1"), (b"\n", "not HTTP/1")]
+    {
+        for size in [1, 100] {
+            let mut reader = AnswerReader::default();
+            let error = bytes.chunks(size).find_map(|piece| reader.read(piece).err()).unwrap();
+            assert!(matches!(error, EnrollError::NotHttp { detail } if detail.contains(word)), "{error}");
+        }
+    }
+}
+
+// proves: TOKEN-3
+#[test]
 fn no_debug_shows_a_credential() {
     let call = call();
     let mut reader = AnswerReader::default();

@@ -9,9 +9,9 @@ use relay_proto::token::{Secret, mint};
 use super::input::{Input, pieces};
 
 const ID: &str = "gw-1";
-/// Short, so that they are found, and unlike anything that is said.
-const IDENTITY: &str = "i7Q";
-const TOKEN: &str = "t 9";
+/// As short as what is hidden everywhere, so that they are found, and unlike anything that is said.
+const IDENTITY: &str = "i7Qi7Qi7";
+const TOKEN: &str = "t 9t 9 t";
 
 /// A byte for the call, up to seven for the cuts behind one for their number, and then what the connector answers.
 pub fn run(data: &[u8]) {
@@ -81,7 +81,8 @@ fn again<T: relay_proto::enroll::Answer + std::fmt::Debug>(
                 let sent = [bearer, TOKEN].into_iter().filter(|secret| *secret == bearer || body.contains(secret));
                 assert!(sent.into_iter().all(|secret| !shown.contains(secret)), "{shown}");
                 assert!(!shown.contains(char::is_control) && shown.len() < 2500, "{shown:?}");
-                assert!(!error.may_have_granted() || (200..=299).contains(&reply.status()), "{error:?}");
+                let failed = matches!(reply.status(), 200..=299 | 500..=502 | 504..=599);
+                assert!(!error.may_have_granted() || failed, "{error:?}");
                 return;
             }
         }
