@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::enrolment::{HttpEvent, NotEnrolled};
 use super::hub::Hub;
+use super::strangers::Stranger;
 
 /// An answer: a status, and a body that is JSON.
 pub(super) struct Answer(pub(super) u16, pub(super) Zeroizing<String>);
@@ -17,40 +18,47 @@ fn refused(status: u16, detail: &str) -> Answer {
     Answer(status, refusal(detail).into())
 }
 
-/// Serves a request from this address.
-pub(super) async fn serve(hub: &Hub, address: IpAddr, asked: Result<Request, BadRequest>) -> Answer {
+/// Serves a request from this address. `None` when the connection had to go while it waited.
+pub(super) async fn serve(
+    hub: &Hub,
+    address: IpAddr,
+    stranger: Option<&Stranger>,
+    asked: Result<Request, BadRequest>,
+) -> Option<Answer> {
     let answer = match asked {
-        Ok(request) => route(hub, address, &request).await,
+        Ok(request) => route(hub, address, stranger, &request).await?,
         Err(BadRequest { status, detail }) => refused(status, detail),
     };
-    match answer.0 {
+    Some(match answer.0 {
         400..=499 if !hub.may_refuse(address) => refused(429, "too many refused requests"),
         _ => answer,
-    }
+    })
 }
 
-async fn route(hub: &Hub, address: IpAddr, request: &Request) -> Answer {
-    match request.path() {
-        "/relay/enroll" => enroll(hub, address, request).await,
-        "/relay/policy" => policy(hub, request).await,
+async fn route(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
+    Some(match request.path() {
+        "/relay/enroll" => return enroll(hub, address, stranger, request).await,
+        "/relay/policy" => return policy(hub, stranger, request).await,
         "/relay/provision" => refused(404, "this connector provisions nobody: enrol with a token"),
         _ => refused(404, "there is nothing here"),
-    }
+    })
 }
 
-async fn enroll(hub: &Hub, address: IpAddr, request: &Request) -> Answer {
+async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
     let enrolled = async {
         hub.desk.check_identity(request.bearer())?;
         let asked = match Enrollment::read(request.body()) {
             Ok(asked) => asked,
-            Err(BadRequest { status, detail }) => return Ok(refused(status, detail)),
+            Err(BadRequest { status, detail }) => return Ok(Some(refused(status, detail))),
         };
         let id = asked.gateway_id;
+        // Before the token is: who has to go then has lost nothing.
+        let Some(place) = hub.place(stranger).await else { return Ok(None) };
         let redeemed = hub.desk.redeem(&asked.token, &id, hub.config.secrets.contains_key(&id))?;
         let granted = hub.desk.keep(redeemed).await?;
         tracing::info!(%address, gateway = id, "a gateway enrolled");
-        hub.tell(GatewayId::unverified(id), HttpEvent::Enrolled).await;
-        Ok(Answer(200, granted.to_json()))
+        place.tell(GatewayId::unverified(id), HttpEvent::Enrolled);
+        Ok(Some(Answer(200, granted.to_json())))
     };
     let refused = match enrolled.await {
         Ok(answer) => return answer,
@@ -64,25 +72,26 @@ async fn enroll(hub: &Hub, address: IpAddr, request: &Request) -> Answer {
         }
     };
     tracing::info!(%address, status = refused.0, "an enrolment was refused");
-    refused
+    Some(refused)
 }
 
-async fn policy(hub: &Hub, request: &Request) -> Answer {
+async fn policy(hub: &Hub, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
     let bearer = request.bearer().map(relay_proto::enroll::Credential::expose);
     let gateway = match hub.identify(bearer) {
         Ok(gateway) if !hub.desk.is_revoked(&gateway) => gateway,
-        Ok(_) => return refused(401, "unauthorized"),
-        Err(refusal) => return refused(401, refusal.close_reason()),
+        Ok(_) => return Some(refused(401, "unauthorized")),
+        Err(refusal) => return Some(refused(401, refusal.close_reason())),
     };
     let policy = match read_policy(request.body()) {
         Ok(policy) => policy,
-        Err(BadRequest { status, detail }) => return refused(status, detail),
+        Err(BadRequest { status, detail }) => return Some(refused(status, detail)),
     };
     if !hub.desk.hold(&gateway, &policy) {
-        return refused(400, "there are policies for too many platforms");
+        return Some(refused(400, "there are policies for too many platforms"));
     }
-    hub.tell(gateway, HttpEvent::Policy(policy)).await;
-    Answer(200, String::from("{\"ok\":true}").into())
+    // It is held. Who has to go now tells it again.
+    hub.place(stranger).await?.tell(gateway, HttpEvent::Policy(policy));
+    Some(Answer(200, String::from("{\"ok\":true}").into()))
 }
 
 /// Whom to tell what gateways do over HTTP.

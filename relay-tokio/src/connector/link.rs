@@ -18,7 +18,7 @@ use super::http::{self, Answer};
 use super::hub::Interest;
 use super::listener::Counted;
 use super::member::Member;
-use super::strangers::Stranger;
+use super::strangers::{Stranger, sent_away};
 
 /// From the accepted connection to the upgrade.
 const UPGRADE: Duration = Duration::from_secs(10);
@@ -33,6 +33,8 @@ const PATH: &str = "/relay";
 const HEALTH: &str = "/healthz";
 /// What is said everywhere else.
 const ELSEWHERE: &str = "the relay is at /relay";
+/// Why a connection has to go that did nothing wrong.
+const CROWD: &str = "too many connections that are no links";
 /// The most that is read at once.
 const READ: usize = 16 << 10;
 /// The most of a message that is handled at once, as far as lines are not longer.
@@ -127,7 +129,7 @@ impl Connection {
                     Err(_) => self.write_failed(),
                 },
                 () = notified(self.own.as_ref()) => {}
-                () = sent_away(self.stranger.as_ref()) => self.give_up("too many connections that are no links"),
+                () = sent_away(self.stranger.as_ref()) => self.give_up(CROWD),
                 () = self.hub.closing(), if coming => self.wire.receive_failed("the connector shuts down"),
                 () = wait_until(self.stalled) => self.give_up("the gateway does not read"),
                 () = wait_until(deadline) => match &self.own {
@@ -211,8 +213,10 @@ impl Connection {
                 },
                 ServerEvent::Post(asked) => {
                     // Apart from the task, whose size all idle links would pay for.
-                    let Answer(status, body) = Box::pin(http::serve(&self.hub, self.address, asked)).await;
-                    self.wire.respond_json(status, &body);
+                    match Box::pin(http::serve(&self.hub, self.address, self.stranger.as_ref(), asked)).await {
+                        Some(Answer(status, body)) => self.wire.respond_json(status, &body),
+                        None => self.give_up(CROWD),
+                    }
                 }
                 ServerEvent::Message(payload) => self.take(&payload).await,
                 ServerEvent::Ended(end) => {
@@ -327,13 +331,6 @@ fn piece(message: &[u8]) -> usize {
 async fn notified(own: Option<&Own>) {
     match own {
         Some(own) => own.news.notified().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sent_away(stranger: Option<&Stranger>) {
-    match stranger {
-        Some(stranger) => stranger.sent_away().await,
         None => std::future::pending().await,
     }
 }
