@@ -126,6 +126,14 @@ pub(crate) struct ConnectorArgs {
     /// A PEM file with the certificate's private key
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Let in only clients that show a certificate that is issued by one in this PEM file: without, TLS itself fails. It is
+    /// asked for beside the credentials, and also of gateways that enrol. Repeat it for more
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Vec<PathBuf>,
+    /// How long a gateway may take none of what is sent to it, in seconds: after that its link is lost, and what was under
+    /// way waits for the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(crate) write_timeout: u64,
     /// Who answers outbounds
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) answer: AnswerMode,
