@@ -20,10 +20,10 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use relay_proto::end::LinkEnd;
+use relay_proto::end::{LinkEnd, TlsProblem};
 use relay_proto::enroll::tunnel_request;
-use relay_proto::wire::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
-use relay_proto::wire::{ClientTls, default_tls_config};
+use relay_proto::wire::rustls::{self, ClientConnection, StreamOwned, pki_types::ServerName};
+use relay_proto::wire::{ClientTls, default_tls_config, tls_failure};
 use zeroize::Zeroizing;
 
 #[doc(inline)]
@@ -99,19 +99,17 @@ impl Client {
         }
         let config = match &self.tls {
             Some(config) => config.clone(),
-            None => default_tls_config().map_err(|end| match end {
-                LinkEnd::Tls { detail, .. } => CallError::Tls { detail },
-                other => CallError::Tls { detail: format!("{other:?}") },
-            })?,
+            None => default_tls_config().map_err(CallError::tls)?,
         };
-        let tls = |error: &dyn fmt::Display| CallError::Tls { detail: error.to_string() };
-        let name = ServerName::try_from(call.host().to_owned()).map_err(|error| tls(&error))?;
-        let mut connection = ClientConnection::new(config, name).map_err(|error| tls(&error))?;
+        let name = ServerName::try_from(call.host().to_owned())
+            .map_err(|error| CallError::Tls { problem: TlsProblem::Configuration, detail: error.to_string() })?;
+        let mut connection =
+            ClientConnection::new(config, name).map_err(|error| CallError::tls(tls_failure(&error, false)))?;
         while connection.is_handshaking() {
             // Nothing of the request is on its way yet.
             connection.complete_io(&mut socket).map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut => CallError::TimedOut { sent: false },
-                _ => tls(&error),
+                _ => CallError::handshake(&error, connection.protocol_version().is_some()),
             })?;
         }
         transfer(&mut StreamOwned::new(connection, socket), call, answer)
@@ -178,7 +176,9 @@ pub enum CallError {
     /// TLS failed before anything was sent: most often the connector's certificate.
     #[error("TLS: {detail}")]
     Tls {
-        /// What was wrong.
+        /// What was wrong, in a word.
+        problem: TlsProblem,
+        /// What was wrong, and what to do about it.
         detail: String,
     },
     /// The time was up.
@@ -196,6 +196,24 @@ pub enum CallError {
 }
 
 impl CallError {
+    fn tls(end: LinkEnd) -> Self {
+        match end {
+            LinkEnd::Tls { problem, detail } => Self::Tls { problem, detail },
+            other => Self::Tls { problem: TlsProblem::Handshake, detail: format!("{other:?}") },
+        }
+    }
+
+    /// A handshake that failed: of TLS, or of the connection below it.
+    fn handshake(error: &io::Error, agreed: bool) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+            Some(error) => Self::tls(tls_failure(error, agreed)),
+            None => {
+                let detail = format!("the connection broke during the handshake ({error})");
+                Self::Tls { problem: TlsProblem::Handshake, detail }
+            }
+        }
+    }
+
     /// Whether the connector may have redeemed the enrolment token: it is no use to try again with that one.
     pub fn may_have_granted(&self) -> bool {
         match self {
@@ -247,6 +265,8 @@ fn transfer<T: Answer>(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The status says it all, whatever becomes of the rest.
+            Err(_) if answer.is_refused() => break,
             Err(error) => return Err(failed(written.err().unwrap_or(error))),
         }
     }

@@ -10,12 +10,15 @@ use relay_blocking::enroll::{CallError, Client, Credential, EnrollError, Granted
 use relay_blocking::{Config, Proxy, Settings};
 use zeroize::Zeroizing;
 
+use self::advice::advised;
 use crate::args::EnrollArgs;
 use crate::draft::{Draft, NotKept};
 use crate::env_file::quoted as env_quoted;
 use crate::gateway::tls;
 use crate::json::{Object, quoted};
 use crate::output;
+
+mod advice;
 
 /// The most that a file with a token may hold.
 const MAX_TOKEN_FILE: u64 = 64 << 10;
@@ -164,17 +167,6 @@ fn not_written(args: &EnrollArgs, error: &NotKept) -> String {
     }
 }
 
-/// An error, and the flags that could help.
-fn advised(error: &CallError) -> String {
-    match error {
-        CallError::Tls { detail } if detail.contains("UnknownIssuer") => {
-            format!("{error} (here: --tls-ca, or --tls-pin)")
-        }
-        CallError::TimedOut { .. } => format!("{error} (here: --timeout)"),
-        _ => error.to_string(),
-    }
-}
-
 // ── tokens ───────────────────────────────────────────────────────────────
 
 fn tokens(args: &EnrollArgs) -> Result<(Credential, Credential), String> {
@@ -218,6 +210,12 @@ fn from_file(flag: &str, path: &Path) -> Result<Credential, String> {
     let token = Credential::new(text.as_str());
     if token.is_blank() {
         return Err(format!("{flag}: there is nothing in `{}`", path.display()));
+    }
+    if token.expose().lines().count() > 1 {
+        return Err(format!(
+            "{flag}: there is more than one line in `{}`: leave the token alone in it",
+            path.display()
+        ));
     }
     Ok(token)
 }

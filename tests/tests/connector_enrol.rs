@@ -304,6 +304,43 @@ async fn who_does_not_listen_holds_up_no_shutdown() {
     guard("the shutdown", connector.shutdown()).await;
 }
 
+// proves: ENROLL-5
+#[tokio::test]
+async fn who_waits_to_be_heard_makes_room_and_loses_nothing() {
+    let (told, mut http) = mpsc::channel(1);
+    let config = connector::Config::new().gateway("old", "s3cret").enrolment(enrolling());
+    let (connector, _events) = serve(config.unlinked(1).http_events(told.clone())).await;
+    told.try_send((GatewayId::unverified("x"), HttpEvent::Enrolled)).unwrap();
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let token = mint("old", &Secret::new("s3cret"), 0, 0);
+    let policy = post("/relay/policy", &bearer(token.as_str()), r#"{"platform":"discord"}"#);
+    let enrol =
+        post("/relay/enroll", &bearer(IDENTITY), &format!(r#"{{"enrollmentToken":"{TOKEN}","gatewayId":"gw-1"}}"#));
+    let mut waiting = Vec::new();
+    for request in [&policy, &enrol, &policy] {
+        let mut stream = TcpStream::connect(connector.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        waiting.push(stream);
+        guard("the policy", async {
+            while connector.gateway("old").policies().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    // Nobody hears of them, so that each has to go when the next one comes.
+    let last = waiting.pop();
+    for mut stream in waiting {
+        let mut answer = Vec::new();
+        let _ = guard("its end", stream.read_to_end(&mut answer)).await;
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    }
+    drop(last);
+    http.recv().await.unwrap();
+    http.close();
+    enroll(&connector, TOKEN, "gw-1").await.expect("the token was not redeemed for nobody");
+}
+
 fn store(directory: &Path) -> Disk {
     Disk::open(directory.join("relay.store")).unwrap()
 }

@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_proto::connector::{Ended, Event as Seen};
+use relay_proto::end::LinkEnd;
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
 use relay_proto::host::Event;
+use relay_proto::target::Target;
 use relay_proto::token::{Secret, mint};
 use relay_proto::wire::rustls::crypto::ring;
 use relay_proto::wire::rustls::pki_types::PrivateKeyDer;
 use relay_proto::wire::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use relay_proto::wire::{ClientLink, LinkEvent, LinkOptions};
 use relay_tests::app::quick;
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};
@@ -100,8 +104,8 @@ async fn an_address_that_shows_many_bad_tokens_is_refused_cheaply_and_harms_nobo
     assert_eq!(guard("its hello", events.next()).await.unwrap().0.as_str(), ID);
 }
 
-#[tokio::test]
-async fn over_tls_everything_is_the_same() {
+/// The TLS of a gateway and of a connector that it trusts.
+fn tls() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".into()]).unwrap();
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -118,13 +122,43 @@ async fn over_tls_everything_is_the_same() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let (connector, _events) = serve(registered().tls(Arc::new(server))).await;
+    (Arc::new(client), Arc::new(server))
+}
+
+#[tokio::test]
+async fn a_link_whose_tls_breaks_says_so() {
+    let (client, server) = tls();
+    let (connector, mut events) = serve(registered().tls(server)).await;
+    let target = Target::parse(&format!("https://{}", connector.address())).unwrap();
+    let token = mint(ID, &Secret::new(SECRET), 0, 0);
+    let mut link = ClientLink::new(&target, Some(token.as_str()), &LinkOptions::default(), Some(client)).unwrap();
+    let mut stream = TcpStream::connect(connector.address()).await.unwrap();
+    let mut bytes = [0; 4096];
+    guard("the upgrade", async {
+        while link.poll_event() != Some(LinkEvent::Opened) {
+            stream.write_all(link.transmit()).await.unwrap();
+            link.consume(usize::MAX);
+            let n = stream.read(&mut bytes).await.unwrap();
+            link.receive(&bytes[..n]);
+        }
+    })
+    .await;
+    // A record that nobody with the key has made.
+    stream.write_all(&[23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]).await.unwrap();
+    let (gateway, end) = guard("the end of the link", events.next()).await.unwrap();
+    assert_eq!(gateway.as_str(), ID);
+    assert!(matches!(&end, Seen::LinkEnded { ended: Ended::Remote(LinkEnd::Tls { .. }), .. }), "{end:?}");
+}
+
+#[tokio::test]
+async fn over_tls_everything_is_the_same() {
+    let (client, server) = tls();
+    let (connector, _events) = serve(registered().tls(server)).await;
     let peer = connector.gateway(ID);
     let text = "x".repeat(100_000);
     peer.deliver(&RawJson::parse(&format!(r#"{{"text":"{text}"}}"#)).unwrap()).await.unwrap();
     let config = Config::new(format!("https://{}", connector.address())).identity("discord", "bot-1").timing(quick());
-    let (_gateway, mut events) =
-        relay_tokio::connect_with_tls(config.credentials(ID, SECRET), Some(Arc::new(client))).unwrap();
+    let (_gateway, mut events) = relay_tokio::connect_with_tls(config.credentials(ID, SECRET), Some(client)).unwrap();
     loop {
         if let Event::Message(message) = guard("the message", events.next()).await.unwrap() {
             assert_eq!(message.text(), text);

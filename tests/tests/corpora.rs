@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use relay_tests::fuzz::{
-    Body, TARGETS, address, client_link, config, connector, frames, gateway, lines, server_link, token,
+    Body, TARGETS, address, client_link, config, connector, enroll_answer, enroll_request, frames, gateway, lines,
+    server_link, token,
 };
 
 fn fuzz() -> PathBuf {
@@ -72,6 +73,18 @@ fn a_configuration_hides_its_secrets() {
 #[test]
 fn a_connector_keeps_its_rules_whatever_its_wires_say() {
     each("connector", connector::run);
+}
+
+// proves: ENROLL-3, ENROLL-4, TOKEN-3
+#[test]
+fn an_answer_to_an_enrolment_does_not_depend_on_how_bytes_are_cut() {
+    each("enroll_answer", enroll_answer::run);
+}
+
+// proves: ENROLL-1, ENROLL-5, POLICY-1, TOKEN-3
+#[test]
+fn a_request_to_enrol_does_not_depend_on_how_bytes_are_cut() {
+    each("enroll_request", enroll_request::run);
 }
 
 // proves: FRAME-4, FRAME-6, EVENT-3

@@ -22,7 +22,7 @@ impl Answers {
         Ok(match mode {
             AnswerMode::Auto => {
                 let run = getrandom::u32().map_err(|error| format!("no randomness for message ids: {error}"))?;
-                Self::Auto(MadeUp { run, messages: 0 })
+                Self::Auto(MadeUp { run, made: 0 })
             }
             AnswerMode::Manual => Self::Manual(Waiting { most: Limits::default().outbounds, of: BTreeMap::new() }),
         })
@@ -33,26 +33,29 @@ impl Answers {
 pub(super) struct MadeUp {
     /// Tells the ids of this run from those of another.
     run: u32,
-    messages: u64,
+    made: u64,
 }
 
 impl MadeUp {
+    fn id(&mut self) -> String {
+        self.made += 1;
+        format!("{:08x}-{}", self.run, self.made)
+    }
+
     pub(super) fn result(&mut self, action: &RawJson) -> Option<RawJson> {
         // An action that is hard to read is one that sends something, like any.
         let action = Members::read(action.as_str().as_bytes(), "").ok();
         let field = |name| action.as_ref().and_then(|action| action.text(name).ok().flatten());
         let success = Object::new().json("success", "true");
         let result = match (field("op").as_deref(), field("message_id")) {
-            (Some("typing"), _) => success,
+            (Some("typing" | "react" | "thread_rename"), _) => success,
             (Some("get_chat_info"), _) => {
                 let name = field("chat_id").unwrap_or_default();
                 success.json("chat_info", &Object::new().text("name", &name).text("type", "dm").end())
             }
             (Some("edit"), Some(edited)) => success.text("message_id", &edited),
-            _ => {
-                self.messages += 1;
-                success.text("message_id", &format!("{:08x}-{}", self.run, self.messages))
-            }
+            (Some("thread_create"), _) => success.text("thread_id", &self.id()),
+            _ => success.text("message_id", &self.id()),
         };
         RawJson::parse(&result.end()).ok()
     }
@@ -94,12 +97,17 @@ mod tests {
 
     #[test]
     fn everything_succeeds_under_an_id_of_its_own() {
-        let mut made_up = MadeUp { run: 0xab, messages: 0 };
+        let mut made_up = MadeUp { run: 0xab, made: 0 };
         let mut result = |action: &str| made_up.result(&RawJson::parse(action).unwrap()).unwrap().to_string();
         assert_eq!(result(r#"{"op":"send"}"#), r#"{"success":true,"message_id":"000000ab-1"}"#);
         assert_eq!(result(r#"{"op":"follow_up","chat_id":7}"#), r#"{"success":true,"message_id":"000000ab-2"}"#);
         assert_eq!(result(r#"{"op":"typing"}"#), r#"{"success":true}"#);
         assert_eq!(result(r#"{"op":"edit","message_id":"m"}"#), r#"{"success":true,"message_id":"m"}"#);
+        for op in ["react", "thread_rename"] {
+            assert_eq!(result(&format!(r#"{{"op":"{op}","message_id":"m"}}"#)), r#"{"success":true}"#);
+        }
+        assert_eq!(result(r#"{"op":"thread_create"}"#), r#"{"success":true,"thread_id":"000000ab-3"}"#);
+        assert_eq!(result(r#"{"op":"prompt"}"#), r#"{"success":true,"message_id":"000000ab-4"}"#);
         assert_eq!(
             result(r#"{"op":"get_chat_info","chat_id":"7"}"#),
             r#"{"success":true,"chat_info":{"name":"7","type":"dm"}}"#

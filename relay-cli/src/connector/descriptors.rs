@@ -8,6 +8,13 @@ use serde_json::value::RawValue;
 
 use crate::members::Members;
 
+/// What can be done on each of them (CHAT-4).
+const EVERYWHERE: [&str; 7] = ["send", "edit", "typing", "follow_up", "react", "send_media", "prompt"];
+
+fn ops(more: &[&str]) -> Vec<String> {
+    EVERYWHERE.iter().chain(more).map(|op| (*op).to_owned()).collect()
+}
+
 /// The platforms that a connector knows without being told.
 pub(super) fn built_in() -> [Descriptor; 3] {
     let mut discord = Descriptor::new("discord");
@@ -16,12 +23,14 @@ pub(super) fn built_in() -> [Descriptor; 3] {
     discord.markdown_dialect = "discord".into();
     discord.supports_edit = true;
     discord.supports_threads = true;
+    discord.supported_ops = ops(&["thread_create", "thread_rename"]);
     let mut telegram = Descriptor::new("telegram");
     telegram.label = "Telegram".into();
     telegram.max_message_length = 4096;
     telegram.len_unit = "utf16".into();
     telegram.markdown_dialect = "markdown_v2".into();
     telegram.supports_edit = true;
+    telegram.supported_ops = ops(&[]);
     let mut slack = Descriptor::new("slack");
     slack.label = "Slack".into();
     // The platform takes 40,000, and cuts off what is longer.
@@ -29,6 +38,8 @@ pub(super) fn built_in() -> [Descriptor; 3] {
     slack.markdown_dialect = "mrkdwn".into();
     slack.supports_edit = true;
     slack.supports_threads = true;
+    // A thread has no name there.
+    slack.supported_ops = ops(&["thread_create"]);
     [discord, telegram, slack]
 }
 
@@ -67,6 +78,21 @@ mod tests {
         let read = read(&path);
         fs::remove_file(&path).unwrap();
         read
+    }
+
+    // proves: CHAT-4, DESC-1
+    #[test]
+    fn the_platforms_that_are_known_list_what_can_be_done_there() {
+        for descriptor in built_in() {
+            // As a gateway reads it.
+            let read = Descriptor::parse(descriptor.to_json().as_str()).unwrap();
+            for op in ["send", "edit", "typing", "react", "send_media", "prompt", "follow_up"] {
+                assert!(read.supports_op(op), "{} {op}", read.platform);
+            }
+            assert_eq!(read.supports_op("thread_create"), read.supports_threads, "{}", read.platform);
+            assert_eq!(read.supports_op("thread_rename"), read.platform == "discord");
+            assert!(!read.supports_op("draft"), "nobody shows drafts");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whom a connector enrols, from the flags.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -7,6 +8,10 @@ use relay_tokio::connector::{Credential, Enrolment};
 use zeroize::Zeroizing;
 
 use crate::args::EnrolmentArgs;
+use crate::output;
+
+/// The longest token that a request can hold, in bytes.
+const MAX_TOKEN: usize = 8 << 10;
 
 /// Reads the flags, and the files and variables that they name. `None`: nobody enrols.
 ///
@@ -36,14 +41,27 @@ pub(super) fn read(args: &EnrolmentArgs) -> Result<Option<Enrolment>, String> {
     if !asked && !args.identity_env.is_empty() {
         return Err("--identity-env says who may enrol: without --enroll-env or --enroll-file nobody can".into());
     }
+    if asked && enrolment.tokens() == 0 {
+        // What was granted before is still good, so that this is no error.
+        output::note("warning: --enroll-env and --enroll-file name no token: no further gateway can enrol");
+    }
     Ok(asked.then_some(enrolment))
 }
 
 /// Adds the tokens of a text, one a line, each perhaps with the id that it is for.
 fn tokens(mut enrolment: Enrolment, text: &str, place: &str) -> Result<Enrolment, String> {
+    let mut known = BTreeMap::new();
     for (number, line) in lines(text) {
+        if let Some(before) = line.split_whitespace().next().and_then(|token| known.insert(token, number)) {
+            return Err(format!("{place}: line {number} has the token of line {before}, and each is good once"));
+        }
         let mut words = line.split_whitespace();
         enrolment = match (words.next(), words.next(), words.next()) {
+            (Some(token), _, _) if token.len() > MAX_TOKEN => {
+                return Err(format!(
+                    "{place}: the token of line {number} is over {MAX_TOKEN} bytes: nobody can send it"
+                ));
+            }
             (Some(token), None, _) => enrolment.token(&Credential::new(token)),
             (Some(token), Some(id), None) => enrolment.token_for(&Credential::new(token), id),
             _ => return Err(format!("{place}: line {number} is neither TOKEN nor TOKEN ID")),

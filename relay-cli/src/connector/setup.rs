@@ -1,6 +1,7 @@
 //! The connector's configuration, from the flags.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use relay_proto::connector::{AckPolicy, Settings};
 use relay_proto::token::Secret;
@@ -36,6 +37,7 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     let presumes_all = args.presume_acks.iter().any(String::is_empty);
     let acks = if presumes_all { AckPolicy::Presumed } else { AckPolicy::Required };
     let mut config = Config::new().settings(settings.with_acks(acks));
+    config = config.write_timeout(Duration::from_secs(args.write_timeout));
     for descriptor in descriptors::built_in() {
         config = config.descriptor(descriptor);
     }
@@ -45,7 +47,7 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
         }
     }
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        config = config.tls(tls::read(certificate, key)?);
+        config = config.tls(tls::read(certificate, key, &args.tls_client_ca)?);
     }
     let mut ids = Vec::new();
     for (id, secret) in registered(args)? {

@@ -1,31 +1,49 @@
-//! A certificate and its key, from two files.
+//! A certificate and its key, from two files, and whom clients have to be vouched for by.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use relay_proto::wire::{ServerTls, rustls};
+use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 
-/// A configuration for a server with this certificate.
+/// A configuration for a server with this certificate, which asks clients for one by these authorities, if there are any.
 ///
 /// # Errors
 /// Which file is wrong, and how. Never shows the key.
-pub(super) fn read(certificate: &Path, key: &Path) -> Result<ServerTls, String> {
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable("certificate", certificate, &error))?;
-    if chain.is_empty() {
-        return Err(unreadable("certificate", certificate, &pem::Error::NoItemsFound));
-    }
+pub(super) fn read(certificate: &Path, key: &Path, clients: &[PathBuf]) -> Result<ServerTls, String> {
+    let chain = certificates(certificate)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("private key", key, &error))?;
     // The provider is named so that the process needs no default one.
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for path in clients {
+        for root in certificates(path)? {
+            let cannot = |error| format!("--tls-client-ca: cannot use `{}`: {error}", path.display());
+            roots.add(root).map_err(cannot)?;
+        }
+    }
+    let verifier = match clients {
+        [] => WebPkiClientVerifier::no_client_auth(),
+        _ => WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+            .build()
+            .map_err(|error| format!("--tls-client-ca: {error}"))?,
+    };
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
         .map_err(|error| format!("--tls-cert and --tls-key cannot be used together: {error}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The certificates of a file: at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| unreadable("certificate", path, &error))?;
+    if chain.is_empty() { Err(unreadable("certificate", path, &pem::Error::NoItemsFound)) } else { Ok(chain) }
 }
 
 fn unreadable(what: &str, path: &Path, error: &pem::Error) -> String {

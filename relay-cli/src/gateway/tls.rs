@@ -64,7 +64,7 @@ fn named(args: &TlsArgs, error: &ClientTlsError) -> String {
 }
 
 /// The reason of an end, and the flags that could help.
-pub(super) fn advised(problem: TlsProblem, reason: &str) -> String {
+pub(crate) fn advised(problem: TlsProblem, reason: &str) -> String {
     match problem {
         TlsProblem::UnknownIssuer => format!("{reason} (here: --tls-ca, or --tls-pin)"),
         TlsProblem::ClientCertificate => format!("{reason} (here: --tls-cert and --tls-key)"),

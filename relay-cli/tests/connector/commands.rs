@@ -25,6 +25,19 @@ fn by_default_every_outbound_succeeds() {
         assert_eq!(result["outcome"], "delivered");
         assert!(result["result"]["message_id"].is_string(), "{result}");
     }
+    // Every operation that the platform has can be tried.
+    for action in [
+        json!({"op": "react", "chat_id": "7", "message_id": "m1", "emoji": "x", "remove": true}),
+        json!({"op": "prompt", "chat_id": "7", "prompt_kind": "choice", "prompt_id": "a.1", "content": "?",
+            "options": [{"id": "y", "label": "Yes"}]}),
+        json!({"op": "send_media", "chat_id": "7", "media_kind": "image", "source_url": "https://x/y", "content": ""}),
+        json!({"op": "thread_create", "chat_id": "7", "thread_name": "t"}),
+        json!({"op": "thread_rename", "chat_id": "7", "message_id": "t1", "thread_name": "u"}),
+    ] {
+        gateway.say(action.to_string());
+        assert_eq!(connector.event("outbound")["action"], action);
+        assert_eq!(gateway.event("result")["outcome"], "delivered", "{action}");
+    }
     // What the connector does not support it is not asked for.
     gateway.say(r#"{"op":"something_new","id":1}"#);
     let refused = gateway.event("result");

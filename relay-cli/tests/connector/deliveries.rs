@@ -241,3 +241,22 @@ fn what_a_silent_gateway_does_not_read_is_not_handed_out() {
         assert_eq!(next_text(&gateway), number.to_string());
     }
 }
+
+#[test]
+fn who_takes_nothing_loses_the_link_after_the_time_that_was_asked_for() {
+    let mut connector = Connector::start(&["--write-timeout", "1", "--window", "500"]);
+    let stream = deaf(&connector);
+    let padding = "x".repeat(64 << 10);
+    for number in 0..300 {
+        connector.say(&json!({"deliver": {"text": number.to_string(), "padding": padding}}));
+    }
+    let closed = loop {
+        let event = connector.relay.next();
+        if event["event"] != "accepted" {
+            break event;
+        }
+    };
+    assert_eq!((&closed["event"], &closed["cause"]), (&json!("link_closed"), &json!("lost")), "{closed}");
+    assert!(closed["reason"].as_str().unwrap().contains("does not read"), "{closed}");
+    drop(stream);
+}

@@ -73,6 +73,8 @@ fn a_wrong_command_line_is_explained_without_a_secret() {
         (vec!["--descriptor", &text], "not JSON"),
         (vec!["--descriptor", "/nowhere/at/all"], "/nowhere/at/all"),
         (vec!["--tls-cert", &text], "--tls-key"),
+        (vec!["--tls-client-ca", &text], "--tls-cert"),
+        (vec!["--write-timeout", "0"], "--write-timeout"),
         (vec!["--tls-cert", &text, "--tls-key", &text], "certificate"),
     ] {
         let (stderr, code) = refused(&[&["--listen", "127.0.0.1:0"], arguments.as_slice()].concat());

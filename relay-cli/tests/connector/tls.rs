@@ -61,6 +61,30 @@ fn fails(connector: &Connector, flags: &[&str]) -> Value {
     event
 }
 
+// proves: DIAL-7
+#[test]
+fn a_client_certificate_may_be_asked_for() {
+    let files = Files::new("tls-client-ca");
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let (leaf, key, _) = certificate("127.0.0.1", Some(&ours));
+    let write = |name: &str, text: &str| files.write(name, text);
+    let (leaf, key, roots) = (write("cert.pem", &leaf), write("key.pem", &key), write("roots.pem", &ours.pem()));
+    let flags = ["--gateway-env", "gw=SECRET", "--tls-cert", &leaf, "--tls-key", &key, "--tls-client-ca", &roots];
+    let mut connector = Connector::start(&flags);
+    let shown = |name: &str, issuer: &Authority| {
+        let (certificate, key, _) = certificate("a-gateway", Some(issuer));
+        (write(&format!("{name}.pem"), &certificate), write(&format!("{name}-key.pem"), &key))
+    };
+    let (known, stranger) = (shown("known", &ours), shown("stranger", &theirs));
+    let flags = ["--tls-ca", &roots, "--tls-cert", &known.0, "--tls-key", &known.1];
+    let known = gateway(&connector.url, &flags);
+    talks(&mut connector, known);
+    for flags in [&["--tls-ca", &roots][..], &["--tls-ca", &roots, "--tls-cert", &stranger.0, "--tls-key", &stranger.1]]
+    {
+        assert_eq!(fails(&connector, flags)["problem"], "client_certificate");
+    }
+}
+
 #[test]
 fn a_private_authority_is_trusted_by_its_file() {
     let files = Files::new("tls-ca");

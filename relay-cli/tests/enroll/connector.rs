@@ -161,6 +161,29 @@ fn a_policy_is_told() {
     assert_eq!((&policy["gateway"], &policy["policy"]), (&json!("gw"), &expected));
 }
 
+// proves: DIAL-7, ENROLL-3
+#[test]
+fn what_is_wrong_with_tls_is_said() {
+    let place = Place::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    fs::write(place.path("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(place.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (place.path("cert.pem"), place.path("key.pem"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let (_secure, secure) = place.connector(&["--tls-cert", certificate, "--tls-key", key]);
+    let (_plain, plain) = place.connector(&[]);
+    for (url, flags, cause, word) in [
+        (secure.clone(), &[][..], "tls", "--tls-ca"),
+        (secure.clone(), &["--tls-ca", certificate], "tls", "the certificate is for localhost, not for 127.0.0.1"),
+        (plain.replace("ws://", "wss://"), &[], "tls", "http://"),
+        (secure.replace("wss://", "ws://"), &[], "not_http", "https://"),
+    ] {
+        let said = run(place.enroll(&url, flags));
+        let (is, _, error) = said.failure();
+        assert!(is == cause && error.contains(word), "{word}: {:?}", said.lines);
+    }
+}
+
 // proves: ENROLL-2, DIAL-7
 #[test]
 fn the_flags_about_tls_are_heeded() {

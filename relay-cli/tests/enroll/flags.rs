@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use crate::server::Server;
@@ -67,6 +67,10 @@ fn what_is_missing_or_wrong_is_a_matter_of_usage() {
     wrong("identity token", &|c| _ = c.env("GATEWAY_RELAY_IDENTITY_TOKEN", "two words"), "https://h", &[]);
     wrong("OTHER", &same, "https://h", &["--token-env", "OTHER"]);
     wrong("standard input", &same, "https://h", &["--token-file", "-", "--identity-file", "-"]);
+    let two = place.path("two");
+    fs::write(&two, "one\nanother\n").unwrap();
+    wrong("more than one line", &same, "https://h", &["--token-file", two.to_str().unwrap()]);
+    fs::remove_file(two).unwrap();
     wrong("--bot-id", &same, "https://h", &["--platform", "discord"]);
     wrong("cannot be used with", &same, "https://h", &["--token", "x", "--token-file", "y"]);
     wrong("--tls-ca", &same, "https://h", &["--tls-ca", "/nowhere"]);
@@ -80,8 +84,13 @@ fn a_connector_that_could_enrol_nobody_says_why() {
     let place = Place::new();
     fs::write(place.path("tokens"), "a b c secret-word\n").unwrap();
     let file = place.path("tokens");
+    fs::write(place.path("twice"), "# mine\n\nsecret-word\nsecret-word gw\n").unwrap();
+    fs::write(place.path("long"), "secret-word".repeat(1000)).unwrap();
+    let (twice, long) = (place.path("twice"), place.path("long"));
     for (arguments, word) in [
         (&["--enroll-file", file.to_str().unwrap()][..], "line 1"),
+        (&["--enroll-file", twice.to_str().unwrap()], "line 4 has the token of line 3"),
+        (&["--enroll-file", long.to_str().unwrap()], "over 8192 bytes"),
         (&["--enroll-file", "/nowhere/tokens"], "/nowhere/tokens"),
         (&["--enroll-env", "NOT_SET"], "NOT_SET"),
         (&["--identity-env", "BLANK", "--enroll-env", "TOKENS"], "BLANK"),
@@ -94,6 +103,18 @@ fn a_connector_that_could_enrol_nobody_says_why() {
         assert!(said.code == 2 && said.stderr.contains(word), "{word}: {}", said.stderr);
         assert!(!said.stderr.contains("secret-word") && !said.stderr.contains(TOKEN), "{}", said.stderr);
     }
+}
+
+#[test]
+fn a_connector_without_tokens_warns() {
+    let mut command = relay("connector");
+    command.args(["--listen", "127.0.0.1:0", "--enroll-env", "TOKENS"]).env("TOKENS", "# none yet\n");
+    let mut connector = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(connector.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    connector.kill().unwrap();
+    connector.wait().unwrap();
+    assert!(line.contains("no further gateway can enrol"), "{line}");
 }
 
 #[test]

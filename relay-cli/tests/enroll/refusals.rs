@@ -9,6 +9,12 @@ const GRANT: &str = r#"{"secret":"granted-s3cret","tenant":"org","gatewayId":"gw
 
 /// The cause, and whether the token may be used up. Nothing is left behind.
 fn fails(server: &Server) -> (String, String) {
+    let (cause, used, _) = fails_with(server);
+    (cause, used)
+}
+
+/// The same, and what it says.
+fn fails_with(server: &Server) -> (String, String, String) {
     let place = Place::new();
     let said = run(place.enroll(&server.url(), &[]));
     let (cause, used, error) = said.failure();
@@ -16,17 +22,26 @@ fn fails(server: &Server) -> (String, String) {
     for hidden in [TOKEN, IDENTITY] {
         assert!(!error.contains(hidden) && !said.stderr.contains(hidden), "{error}");
     }
-    (cause.to_owned(), used.to_owned())
+    (cause.to_owned(), used.to_owned(), error.to_owned())
 }
 
 // proves: ENROLL-3
 #[test]
 fn every_refusal_has_its_cause() {
-    for (status, cause) in
-        [(400, "bad_request"), (401, "unauthorized"), (403, "forbidden"), (404, "refused"), (500, "refused")]
-    {
+    for (status, cause, used, advice) in [
+        (400, "bad_request", "no", "--id"),
+        (401, "unauthorized", "no", "get a new one"),
+        (403, "forbidden", "no", "expired or used"),
+        (404, "refused", "no", "--url"),
+        (429, "refused", "no", "try again later"),
+        (500, "refused", "perhaps", "get a new one"),
+        (502, "refused", "perhaps", "get a new one"),
+        (503, "refused", "no", "try again later"),
+    ] {
         let server = Server::answering(status, "", &format!(r#"{{"error":"not {TOKEN}"}}"#));
-        assert_eq!(fails(&server), (cause.into(), "no".into()), "{status}");
+        let (is, may_be, said) = fails_with(&server);
+        assert_eq!((&*is, &*may_be), (cause, used), "{status}");
+        assert!(said.contains(advice) && said.contains("not ***"), "{said}");
         assert_eq!(server.requests().len(), 1);
     }
 }
@@ -62,6 +77,7 @@ fn nothing_is_sent_to_where_a_redirect_leads_away() {
         (307, format!("http://{there}/relay/enroll")),
         (308, format!("http://localhost:{}/relay/enroll", there.port())),
         (302, format!("http://{there}/")),
+        (303, "/relay/enrolled".into()),
         (307, format!("//{there}/relay/enroll")),
     ] {
         let server = Server::answering(status, &format!("Location: {location}\r\n"), GRANT);
@@ -91,6 +107,19 @@ fn a_connector_that_does_not_answer_is_not_waited_for() {
     let (cause, used, error) = said.failure();
     assert_eq!((cause, used), ("timed_out", "perhaps"));
     assert!(error.contains("--timeout") && place.files().is_empty(), "{error}");
+}
+
+// proves: ENROLL-3
+#[test]
+fn a_refusal_whose_end_does_not_come_is_one() {
+    let slow = "HTTP/1.1 403 X\r\nContent-Length: 99\r\n\r\n{".to_owned();
+    let endless = format!("HTTP/1.1 401 X\r\n\r\n{}", "x".repeat(70_000));
+    for (bytes, expected) in [(slow, "forbidden"), (endless, "unauthorized")] {
+        let server = Server::start(|_| Does::Begin(bytes));
+        let said = run(Place::new().enroll(&server.url(), &["--timeout", "1"]));
+        let (cause, used, _) = said.failure();
+        assert_eq!((cause, used), (expected, "no"));
+    }
 }
 
 // proves: ENROLL-3

@@ -11,6 +11,8 @@ pub(crate) enum Does {
     Answer(String),
     /// Nothing, and keeps the connection.
     Hang,
+    /// Answers, and keeps the connection.
+    Begin(String),
     /// Something, before it answers.
     First(Box<dyn Fn() + Send>, String),
     /// Passes a tunnel on to this address.
@@ -37,6 +39,10 @@ impl Server {
                 match &does {
                     Does::Answer(bytes) => stream.write_all(bytes.as_bytes()).unwrap_or_default(),
                     Does::Hang => kept.push(stream),
+                    Does::Begin(bytes) => {
+                        stream.write_all(bytes.as_bytes()).unwrap_or_default();
+                        kept.push(stream);
+                    }
                     Does::First(what, bytes) => {
                         what();
                         stream.write_all(bytes.as_bytes()).unwrap_or_default();

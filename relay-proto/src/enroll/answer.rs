@@ -45,8 +45,8 @@ impl Granted {
         Zeroizing::new(parts.concat())
     }
 
-    /// Reads an answer to the gateway of this id.
-    pub(super) fn read(body: &[u8], asked: &str) -> Result<Self, EnrollError> {
+    /// Reads an answer to the gateway of this id, which sent these secrets.
+    pub(super) fn read(body: &[u8], asked: &str, sent: &[&str]) -> Result<Self, EnrollError> {
         let members = members(body).ok_or(EnrollError::NotJson)?;
         let secret = credential(&members, "secret").ok_or(EnrollError::NoSecret)?;
         if secret.is_blank() {
@@ -54,7 +54,8 @@ impl Granted {
         }
         let gateway_id = text(&members, "gatewayId").filter(|id| !id.is_empty()).unwrap_or_else(|| asked.into());
         if gateway_id != asked {
-            return Err(EnrollError::OtherGateway { gateway: clean(&gateway_id, &[secret.expose()]) });
+            let secrets = [sent, &[secret.expose()]].concat();
+            return Err(EnrollError::OtherGateway { gateway: clean(&gateway_id, &secrets) });
         }
         let delivery_key = credential(&members, "deliveryKey").filter(|key| !key.is_blank());
         let tenant = text(&members, "tenant").filter(|tenant| !tenant.trim().is_empty());
@@ -105,12 +106,26 @@ pub(super) fn complaint(body: &[u8], secrets: &[&str]) -> String {
 /// A peer's text, fit for a terminal and a log.
 pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
     const MAX_CHARS: usize = 200;
-    let mut text = Cow::Borrowed(text);
+    // First, since a secret with a space in it could come out of that.
+    let mut text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        if text.contains(secret) {
-            text = text.replace(secret, "***").into();
-        }
+        text = without(&text, secret);
     }
-    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect();
-    visible.trim().to_string()
+    let shown = text.char_indices().nth(MAX_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(&text);
+    shown.trim().to_string()
+}
+
+/// A short one, which can be part of a word by chance, is hidden where it stands as a word.
+fn without(text: &str, secret: &str) -> String {
+    const SHORT: usize = 8;
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(secret) {
+        shown.push_str(before);
+        let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let part = secret.len() < SHORT && (word(shown.chars().next_back()) || word(after.chars().next()));
+        shown.push_str(if part { secret } else { "***" });
+        rest = after;
+    }
+    shown + rest
 }

@@ -61,6 +61,12 @@ impl Request {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+
+    /// Memory held on the heap, in bytes, as far as it can be much.
+    #[cfg(feature = "wire")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.path.capacity() + self.body.capacity()
+    }
 }
 
 impl fmt::Debug for Request {
@@ -90,7 +96,11 @@ impl RequestReader {
             match self.head.read(&mut input) {
                 None => return Err(bad(431, "the head of the request is too long")),
                 Some(false) => return Ok(None),
-                Some(true) => self.request = Some(self.parse()?),
+                Some(true) => {
+                    self.request = Some(self.parse()?);
+                    // What waits for a body holds nothing else.
+                    self.head = Head::default();
+                }
             }
         }
         let Some((mut request, length)) = self.request.take() else { return Ok(None) };
@@ -109,6 +119,12 @@ impl RequestReader {
         core::mem::take(&mut self.expects)
     }
 
+    /// Memory held on the heap, in bytes, as far as it can be much.
+    #[cfg(feature = "wire")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.head.bytes().len() + self.request.as_ref().map_or(0, |(request, _)| request.capacity())
+    }
+
     fn parse(&mut self) -> Result<(Request, usize), BadRequest> {
         let head = &self.head;
         let (request, length, expects) = with_fields(|fields| {
@@ -123,12 +139,14 @@ impl RequestReader {
                 return Err(bad(411, "the request does not say how long its body is"));
             }
             let length = only(fields, "content-length").and_then(length);
-            let length = length.ok_or(bad(400, "the length of the body is no number"))?;
+            let length = length.ok_or(bad(400, "the length of the body is no number, or there are two"))?;
             if length > MAX_REQUEST {
                 return Err(bad(413, "the body is too long"));
             }
             let bearer = only(fields, "authorization").and_then(bearer);
-            let expects = only(fields, "expect").is_some_and(|what| what.eq_ignore_ascii_case("100-continue"));
+            // A client of HTTP/1.0 would take the interim answer for the answer.
+            let expects = request.version == Some(1)
+                && only(fields, "expect").is_some_and(|what| what.eq_ignore_ascii_case("100-continue"));
             // Room for all of it, so that no copy of a token is left behind by growing.
             let body = Zeroizing::new(Vec::with_capacity(length));
             Ok((Request { path, bearer, body }, length, expects && length > 0))
@@ -223,12 +241,19 @@ pub fn response(status: u16, json: &str) -> Zeroizing<Vec<u8>> {
         503 => "Service Unavailable",
         _ => "Status",
     };
+    // HTTP wants it named what would be taken instead.
+    let instead = match status {
+        401 => "\r\nWWW-Authenticate: Bearer",
+        405 => "\r\nAllow: POST",
+        _ => "",
+    };
     let (status, length) = (status.to_string(), json.len().to_string());
     let parts = [
         "HTTP/1.1 ",
         &status,
         " ",
         phrase,
+        instead,
         "\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: ",
         &length,
         "\r\nConnection: close\r\n\r\n",

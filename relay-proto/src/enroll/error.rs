@@ -100,7 +100,13 @@ pub enum EnrollError {
 
 impl EnrollError {
     /// Whether the connector may have redeemed the enrolment token: it is no use to try again with that one.
+    ///
+    /// So does a connector that failed (500, or a proxy's 502 and 504): nobody knows how far it came. 503 says that it did
+    /// not begin.
     pub fn may_have_granted(&self) -> bool {
+        if let Self::Refused { status, .. } = self {
+            return (500..=599).contains(status) && *status != 503;
+        }
         matches!(
             self,
             Self::NotHttp { .. }

@@ -117,6 +117,11 @@ impl Reply {
     fn may_be_cut(&self) -> bool {
         !(200..=299).contains(&self.status)
     }
+
+    /// Whether nothing of the rest would be kept.
+    fn is_cut(&self) -> bool {
+        self.may_be_cut() && self.body.len() >= MAX_ANSWER
+    }
 }
 
 impl fmt::Debug for Reply {
@@ -160,6 +165,10 @@ impl AnswerReader {
             self.0 = match state {
                 State::Empty => State::Head(Head::default()),
                 State::Head(mut head) => match head.read(&mut input) {
+                    // Nobody waits for the end of what is none.
+                    _ if !head.bytes().iter().zip(b"HTTP/1.").all(|(is, should)| is == should) => {
+                        return Err(not_http(strange(head.bytes())));
+                    }
                     None => return Err(not_http("its head is too long")),
                     Some(false) => {
                         self.0 = State::Head(head);
@@ -186,6 +195,12 @@ impl AnswerReader {
         }
     }
 
+    /// Whether it is known that the answer is no success: [`finish`](Self::finish) has it, also when the rest of its body
+    /// never comes.
+    pub fn is_refused(&self) -> bool {
+        matches!(&self.0, State::Body(reply, _) | State::Done(reply) if reply.may_be_cut())
+    }
+
     /// The connection yields no more, or the answer is complete.
     ///
     /// # Errors
@@ -207,6 +222,15 @@ impl AnswerReader {
 impl fmt::Debug for AnswerReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerReader").finish_non_exhaustive()
+    }
+}
+
+/// What begins an answer that is none.
+fn strange(bytes: &[u8]) -> &'static str {
+    match bytes {
+        // A TLS record: an alert, or a handshake.
+        [0x15 | 0x16, ..] => "it is TLS: should the address begin with https:// or wss://?",
+        _ => "it is not HTTP/1",
     }
 }
 
@@ -251,12 +275,13 @@ fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Framing, Enro
         return Ok(Framing::Eof);
     }
     let length = only(fields, "content-length").and_then(length);
-    length.map(Framing::Length).ok_or(not_http("its length is no number"))
+    length.map(Framing::Length).ok_or(not_http("its length is no number, or there are two"))
 }
 
-/// A decimal length. `parse` alone would take a plus sign.
+/// A decimal length. `parse` alone would take a plus sign. One that is too long for a number is too long for anything.
 pub(super) fn length(text: &str) -> Option<usize> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().unwrap_or(usize::MAX))
 }
 
 impl Framing {
@@ -270,9 +295,9 @@ impl Framing {
         let taken = take(input, most, reply)?;
         if let Self::Length(missing) = self {
             *missing -= taken;
-            return Ok(*missing == 0);
+            return Ok(*missing == 0 || reply.is_cut());
         }
-        Ok(false)
+        Ok(reply.is_cut())
     }
 }
 
@@ -314,6 +339,9 @@ impl Chunks {
         loop {
             if self.part == Part::Data {
                 self.missing -= take(input, self.missing, reply)?;
+                if reply.is_cut() {
+                    return Ok(true);
+                }
                 if self.missing > 0 {
                     return Ok(false);
                 }

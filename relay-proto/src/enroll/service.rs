@@ -188,15 +188,21 @@ impl<T: Answer> Call<T> {
     /// # Errors
     /// [`EnrollError`]: the connector refuses, redirects away, or says something else.
     pub fn read(self, reply: &Reply) -> Result<Step<T>, EnrollError> {
-        let mut secrets = alloc::vec![self.bearer.expose()];
-        secrets.extend(self.token.as_ref().map(Credential::expose));
+        let secrets = self.secrets();
         let detail = || complaint(reply.body(), &secrets);
         match reply.status() {
-            200..=299 => T::read(reply.body(), &self.asked).map(Step::Done),
+            200..=299 => T::read(reply.body(), &self.asked, &secrets).map(Step::Done),
             307 | 308 => self.redirected(reply).map(Step::Again),
             // The method would become GET, which asks for something else.
             status @ 300..=399 => {
-                let to = origin_of(reply.location()).map_or_else(|| "nowhere".into(), |place| place.to_string());
+                let to = match (reply.location(), origin_of(reply.location())) {
+                    (_, Some(place)) => clean(&place.to_string(), &secrets),
+                    (Some(path), None) if path.starts_with('/') && !path.starts_with("//") => {
+                        "another path, and to ask there for something else".into()
+                    }
+                    (Some(_), None) => "an address that cannot be read".into(),
+                    (None, None) => "nowhere".into(),
+                };
                 Err(EnrollError::RedirectedAway { status, to })
             }
             400 => Err(EnrollError::BadRequest { detail: detail() }),
@@ -204,6 +210,12 @@ impl<T: Answer> Call<T> {
             403 => Err(EnrollError::Forbidden { detail: detail() }),
             status => Err(EnrollError::Refused { status, detail: detail() }),
         }
+    }
+
+    /// What no message may hold.
+    fn secrets(&self) -> Vec<&str> {
+        let token = self.token.as_ref().map(Credential::expose);
+        core::iter::once(self.bearer.expose()).chain(token).collect()
     }
 
     /// Follows a redirect that stays with this host, port and scheme (ENROLL-4).
@@ -217,7 +229,7 @@ impl<T: Answer> Call<T> {
                 let same =
                     place.tls == self.tls && place.port == self.port && place.host.eq_ignore_ascii_case(&self.host);
                 if !same {
-                    return Err(away(clean(&place.to_string(), &[])));
+                    return Err(away(clean(&place.to_string(), &self.secrets())));
                 }
                 place.path
             }
@@ -273,9 +285,9 @@ fn origin_of(location: Option<&str>) -> Option<Place<'_>> {
 
 /// What a call is answered with. Only this crate has such types.
 pub trait Answer: sealed::Sealed + Sized {
-    /// Reads the body of a success, for the gateway of this id.
+    /// Reads the body of a success, for the gateway of this id, which sent these secrets.
     #[doc(hidden)]
-    fn read(body: &[u8], asked: &str) -> Result<Self, EnrollError>;
+    fn read(body: &[u8], asked: &str, sent: &[&str]) -> Result<Self, EnrollError>;
 }
 
 mod sealed {
@@ -285,14 +297,14 @@ mod sealed {
 }
 
 impl Answer for Granted {
-    fn read(body: &[u8], asked: &str) -> Result<Self, EnrollError> {
-        Self::read(body, asked)
+    fn read(body: &[u8], asked: &str, sent: &[&str]) -> Result<Self, EnrollError> {
+        Self::read(body, asked, sent)
     }
 }
 
 /// That it was accepted is all there is to know.
 impl Answer for () {
-    fn read(_: &[u8], _: &str) -> Result<Self, EnrollError> {
+    fn read(_: &[u8], _: &str, _: &[&str]) -> Result<Self, EnrollError> {
         Ok(())
     }
 }

@@ -197,6 +197,41 @@ fn a_connector_that_repeats_a_token_does_not_make_us_show_it() {
 
 // proves: TOKEN-3
 #[test]
+fn a_short_token_spoils_no_words() {
+    let said = r#"{"error":"me: some token was redeemed by 'me' (Bearer me)"}"#;
+    let call = Service::parse("https://c").unwrap().enroll(&"me".into(), &"t".into(), "gw-1").unwrap();
+    let mut reader = AnswerReader::default();
+    reader.read(answer(403, "", said).as_bytes()).unwrap();
+    let detail = "***: some token was redeemed by '***' (Bearer ***)".into();
+    assert_eq!(call.read(reader.finish().unwrap()).unwrap_err(), EnrollError::Forbidden { detail });
+}
+
+// proves: ENROLL-3
+#[test]
+fn who_failed_may_have_granted() {
+    let may = |status| EnrollError::Refused { status, detail: String::new() }.may_have_granted();
+    assert_eq!(
+        [404, 429, 499, 500, 502, 503, 504, 599, 600].map(may),
+        [false, false, false, true, true, false, true, true, false]
+    );
+}
+
+// proves: ENROLL-3
+#[test]
+fn what_is_no_http_is_not_waited_for() {
+    for (bytes, word) in
+        [(&b"\x15\x03\x03\0\x02\x02\x28"[..], "https://"), (b"SSH-2.0", "not HTTP/1"), (b"\n", "not HTTP/1")]
+    {
+        for size in [1, 100] {
+            let mut reader = AnswerReader::default();
+            let error = bytes.chunks(size).find_map(|piece| reader.read(piece).err()).unwrap();
+            assert!(matches!(error, EnrollError::NotHttp { detail } if detail.contains(word)), "{error}");
+        }
+    }
+}
+
+// proves: TOKEN-3
+#[test]
 fn no_debug_shows_a_credential() {
     let call = call();
     let mut reader = AnswerReader::default();
@@ -379,7 +414,12 @@ fn a_request_that_cannot_be_served_has_its_status() {
     let with = |fields: &str| format!("POST /relay/enroll HTTP/1.1\r\n{fields}\r\n");
     assert_eq!(status(with("").as_bytes()), 411);
     assert_eq!(status(with("Transfer-Encoding: chunked\r\n").as_bytes()), 411);
-    assert_eq!(status(with("Content-Length: x\r\n").as_bytes()), 400);
+    for length in ["x", "", "+1", "-1", "0x1", "1 1", "1, 1", "1\r\nContent-Length: 1"] {
+        assert_eq!(status(with(&format!("Content-Length: {length}\r\n")).as_bytes()), 400, "{length}");
+    }
+    assert_eq!(status(with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n").as_bytes()), 411);
+    assert_eq!(status(with("Content-Length : 1\r\n").as_bytes()), 400);
+    assert_eq!(status(with("Content-Length: 99999999999999999999999\r\n").as_bytes()), 413);
     assert_eq!(status(with(&format!("Content-Length: {}\r\n", asked::MAX_REQUEST + 1)).as_bytes()), 413);
     assert_eq!(status(b"POST\r\n\r\n"), 400);
     assert_eq!(status(with(&"a: b\r\n".repeat(100)).as_bytes()), 400);
@@ -424,6 +464,44 @@ fn a_client_that_waits_to_be_told_is_told_once() {
     let mut reader = RequestReader::default();
     reader.read(&[head.as_slice(), b"{}"].concat()).unwrap().unwrap();
     assert!(!reader.wants_to_continue(), "the body came by itself");
+    let mut reader = RequestReader::default();
+    let old = String::from_utf8_lossy(head).replace("HTTP/1.1", "HTTP/1.0");
+    assert_eq!(reader.read(old.as_bytes()).unwrap(), None);
+    assert!(!reader.wants_to_continue(), "HTTP/1.0 knows no interim answers");
+    assert_eq!(reader.read(b"{}").unwrap().unwrap().body(), b"{}");
+}
+
+// proves: ENROLL-5
+#[test]
+fn a_refusal_names_what_would_be_taken() {
+    let field = |status| {
+        let sent = asked::response(status, "{}");
+        str::from_utf8(&sent).unwrap().lines().nth(1).unwrap().to_owned()
+    };
+    assert_eq!((field(401), field(405)), ("WWW-Authenticate: Bearer".into(), "Allow: POST".into()));
+    assert_eq!(field(200), "Content-Type: application/json");
+}
+
+// proves: ENROLL-3
+#[test]
+fn a_refusal_that_never_ends_is_one() {
+    for fields in ["", "Content-Length: 99999999999999999999999\r\n", "Transfer-Encoding: chunked\r\n"] {
+        for size in [1, 7, 100_000] {
+            let mut reader = AnswerReader::default();
+            assert!(!reader.is_refused());
+            assert_eq!(reader.read(format!("HTTP/1.1 403 x\r\n{fields}\r\n").as_bytes()), Ok(false));
+            assert!(reader.is_refused());
+            let body =
+                if fields.starts_with('T') { "ffffff\r\n".to_owned() } else { String::new() } + &" ".repeat(70_000);
+            let complete = body.as_bytes().chunks(size).any(|piece| reader.read(piece).unwrap());
+            assert!(complete, "nobody waits for the rest: {fields} {size}");
+            let refused = call().read(reader.finish().unwrap()).unwrap_err();
+            assert_eq!(refused, EnrollError::Forbidden { detail: String::new() });
+        }
+    }
+    let mut reader = AnswerReader::default();
+    reader.read(b"HTTP/1.1 200 OK\r\n\r\n{").unwrap();
+    assert!(!reader.is_refused());
 }
 
 #[test]

@@ -56,6 +56,7 @@ mod link;
 mod options;
 mod output;
 mod payload;
+mod post;
 mod request;
 mod response;
 mod server;
@@ -76,5 +77,5 @@ pub use server::{ServerEvent, ServerLink};
 #[cfg(feature = "tls")]
 pub use {
     rustls,
-    tls::{ClientTlsBuilder, ClientTlsError, Fingerprint, NotAFingerprint, default_tls_config},
+    tls::{ClientTlsBuilder, ClientTlsError, Fingerprint, NotAFingerprint, default_tls_config, tls_failure},
 };

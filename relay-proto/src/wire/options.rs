@@ -24,11 +24,14 @@ pub struct LinkOptions {
     /// For a link that accepts: whether a GET that asks for no upgrade, a health check say, is the host's to answer, see
     /// [`ServerEvent::Get`](super::ServerEvent::Get). Default false: it is answered with 426.
     pub plain_get: bool,
+    /// For a link that accepts: whether a POST below `/relay/`, by which gateways enrol, is the host's to answer, see
+    /// [`ServerEvent::Post`](super::ServerEvent::Post). Default false: it is answered with 405.
+    pub plain_post: bool,
 }
 
 impl Default for LinkOptions {
     fn default() -> Self {
-        Self { max_message: 2 << 20, max_frame: (1 << 20) + (64 << 10), plain_get: false }
+        Self { max_message: 2 << 20, max_frame: (1 << 20) + (64 << 10), plain_get: false, plain_post: false }
     }
 }
 

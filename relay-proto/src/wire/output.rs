@@ -6,6 +6,8 @@ use std::{
     vec::Vec,
 };
 
+use zeroize::Zeroizing;
+
 use super::usage::Usage;
 
 /// Consumed bytes at the front that are not worth moving the rest for.
@@ -16,7 +18,8 @@ const SLACK: usize = 4 << 10;
 /// Writing never fails and never waits. A *muted* output drops what it is given: its socket takes nothing any more.
 #[derive(Default)]
 pub(super) struct Output {
-    bytes: Vec<u8>,
+    /// Wiped in the end: they may hold a token, or a secret that was granted.
+    bytes: Zeroizing<Vec<u8>>,
     start: usize,
     /// The most bytes that waited since the buffer was last empty.
     most: usize,

@@ -176,11 +176,15 @@ pub(super) fn plain_response(status: u16, body: &str) -> (u16, String) {
 
 fn response(status: StatusCode, phrase: &str, body: &str) -> String {
     let code = status.as_u16();
-    let version =
-        if status == StatusCode::UPGRADE_REQUIRED { "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" } else { "" };
+    // HTTP wants it named what would be taken instead.
+    let instead = match status {
+        StatusCode::UPGRADE_REQUIRED => "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n",
+        StatusCode::METHOD_NOT_ALLOWED => "Allow: GET\r\n",
+        _ => "",
+    };
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {code} {phrase}\r\n{version}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        "HTTP/1.1 {code} {phrase}\r\n{instead}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {length}\r\n\r\n"
     );
     head + body

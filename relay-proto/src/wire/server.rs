@@ -1,7 +1,7 @@
 //! The end that accepts.
 
 use core::{fmt, mem};
-use std::{string::String, vec::Vec};
+use std::{boxed::Box, string::String, vec::Vec};
 
 use tungstenite::protocol::Role;
 
@@ -10,11 +10,15 @@ use super::{
     link::{Link, Upgrade},
     options::{LinkOptions, ServerTls},
     payload::Payload,
+    post::{self, Start},
     request::{BadRequest, UpgradeRequest, parse_get},
     response::{acceptance, plain_response, rejection},
     session::Session,
 };
-use crate::end::LinkEnd;
+use crate::{
+    end::LinkEnd,
+    enroll::asked::{self, Request, RequestReader},
+};
 
 /// What happened on a [`ServerLink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,11 @@ pub enum ServerEvent {
     /// [`respond`](ServerLink::respond). At most once, first, and only with
     /// [`LinkOptions::plain_get`](super::LinkOptions::plain_get).
     Get(String),
+    /// A client has posted something below `/relay/` ([`enroll`](crate::enroll)), or, as an error, something that cannot
+    /// be served, and that the host may count: answer with [`respond_json`](ServerLink::respond_json). At most once,
+    /// first, and only with [`LinkOptions::plain_post`](super::LinkOptions::plain_post). The request is complete, and head
+    /// and body are within their bounds (ENROLL-5). One whose client has gone before this is asked for is not told.
+    Post(Result<Request, asked::BadRequest>),
     /// A WebSocket message arrived, text or binary. Also after [`ServerLink::close`], until the peer closed too.
     Message(Payload),
     /// The link is over: exactly once, and last. What was written is still to be sent, if
@@ -45,6 +54,11 @@ pub struct ServerLink(Link<ServerUpgrade>);
 struct PlainGet(bool);
 
 enum ServerUpgrade {
+    /// It may be a POST of the host's.
+    Starting(Start, PlainGet),
+    Posting(Box<RequestReader>),
+    /// Until the host has seen it.
+    Posted(Option<Box<Result<Request, asked::BadRequest>>>),
     Reading(HeadReader, PlainGet),
     /// For something that is no upgrade. The path, until the host has seen it.
     Got(Option<String>),
@@ -67,10 +81,37 @@ impl ServerUpgrade {
         let (request, accept) = get.upgrade()?;
         Ok(Self::Asked { request: Some(request), accept, early: Vec::new() })
     }
+
+    /// Finds out what the connection is for.
+    fn begin(&mut self, input: &mut &[u8]) {
+        let Self::Starting(start, plain) = self else { return };
+        let Some(is_post) = start.read(input) else { return };
+        if is_post {
+            *self = Self::Posting(post::reader().into());
+        } else {
+            let mut head = HeadReader::default();
+            // Too short for anything to be wrong with it.
+            let _ = head.read(&mut start.taken());
+            *self = Self::Reading(head, *plain);
+        }
+    }
+
+    fn read_post(&mut self, input: &mut &[u8], session: &mut Session) {
+        let Self::Posting(reader) = self else { return };
+        let asked = reader.read(mem::take(input)).transpose();
+        if reader.wants_to_continue() {
+            session.out.push(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if let Some(asked) = asked {
+            *self = Self::Posted(Some(asked.into()));
+        }
+    }
 }
 
 impl Upgrade for ServerUpgrade {
     fn receive(&mut self, input: &mut &[u8], session: &mut Session) {
+        self.begin(input);
+        self.read_post(input, session);
         let mut outcome = Ok(());
         if let Self::Reading(reader, plain) = self {
             let asked = match reader.read(input) {
@@ -84,7 +125,7 @@ impl Upgrade for ServerUpgrade {
             };
             outcome = asked.map(|asked| *self = asked);
         }
-        if let Self::Got(_) = self {
+        if let Self::Got(_) | Self::Posted(_) = self {
             // A body that nobody asked for, or a second request: this one is the last.
             *input = &[];
         }
@@ -111,7 +152,11 @@ impl Upgrade for ServerUpgrade {
             Self::Reading(reader, _) => reader.capacity(),
             Self::Got(path) => path.as_ref().map_or(0, String::capacity),
             Self::Asked { early, .. } => early.capacity(),
-            Self::Answered => 0,
+            Self::Posting(reader) => reader.capacity(),
+            Self::Posted(asked) => {
+                asked.as_ref().map_or(0, |asked| asked.as_ref().as_ref().map_or(0, Request::capacity))
+            }
+            Self::Starting(..) | Self::Answered => 0,
         }
     }
 }
@@ -123,7 +168,11 @@ impl ServerLink {
     ///
     /// [`LinkEnd::Tls`] if rustls refuses the configuration.
     pub fn new(options: &LinkOptions, tls: Option<ServerTls>) -> Result<Self, LinkEnd> {
-        let upgrade = ServerUpgrade::Reading(HeadReader::default(), PlainGet(options.plain_get));
+        let plain = PlainGet(options.plain_get);
+        let upgrade = match options.plain_post {
+            true => ServerUpgrade::Starting(Start::default(), plain),
+            false => ServerUpgrade::Reading(HeadReader::default(), plain),
+        };
         let link = Link::new(upgrade, Session::new(Role::Server, options));
         match tls {
             None => Ok(Self(link)),
@@ -146,6 +195,13 @@ impl ServerLink {
             && let Some(path) = path.take()
         {
             return Some(ServerEvent::Get(path));
+        }
+        // One that nobody can be answered is not told: what it asks for may be good only once.
+        if self.0.session.is_upgrading()
+            && let ServerUpgrade::Posted(asked) = &mut self.0.upgrade
+            && let Some(asked) = asked.take()
+        {
+            return Some(ServerEvent::Post(*asked));
         }
         let session = &mut self.0.session;
         session.poll_message().map(ServerEvent::Message).or_else(|| session.poll_end().map(ServerEvent::Ended))
@@ -195,6 +251,34 @@ impl ServerLink {
         session.out.push(response.as_bytes());
         session.finish(LinkEnd::Refused { status, reason: body.into() });
         self.0.settle();
+    }
+
+    /// Answers a [`ServerEvent::Post`] with an HTTP status and a body that is JSON, which ends the link with
+    /// [`LinkEnd::Refused`]: no link came of it. Its reason is empty, because the body may hold a secret. A status below
+    /// 200 is sent as 500. Without a request that waits for this, nothing happens.
+    pub fn respond_json(&mut self, status: u16, body: &str) {
+        let Link { upgrade, session, .. } = &mut self.0;
+        if !session.is_upgrading() || !matches!(upgrade, ServerUpgrade::Posted(_)) {
+            return;
+        }
+        *upgrade = ServerUpgrade::Answered;
+        let status = if (200..=999).contains(&status) { status } else { 500 };
+        session.out.push(&asked::response(status, body));
+        session.finish(LinkEnd::Refused { status, reason: String::new() });
+        self.0.settle();
+    }
+
+    /// The client took too long to ask for anything: a deadline of the host's passed. A POST that is not complete becomes
+    /// a [`ServerEvent::Post`] that says so, with 408, for the host to answer. Anything else ends the link, as
+    /// [`receive_failed`](Self::receive_failed) does.
+    pub fn request_timed_out(&mut self) {
+        let Link { upgrade, session, .. } = &mut self.0;
+        if session.is_upgrading() && matches!(upgrade, ServerUpgrade::Posting(_)) {
+            let late = asked::BadRequest { status: 408, detail: "the request did not come in time" };
+            *upgrade = ServerUpgrade::Posted(Some(Err(late).into()));
+        } else {
+            self.0.lose("no upgrade in time");
+        }
     }
 }
 

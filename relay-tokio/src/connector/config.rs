@@ -132,8 +132,8 @@ impl Config {
     }
 
     /// How many connections may be no links: not upgraded yet, refused, or closing. One more than that drops the oldest of
-    /// them, so that slow clients cost a bounded amount and keep nobody out: whoever means to link does so in moments. At
-    /// least 1. Default: 1024.
+    /// them, so that slow clients cost a bounded amount and keep nobody out: whoever means to link does so in moments. Most
+    /// cost next to nothing, and a POST that never ends 64 KiB. At least 1. Default: 1024.
     #[must_use]
     pub fn unlinked(mut self, most: usize) -> Self {
         self.unlinked = most;

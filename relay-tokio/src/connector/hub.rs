@@ -9,6 +9,7 @@ use relay_proto::connector::{
     Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, authenticate,
 };
 use relay_proto::time::Now;
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{Notify, oneshot};
 
 use super::DeliverError;
@@ -17,7 +18,7 @@ use super::enrolment::{Desk, HttpEvent};
 use super::keeper::Keeper;
 use super::member::{Delivering, Inner, Member, Wake};
 use super::store::{Change, StoreError};
-use super::strangers::Strangers;
+use super::strangers::{Stranger, Strangers, sent_away};
 use super::throttle::Throttle;
 
 pub(super) struct Hub {
@@ -62,6 +63,17 @@ impl State {
 
     fn is_over(&self) -> bool {
         self.has_no_links() && !self.storing
+    }
+}
+
+/// Room for one thing that the host is told; without any, nobody listens.
+pub(super) struct Place(Option<OwnedPermit<(GatewayId, HttpEvent)>>);
+
+impl Place {
+    pub(super) fn tell(self, gateway: GatewayId, event: HttpEvent) {
+        if let Some(place) = self.0 {
+            place.send((gateway, event));
+        }
     }
 }
 
@@ -110,14 +122,16 @@ impl Hub {
         !self.config.secrets.is_empty() || self.desk.authenticates()
     }
 
-    /// Tells the host what a gateway did over HTTP. Waits while it has not heard of what was before.
-    pub(super) async fn tell(&self, gateway: GatewayId, event: HttpEvent) {
-        if let Some(listener) = &self.config.http_events {
-            // Nobody need listen any more; and who waits for the end of the connector may not.
-            tokio::select! {
-                _ = listener.send((gateway, event)) => {}
-                () = self.closing() => {}
-            }
+    /// A place for what a gateway does over HTTP among what the host is told. Waits while it has not heard of what was
+    /// before, for as long as the connection may: `None` when it has to go.
+    pub(super) async fn place(&self, stranger: Option<&Stranger>) -> Option<Place> {
+        let Some(listener) = &self.config.http_events else { return Some(Place(None)) };
+        tokio::select! {
+            // Nobody need listen any more.
+            place = listener.clone().reserve_owned() => Some(Place(place.ok())),
+            // Who waits for the end of the connector may not listen.
+            () = self.closing() => Some(Place(None)),
+            () = sent_away(stranger) => None,
         }
     }
 

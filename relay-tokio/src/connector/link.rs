@@ -1,26 +1,24 @@
-//! Connections: accepting them, and moving their bytes.
+//! A connection: moving its bytes between the socket, the wire and the peer.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relay_proto::connector::{LinkId, Refusal, Transmit};
 use relay_proto::end::LinkEnd;
-use relay_proto::enroll::asked::{BadRequest, Request};
 use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink, UpgradeRequest};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::http::{self, Front};
-use super::hub::{Hub, Interest};
+use super::http::{self, Answer};
+use super::hub::Interest;
+use super::listener::Counted;
 use super::member::Member;
-use super::strangers::Stranger;
-use super::tls::Tls;
+use super::strangers::{Stranger, sent_away};
 
 /// From the accepted connection to the upgrade.
 const UPGRADE: Duration = Duration::from_secs(10);
@@ -29,15 +27,14 @@ const UPGRADE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);
 /// Bytes waiting for the socket from which on no further frame is put on the wire.
 const ENOUGH: usize = 64 << 10;
-
-/// The pause after an accept that failed, say because no file descriptor was left.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Where a connector is mounted (CONN-1).
 const PATH: &str = "/relay";
 /// Where somebody asks whether it lives.
 const HEALTH: &str = "/healthz";
 /// What is said everywhere else.
 const ELSEWHERE: &str = "the relay is at /relay";
+/// Why a connection has to go that did nothing wrong.
+const CROWD: &str = "too many connections that are no links";
 /// The most that is read at once.
 const READ: usize = 16 << 10;
 /// The most of a message that is handled at once, as far as lines are not longer.
@@ -52,75 +49,11 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
-/// Accepts connections until the connector shuts down.
-pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
-    // Dropped in reverse: whoever waits for the end finds the port free.
-    let hub = Listening(hub);
-    let listener = listener;
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
-                Ok((stream, address)) => {
-                    if let Ok(mut connection) = Connection::new(stream, address.ip(), Counted::new(hub.0.clone())) {
-                        // A block and not a function: those keep what they are given twice.
-                        tokio::spawn(async move {
-                            connection.run().await;
-                            connection.part().await;
-                        });
-                    }
-                }
-                // One client's failure is no reason to stop, and a lasting one none to spin.
-                Err(_) => sleep_until(hub.0.after(PAUSE)).await,
-            },
-            () = hub.0.closing() => return,
-        }
-        // While many come, those that are here have their turn.
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Tells that nobody listens any more, however the task ends: its runtime may go away under it.
-struct Listening(Arc<Hub>);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.0.begin_shutdown();
-        self.0.stops_listening();
-    }
-}
-
-/// Counts a connection in, and out however its task ends.
-struct Counted(Arc<Hub>);
-
-impl Deref for Counted {
-    type Target = Hub;
-
-    fn deref(&self) -> &Hub {
-        &self.0
-    }
-}
-
-impl Counted {
-    fn new(hub: Arc<Hub>) -> Self {
-        hub.connection_begins();
-        Self(hub)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connection_ends();
-    }
-}
-
 /// All that a task of a connection holds on to: most of them wait, so that its size is what an idle link costs.
-struct Connection {
+pub(super) struct Connection {
     stream: TcpStream,
     address: IpAddr,
     hub: Counted,
-    tls: Option<Box<Tls>>,
-    front: Front,
     wire: ServerLink,
     /// Whose link it is, once it is let in.
     own: Option<Own>,
@@ -143,23 +76,20 @@ struct Own {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, address: IpAddr, hub: Counted) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, address: IpAddr, hub: Counted) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let limits = hub.config.limits();
         let mut options = LinkOptions::default();
-        options.plain_get = true;
+        (options.plain_get, options.plain_post) = (true, true);
         options.max_message = limits.message;
         options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
-        let wire = ServerLink::new(&options, None).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        let tls = hub.config.tls.clone().map(|config| Tls::new(config).map(Box::new));
-        let tls = tls.transpose().map_err(io::Error::other)?;
+        let wire =
+            ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
         let stranger = Some(hub.strangers.admit());
         Ok(Self {
             stream,
             address,
             hub,
-            tls,
-            front: Front::new(),
             wire,
             own: None,
             stranger,
@@ -171,11 +101,11 @@ impl Connection {
     }
 
     /// Moves bytes until the link is over.
-    async fn run(&mut self) {
+    pub(super) async fn run(&mut self) {
         let upgrade = self.hub.after(UPGRADE);
         loop {
             self.settle().await;
-            if self.ended.is_some() && (self.deaf || self.transmit().is_empty()) {
+            if self.ended.is_some() && (self.deaf || self.wire.transmit().is_empty()) {
                 return;
             }
             let interest = match (&self.own, self.ended) {
@@ -194,23 +124,19 @@ impl Connection {
                     };
                     self.take_turns(n).await;
                 }
-                ready = self.stream.writable(), if !self.deaf && !self.transmit().is_empty() => match ready {
+                ready = self.stream.writable(), if !self.deaf && !self.wire.transmit().is_empty() => match ready {
                     Ok(()) => self.write(),
                     Err(_) => self.write_failed(),
                 },
                 () = notified(self.own.as_ref()) => {}
-                () = sent_away(self.stranger.as_ref()) => self.give_up("too many connections that are no links"),
+                () = sent_away(self.stranger.as_ref()) => self.give_up(CROWD),
                 () = self.hub.closing(), if coming => self.wire.receive_failed("the connector shuts down"),
                 () = wait_until(self.stalled) => self.give_up("the gateway does not read"),
                 () = wait_until(deadline) => match &self.own {
                     Some(own) => self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_timeout(now)),
                     // It takes its time to read what was said to it.
                     None if self.ended.is_some() => return self.deaf = true,
-                    None if self.front.is_waiting() => {
-                        let late = BadRequest { status: 408, detail: "the request did not come in time" };
-                        self.serve(Err(late)).await;
-                    }
-                    None => self.wire.receive_failed("no upgrade in time"),
+                    None => self.wire.request_timed_out(),
                 },
             }
         }
@@ -233,82 +159,13 @@ impl Connection {
                 if let Some(own) = &self.own {
                     self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_traffic(own.link, now));
                 }
-                self.receive(buffer.get(..n).unwrap_or(&[]));
+                self.wire.receive(buffer.get(..n).unwrap_or(&[]));
                 return n;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return self.failed(&error.to_string()),
         }
         0
-    }
-
-    /// What came from the socket, on its way to the wire.
-    fn receive(&mut self, bytes: &[u8]) {
-        let Self { tls, front, wire, .. } = self;
-        let mut plaintext = |bytes: &[u8]| match front {
-            Front::Wire => wire.receive(bytes),
-            _ => front.receive(bytes, &mut |bytes| wire.receive(bytes)),
-        };
-        match tls {
-            None => plaintext(bytes),
-            Some(tls) => {
-                if let Err(detail) = tls.receive(bytes, plaintext) {
-                    wire.receive_failed(&detail);
-                }
-            }
-        }
-    }
-
-    /// What waits for the socket.
-    fn transmit(&self) -> &[u8] {
-        match &self.tls {
-            Some(tls) => tls.transmit(),
-            None => self.front.transmit().unwrap_or_else(|| self.wire.transmit()),
-        }
-    }
-
-    /// The socket took this much of it.
-    fn consume(&mut self, n: usize) {
-        match &mut self.tls {
-            Some(tls) => {
-                tls.consume(n);
-                self.encrypt();
-            }
-            None => self.consume_plaintext(n),
-        }
-    }
-
-    fn consume_plaintext(&mut self, n: usize) {
-        match self.front {
-            Front::Post(_) => self.front.consume(n),
-            _ => self.wire.consume(n),
-        }
-    }
-
-    /// Moves what there is to say through TLS, as far as the socket keeps up: the wire bounds what piles up in it.
-    fn encrypt(&mut self) {
-        let Some(mut tls) = self.tls.take() else { return };
-        loop {
-            let plaintext = self.front.transmit().unwrap_or_else(|| self.wire.transmit());
-            let length = plaintext.len().min(ENOUGH);
-            if length == 0 || tls.transmit().len() >= ENOUGH {
-                if length == 0 && self.ended.is_some() {
-                    tls.close();
-                }
-                break;
-            }
-            tls.send(plaintext.get(..length).unwrap_or(&[]));
-            self.consume_plaintext(length);
-        }
-        self.tls = Some(tls);
-    }
-
-    /// Answers a request beside the upgrade: that is the end of the connection.
-    async fn serve(&mut self, asked: Result<Request, BadRequest>) {
-        let response = http::serve(&self.hub, self.address, asked).await;
-        self.front.answer(response);
-        self.ended = Some(self.hub.after(LINGER));
-        self.encrypt();
     }
 
     /// Nothing more comes from the socket.
@@ -318,9 +175,9 @@ impl Connection {
     }
 
     fn write(&mut self) {
-        match self.stream.try_write(self.transmit()) {
+        match self.stream.try_write(self.wire.transmit()) {
             Ok(n) => {
-                self.consume(n);
+                self.wire.consume(n);
                 self.stalled = None;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -342,21 +199,10 @@ impl Connection {
     fn write_failed(&mut self) {
         (self.deaf, self.stalled) = (true, None);
         self.wire.transmit_failed();
-        if let Some(tls) = &mut self.tls {
-            tls.transmit_failed();
-        }
     }
 
     /// Passes on what wire and peer have for each other.
     async fn settle(&mut self) {
-        if let Some(asked) = self.front.asked() {
-            self.serve(asked).await;
-        }
-        self.settle_wire().await;
-        self.encrypt();
-    }
-
-    async fn settle_wire(&mut self) {
         while let Some(event) = self.wire.poll_event() {
             match event {
                 ServerEvent::Request(request) => self.judge(&request),
@@ -365,6 +211,13 @@ impl Connection {
                     PATH => self.wire.respond(426, "the relay speaks WebSocket"),
                     _ => self.wire.respond(400, ELSEWHERE),
                 },
+                ServerEvent::Post(asked) => {
+                    // Apart from the task, whose size all idle links would pay for.
+                    match Box::pin(http::serve(&self.hub, self.address, self.stranger.as_ref(), asked)).await {
+                        Some(Answer(status, body)) => self.wire.respond_json(status, &body),
+                        None => self.give_up(CROWD),
+                    }
+                }
                 ServerEvent::Message(payload) => self.take(&payload).await,
                 ServerEvent::Ended(end) => {
                     self.ended = Some(self.hub.after(LINGER));
@@ -436,7 +289,7 @@ impl Connection {
     }
 
     /// Says goodbye to the socket: a reset, which unread bytes can cause, may overtake the close frame.
-    async fn part(&mut self) {
+    pub(super) async fn part(&mut self) {
         let until = self.hub.after(LINGER);
         if self.own.is_some() || self.deaf || self.stream.shutdown().await.is_err() {
             return;
@@ -478,13 +331,6 @@ fn piece(message: &[u8]) -> usize {
 async fn notified(own: Option<&Own>) {
     match own {
         Some(own) => own.news.notified().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sent_away(stranger: Option<&Stranger>) {
-    match stranger {
-        Some(stranger) => stranger.sent_away().await,
         None => std::future::pending().await,
     }
 }

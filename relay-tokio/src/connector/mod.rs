@@ -67,11 +67,11 @@ mod http;
 mod hub;
 mod keeper;
 mod link;
+mod listener;
 mod member;
 mod store;
 mod strangers;
 mod throttle;
-mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -161,7 +161,7 @@ fn start(
     runtime: &tokio::runtime::Handle,
     hub: Arc<Hub>,
 ) -> (Connector, Events) {
-    runtime.spawn(link::accept(listener, hub.clone()));
+    runtime.spawn(listener::accept(listener, hub.clone()));
     let users = Arc::new(Users(hub.clone()));
     (Connector { address, hub, users: users.clone() }, Events { _users: users })
 }

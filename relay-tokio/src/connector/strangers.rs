@@ -69,6 +69,14 @@ impl Drop for Stranger {
     }
 }
 
+/// Waits until it has to go; a link never has to.
+pub(super) async fn sent_away(stranger: Option<&Stranger>) {
+    match stranger {
+        Some(stranger) => stranger.sent_away().await,
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,8 @@ pub mod address;
 pub mod client_link;
 pub mod config;
 pub mod connector;
+pub mod enroll_answer;
+pub mod enroll_request;
 pub mod frames;
 pub mod gateway;
 pub mod lines;
@@ -19,11 +21,13 @@ mod input;
 pub type Body = fn(&[u8]);
 
 /// Every target by name: that of its corpus, of its file in `fuzz/fuzz_targets`, and of its module here.
-pub const TARGETS: [(&str, Body); 9] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("address", address::run),
     ("client_link", client_link::run),
     ("config", config::run),
     ("connector", connector::run),
+    ("enroll_answer", enroll_answer::run),
+    ("enroll_request", enroll_request::run),
     ("frames", frames::run),
     ("gateway", gateway::run),
     ("lines", lines::run),

@@ -5,6 +5,7 @@ mod closing;
 mod cuts;
 mod memory;
 mod pings;
+mod posts;
 mod refusals;
 #[cfg(feature = "tls")]
 mod tls;

@@ -322,3 +322,36 @@ mod chaos {
         }
     }
 }
+
+#[test]
+fn a_post_over_tls_is_the_same() {
+    // proves: ENROLL-5
+    let (client, server) = configs();
+    let options = LinkOptions { plain_post: true, ..LinkOptions::default() };
+    let mut server = ServerLink::new(&options, Some(server)).unwrap();
+    let mut client = super::rustls::ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+    client.writer().write_all(b"POST /relay/policy HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+    let mut events = Vec::new();
+    let mut answer = Vec::new();
+    while client.wants_write() || !server.transmit().is_empty() {
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes.chunks(9).for_each(|piece| server.receive(piece));
+        events.extend(server_events(&mut server));
+        if let Some(ServerEvent::Post(Ok(request))) = events.last() {
+            assert_eq!((request.path(), request.body()), ("/relay/policy", &b"{}"[..]));
+            server.respond_json(200, "[]");
+        }
+        let mut bytes = server.transmit();
+        while client.read_tls(&mut bytes).unwrap() > 0 {
+            client.process_new_packets().unwrap();
+        }
+        server.consume(usize::MAX);
+        // Nothing may be there yet.
+        let _ = client.reader().read_to_end(&mut answer);
+    }
+    events.extend(server_events(&mut server));
+    assert!(matches!(&events[..], [ServerEvent::Post(_), ServerEvent::Ended(LinkEnd::Refused { status: 200, .. })]));
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\n[]"));
+    assert_eq!(client.reader().read(&mut [0]).unwrap(), 0, "the session was ended");
+}

@@ -27,6 +27,12 @@ const HTTP: &[u8] = b"http/1.1";
 /// Plaintext that is encrypted before the result moves on: one TLS record.
 const RECORD: usize = 16 << 10;
 
+/// The end of a link whose handshake failed like this, typed, and in words that say what to do: for hosts that speak TLS
+/// beside links. `agreed`: version and cipher were agreed on by then.
+pub fn tls_failure(error: &rustls::Error, agreed: bool) -> LinkEnd {
+    failed_at(if agreed { Stage::Agreed } else { Stage::Greeting }, error)
+}
+
 /// Whether more plaintext may come.
 pub(super) enum TlsState {
     Open,

@@ -1,0 +1,200 @@
+//! The flags of `relay gateway`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use relay_tokio::{Config, Proxy};
+
+use super::TlsArgs;
+use crate::{env_file, environment};
+
+/// When a delivery is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AckMode {
+    /// As soon as its line is written
+    Auto,
+    /// On {"do":"ack","delivery":N}
+    Manual,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    /// relay-tokio
+    Tokio,
+    /// relay-async-std
+    AsyncStd,
+    /// relay-blocking: threads
+    Blocking,
+}
+
+const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by their `event`:
+  ready         descriptor
+  message       delivery, buffer_id, session_key, key, message [prompt_response] [media] [reply_to]
+                [platform_name] [raw]
+  passthrough   delivery, buffer_id, key, forward [prompt_response] [raw]
+  undecodable   delivery, buffer_id, key, frame_type, reason, raw
+  interrupt     session_key, chat_id
+  disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself) [problem]
+  idle
+  result        id, outcome, result [error, cause] [chat_info]
+  error         error, line [id]: that line of the input made no sense, and changed nothing
+  revoked       cause, code, reason: the last event, and exit code 3
+  closed        the last event
+
+  The `problem` of a disconnected whose cause is tls: wrong_name, expired, not_yet_valid,
+  unknown_issuer, revoked, bad_certificate, client_certificate, configuration, handshake.
+  `key` names a delivery in every run: use it to tell a replay after a crash.
+  `prompt_response` says which option of a prompt was pressed (prompt_id, option_id, label,
+  prompt_message_id), `media` what came with a message (each with url, kind, mime, size, filename,
+  caption), `reply_to` what it answers (message_id, text, author, is_own).
+  The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
+  do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
+  one word in `cause`.
+  JSON of the connector's that many readers refuse (a lone surrogate, a number out of range,
+  deep nesting) is null, and its text stands beside it: `result_json`, `raw_json`.
+
+Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
+  {"op":"send","chat_id":"7","content":"hi","id":1}
+        Any action, answered with a result. `id` and `platform` are not part of the action:
+        `platform` chooses among the platforms that are fronted; without it, it is the chat's.
+        What the chat's messages said is added to `metadata` (scope_id or user_id, profile), unless
+        it is there. An op that the connector does not support there is not sent, and the cause is
+        unsupported.
+  {"do":"ack","delivery":1}
+        The delivery is taken (with --ack manual).
+  {"do":"give_back","delivery":1}
+        It is not, and comes again on the next link (with --ack manual).
+  {"do":"interrupt","session_key":"agent:main:discord:dm:7","reason":"stopped"}
+        The agent stopped a session. Answered only when it could not be sent.
+  {"do":"go_idle"} {"do":"go_dormant"}
+        Answered with a result, whose outcome is acknowledged, timed_out or no_link.
+  {"do":"wake"} {"do":"reconnect"} {"do":"hold_redial"} {"do":"release_redial"}
+  {"do":"close"}
+        Closes in order, as the end of input does.
+
+Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
+GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
+GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET; or from --env-file, which `relay enroll` writes.
+
+HTTPS_PROXY (for wss), HTTP_PROXY (for ws), ALL_PROXY and NO_PROXY are heeded with and without
+--url; loopback is always reached directly.
+
+Examples:
+  $ relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
+  $ relay gateway --url https://connector.example --id my-gateway --secret-env RELAY_SECRET \
+      --platform discord --bot-id 1234 --platform telegram --bot-id 5678 \
+      --ack manual --exec python3 agent.py
+  $ relay gateway --url https://10.0.0.5:8443 --platform discord --bot-id 1234 --tls-ca ca.pem"#;
+
+/// Run a gateway: dial a connector, print events, take commands
+///
+/// The end of input, SIGINT and SIGTERM close in order: requests under way are given time to finish. After a signal,
+/// output that nobody reads is waited for 5 s; a second signal ends at once. The exit code is 0 after closing in order,
+/// 1 when the link is gone for good and nobody asked for that (--no-reconnect), 3 when the credentials are revoked.
+#[derive(Args, Debug)]
+#[command(after_help = GATEWAY_HELP)]
+pub(crate) struct GatewayArgs {
+    /// The connector's base URL. Without it, see GATEWAY_RELAY_URL below
+    #[arg(long, requires = "platform")]
+    pub(crate) url: Option<String>,
+    /// A file with those variables, as `relay enroll` writes it. What it holds goes before the environment, and the program
+    /// of --exec does not see it
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// A platform to front: discord, telegram, … Repeat it for more; the first is the default
+    #[arg(long, requires = "url")]
+    pub(crate) platform: Vec<String>,
+    /// The bot's id there: one for each --platform, in the same order
+    #[arg(long, requires = "url")]
+    pub(crate) bot_id: Vec<String>,
+    /// The gateway's id, to authenticate with
+    #[arg(long, requires = "url")]
+    pub(crate) id: Option<String>,
+    /// The environment variable that holds the gateway's secret; white space around it is cut off
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(crate) secret_env: Option<String>,
+    /// What moves the link's bytes. Nothing that can be seen here depends on it
+    #[arg(long, value_enum, default_value = "tokio")]
+    pub(crate) runtime: Runtime,
+    /// When a delivery is acknowledged
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) ack: AckMode,
+    /// Requests made without a ready link wait for one, up to 30 s, instead of ending as not sent
+    #[arg(long)]
+    pub(crate) wait_for_link: bool,
+    /// Send credentials also over plaintext ws to a host that is not this one: whoever sees the connection can take them
+    #[arg(long)]
+    pub(crate) allow_plaintext_credentials: bool,
+    /// Reach the connector through this HTTP proxy: http://USER:PASSWORD@HOST:PORT. Other users of this machine can
+    /// see a password here; in HTTPS_PROXY they cannot
+    // Not parsed by clap, whose errors repeat the value.
+    #[arg(long, value_name = "URL", conflicts_with = "no_proxy")]
+    pub(crate) proxy: Option<String>,
+    /// Reach the connector directly, whatever HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say
+    #[arg(long)]
+    pub(crate) no_proxy: bool,
+    /// Do not dial again: the first end of a link, or of a dial, is the last
+    #[arg(long)]
+    pub(crate) no_reconnect: bool,
+    /// Add each delivery's own JSON, as `raw`, with the fields that this version does not know
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// A program that gets the events on its standard input, and whose standard output is the commands; everything after
+    /// --exec is its command line. It does not see the secret. When it exits the gateway closes in order, with exit code
+    /// 0 if the program succeeded, else 1
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    pub(crate) exec: Option<Vec<OsString>>,
+    // The last, because its heading is for all that follow.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+impl GatewayArgs {
+    /// The gateway's configuration, from the flags or from the environment.
+    ///
+    /// # Errors
+    /// What is wrong and what to do. Never shows a secret.
+    pub(crate) fn config(&self) -> Result<Config, String> {
+        let config = match &self.url {
+            Some(url) => self.dialling(url)?,
+            None => self.read_variables().map_err(|error| format!("{error} (or use --url and --platform)"))?,
+        };
+        let config = match &self.proxy {
+            Some(proxy) => config.proxy(Proxy::parse(proxy).map_err(|error| format!("--proxy: {error}"))?),
+            None if self.no_proxy => config.no_proxy(),
+            None => config.proxy_from_env().map_err(|error| error.to_string())?,
+        };
+        Ok(config.allow_plaintext_credentials(self.allow_plaintext_credentials).reconnect(!self.no_reconnect))
+    }
+
+    fn read_variables(&self) -> Result<Config, String> {
+        let Some(path) = &self.env_file else { return Config::from_env().map_err(|error| error.to_string()) };
+        let file = env_file::Variables::read(path).map_err(|error| format!("--env-file: {error}"))?;
+        let lookup = |name: &'static str| match file.get(name) {
+            Some(value) => Ok(Some(value.to_owned())),
+            None => environment::variable(name),
+        };
+        Config::from_vars(lookup).map_err(|error| error.to_string())
+    }
+
+    fn dialling(&self, url: &str) -> Result<Config, String> {
+        if self.platform.len() != self.bot_id.len() {
+            return Err(format!(
+                "{} --platform and {} --bot-id: each platform needs its bot id, in the same order",
+                self.platform.len(),
+                self.bot_id.len()
+            ));
+        }
+        let mut config = Config::new(url);
+        for (platform, bot_id) in self.platform.iter().zip(&self.bot_id) {
+            config = config.identity(platform, bot_id);
+        }
+        // What is blank or alone is told as a warning when the gateway starts (DIAL-2).
+        let secret = self.secret_env.as_deref().map(environment::secret).transpose()?;
+        Ok(match (&self.id, secret) {
+            (id, Some(secret)) => config.credentials(id.as_deref().unwrap_or_default(), secret),
+            (Some(id), None) => config.gateway_id(id),
+            (None, None) => config,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Accepting connections.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::sleep_until;
+
+use super::hub::Hub;
+use super::link::Connection;
+
+/// The pause after an accept that failed, say because no file descriptor was left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections until the connector shuts down.
+pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
+    // Dropped in reverse: whoever waits for the end finds the port free.
+    let hub = Listening(hub);
+    let listener = listener;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
+                Ok((stream, address)) => {
+                    if let Ok(mut connection) = Connection::new(stream, address.ip(), Counted::new(hub.0.clone())) {
+                        // A block and not a function: those keep what they are given twice.
+                        tokio::spawn(async move {
+                            connection.run().await;
+                            connection.part().await;
+                        });
+                    }
+                }
+                // One client's failure is no reason to stop, and a lasting one none to spin.
+                Err(_) => sleep_until(hub.0.after(PAUSE)).await,
+            },
+            () = hub.0.closing() => return,
+        }
+        // While many come, those that are here have their turn.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Tells that nobody listens any more, however the task ends: its runtime may go away under it.
+struct Listening(Arc<Hub>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.begin_shutdown();
+        self.0.stops_listening();
+    }
+}
+
+/// Counts a connection in, and out however its task ends.
+pub(super) struct Counted(Arc<Hub>);
+
+impl Deref for Counted {
+    type Target = Hub;
+
+    fn deref(&self) -> &Hub {
+        &self.0
+    }
+}
+
+impl Counted {
+    fn new(hub: Arc<Hub>) -> Self {
+        hub.connection_begins();
+        Self(hub)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection_ends();
+    }
+}
