@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use relay_proto::host::{self, Event};
 
-use crate::signal::{block_on, block_on_until, now};
+use crate::signal::{block_on, block_on_until};
+use crate::system::now;
 
 /// The events of one gateway: an iterator that waits, and is over after the terminal event. Not clonable: there is one
 /// reader.

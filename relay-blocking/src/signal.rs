@@ -4,9 +4,11 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
+
+use crate::system::now;
+use crate::system::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A flag that many set and one thread waits for.
 #[derive(Default)]
@@ -63,10 +65,4 @@ pub(crate) fn block_on_until<F: Future>(until: Option<Instant>, future: F) -> Op
 /// Locks. A panic under the lock, which would be a mistake of ours, must not take other threads with it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// This crate's only clock.
-#[allow(clippy::disallowed_methods)] // Threads sleep towards points in time.
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

@@ -5,19 +5,19 @@
 //! that, and which closing the socket sets free. So the driver's thread is always there for deadlines and for the end.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::{Wake, Waker};
-use std::thread;
 use std::time::Duration;
 
 use relay_proto::gateway::LinkId;
 use relay_proto::host::Driver;
 use relay_proto::wire::{Attempt, Work};
 
-use crate::signal::{Signal, lock, now};
+use crate::signal::{Signal, lock};
+use crate::system::net::{Shutdown, SocketAddr, TcpStream};
+use crate::system::sync::atomic::{AtomicBool, Ordering};
+use crate::system::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use crate::system::{now, thread};
 
 /// How long the system may try to connect. Nothing waits for it: the dial has a deadline of its own (DIAL-5).
 const CONNECT: Duration = Duration::from_secs(20);

@@ -1,0 +1,14 @@
+//! What this crate has from the standard library and the system: threads, locks, sockets and a clock. No other file names
+//! them, so that the tests of schedules can put simulated ones in their place.
+
+#[cfg(shuttle)]
+pub(crate) use simulated::{net, sync, thread, time::now};
+#[cfg(not(shuttle))]
+pub(crate) use std::{net, sync, thread};
+
+/// This crate's only clock.
+#[cfg(not(shuttle))]
+#[allow(clippy::disallowed_methods)] // Threads sleep towards points in time.
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -1,0 +1,290 @@
+//! One listener, and connections to it, in memory. What is written is there at once; how much fits is up to the listener's
+//! end.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use shuttle::future::block_on;
+
+pub use std::net::{Shutdown, SocketAddr};
+
+use crate::{own, switch};
+
+thread_local! {
+    /// Of the execution that this thread of the operating system has under way.
+    static LISTENER: RefCell<Option<Arc<Listening>>> = RefCell::default();
+}
+
+pub(crate) fn reset() {
+    LISTENER.take();
+}
+
+#[derive(Debug)]
+struct Listening {
+    waker: Waker,
+    waiting: Mutex<VecDeque<Arc<Connection>>>,
+    closed: AtomicBool,
+}
+
+/// The only listener, at every address.
+#[derive(Debug)]
+pub struct Listener(Arc<Listening>);
+
+impl Listener {
+    /// Listens. The waker is called when there is a connection, and when something happens on one.
+    pub fn bind(waker: Waker) -> Self {
+        let listening = Arc::new(Listening { waker, waiting: Mutex::default(), closed: AtomicBool::new(false) });
+        LISTENER.set(Some(listening.clone()));
+        Self(listening)
+    }
+
+    /// The next connection.
+    pub fn accept(&self) -> Option<Accepted> {
+        own(&self.0.waiting).pop_front().map(Accepted)
+    }
+
+    /// Whether to refuse connections from now on.
+    pub fn refuse(&self, refuse: bool) {
+        self.0.closed.store(refuse, Ordering::SeqCst);
+    }
+}
+
+/// A connection, as both its ends see it.
+#[derive(Debug)]
+struct Connection {
+    listener: Waker,
+    state: Mutex<Pipes>,
+}
+
+#[derive(Debug)]
+struct Pipes {
+    up: VecDeque<u8>,
+    /// How many more bytes the way up takes.
+    room: usize,
+    down: VecDeque<u8>,
+    /// The end that dialled is gone.
+    hung_up: bool,
+    /// The end that accepted is gone: how.
+    over: Option<Over>,
+    /// Who waits to read, and who to write.
+    wakers: Vec<Waker>,
+}
+
+/// How the accepting end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Closed,
+    Reset,
+}
+
+impl Connection {
+    fn change<T>(&self, change: impl FnOnce(&mut Pipes) -> T) -> T {
+        let (result, wakers) = {
+            let mut pipes = own(&self.state);
+            (change(&mut pipes), std::mem::take(&mut pipes.wakers))
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+        result
+    }
+}
+
+/// The end that accepted. None of this lets others run.
+#[derive(Debug)]
+pub struct Accepted(Arc<Connection>);
+
+impl Accepted {
+    /// What has arrived.
+    pub fn take(&self) -> Vec<u8> {
+        self.0.change(|pipes| pipes.up.drain(..).collect())
+    }
+
+    /// Whether the other end is gone.
+    pub fn is_hung_up(&self) -> bool {
+        own(&self.0.state).hung_up
+    }
+
+    /// Writes.
+    pub fn give(&self, bytes: &[u8]) {
+        self.0.change(|pipes| pipes.down.extend(bytes));
+    }
+
+    /// Takes so many bytes more than before, and no others.
+    pub fn make_room(&self, room: usize) {
+        self.0.change(|pipes| pipes.room = room);
+    }
+
+    /// Closes, behind what was written.
+    pub fn close(&self) {
+        self.0.change(|pipes| pipes.over = pipes.over.or(Some(Over::Closed)));
+    }
+
+    /// Breaks the connection: nothing more is read or written.
+    pub fn reset(&self) {
+        self.0.change(|pipes| {
+            pipes.over = Some(Over::Reset);
+            pipes.down.clear();
+        });
+    }
+}
+
+/// The end that dialled.
+#[derive(Debug)]
+pub struct TcpStream {
+    connection: Arc<Connection>,
+    nonblocking: AtomicBool,
+}
+
+impl TcpStream {
+    /// Connects, or is refused, at once.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn connect_timeout(_: &SocketAddr, _: Duration) -> io::Result<Self> {
+        switch();
+        let listening = LISTENER.with_borrow(Clone::clone);
+        let listening = listening.filter(|listening| !listening.closed.load(Ordering::SeqCst));
+        let Some(listening) = listening else { return Err(ErrorKind::ConnectionRefused.into()) };
+        let pipes = Pipes {
+            up: VecDeque::new(),
+            room: usize::MAX,
+            down: VecDeque::new(),
+            hung_up: false,
+            over: None,
+            wakers: Vec::new(),
+        };
+        let connection = Arc::new(Connection { listener: listening.waker.clone(), state: Mutex::new(pipes) });
+        own(&listening.waiting).push_back(connection.clone());
+        listening.waker.wake_by_ref();
+        Ok(Self { connection, nonblocking: AtomicBool::new(false) })
+    }
+
+    /// Does nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_nodelay(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether reads and writes that begin from now on wait.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        switch();
+        self.nonblocking.store(nonblocking, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Closes the connection in both directions.
+    ///
+    /// # Errors
+    /// None.
+    pub fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+        switch();
+        self.hang_up();
+        Ok(())
+    }
+
+    fn hang_up(&self) {
+        self.connection.change(|pipes| pipes.hung_up = true);
+        self.connection.listener.wake_by_ref();
+    }
+
+    /// Reads, or waits for something to read.
+    pub fn poll_read(&self, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut pipes = own(&self.connection.state);
+        if pipes.over == Some(Over::Reset) && !pipes.hung_up {
+            return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+        }
+        if pipes.down.is_empty() && pipes.over.is_none() && !pipes.hung_up {
+            pipes.wakers.push(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(io::Read::read(&mut pipes.down, bytes))
+    }
+
+    /// Writes, or waits for room.
+    pub fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = {
+            let mut pipes = own(&self.connection.state);
+            if pipes.over.is_some() || pipes.hung_up {
+                return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+            }
+            let written = bytes.len().min(pipes.room);
+            if written == 0 {
+                pipes.wakers.push(context.waker().clone());
+                return Poll::Pending;
+            }
+            pipes.room -= written;
+            pipes.up.extend(bytes.iter().take(written));
+            written
+        };
+        self.connection.listener.wake_by_ref();
+        Poll::Ready(Ok(written))
+    }
+
+    /// A system call: it waits, or it does not, by what was set when it began.
+    fn call(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<usize>>) -> io::Result<usize> {
+        switch();
+        if self.nonblocking.load(Ordering::SeqCst) {
+            return match poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+            };
+        }
+        block_on(poll_fn(poll))
+    }
+}
+
+impl io::Read for &TcpStream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.call(|context| self.poll_read(context, bytes))
+    }
+}
+
+impl io::Write for &TcpStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.call(|context| self.poll_write(context, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for TcpStream {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}
+
+/// Looks names up.
+pub trait ToSocketAddrs {
+    /// The addresses.
+    type Iter: Iterator<Item = SocketAddr>;
+
+    /// Looks a name up.
+    ///
+    /// # Errors
+    /// None.
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
+}
+
+/// Every name is this host's.
+impl ToSocketAddrs for (&str, u16) {
+    type Iter = std::iter::Once<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        switch();
+        Ok(std::iter::once(SocketAddr::from(([127, 0, 0, 1], self.1))))
+    }
+}

@@ -1,0 +1,76 @@
+//! Clocks that stand still until they are moved.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::switch;
+
+/// Some time in 2023.
+const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+
+#[derive(Default)]
+struct Clock {
+    since: Duration,
+    sleepers: Vec<(Instant, Waker)>,
+}
+
+thread_local! {
+    /// Of the execution that this thread of the operating system has under way.
+    static CLOCK: RefCell<Clock> = RefCell::default();
+}
+
+/// When every execution begins.
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}
+
+pub(crate) fn reset() {
+    CLOCK.take();
+}
+
+/// The monotonic clock.
+pub fn now() -> Instant {
+    origin() + CLOCK.with_borrow(|clock| clock.since)
+}
+
+/// The wall clock, since 1970.
+pub fn unix() -> Duration {
+    EPOCH + CLOCK.with_borrow(|clock| clock.since)
+}
+
+/// The seed of what is random: the same in every execution, so that a schedule is all there is to a failure.
+pub fn seed() -> u64 {
+    7
+}
+
+/// Lets time pass, and wakes whoever has waited for that.
+pub fn advance(by: Duration) {
+    switch();
+    let due: Vec<_> = CLOCK.with_borrow_mut(|clock| {
+        clock.since += by;
+        let now = origin() + clock.since;
+        clock.sleepers.extract_if(.., |(at, _)| *at <= now).collect()
+    });
+    for (_, sleeper) in due {
+        sleeper.wake();
+    }
+}
+
+/// Waits for a point in time.
+pub fn poll_until(at: Instant, context: &mut Context<'_>) -> Poll<()> {
+    if at <= now() {
+        return Poll::Ready(());
+    }
+    let waker = context.waker();
+    let asleep = CLOCK.with_borrow_mut(|clock| {
+        // Whoever waits for several points in time waits for the last one that he named.
+        let same = clock.sleepers.extract_if(.., |(_, sleeper)| sleeper.will_wake(waker)).collect::<Vec<_>>();
+        clock.sleepers.push((at, waker.clone()));
+        same
+    });
+    drop(asleep);
+    Poll::Pending
+}

@@ -1,0 +1,188 @@
+//! A gateway with its driver and its connector.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use relay_proto::gateway::{Config, Limits, State, Timing};
+use relay_proto::host::{Event, Events, Gateway, drive, gateway};
+use simulated::bell::Bell;
+use simulated::sync::Arc;
+use simulated::{switch, thread, time};
+
+use crate::{Connector, Network, wait};
+
+/// A gateway, and the threads around it.
+pub struct World {
+    /// The handle.
+    pub gateway: Gateway,
+    /// Its connector.
+    pub connector: Arc<Connector>,
+    task: Arc<Task>,
+    threads: Vec<thread::JoinHandle<()>>,
+    connecting: thread::JoinHandle<()>,
+}
+
+/// A gateway on threads of its own, and the threads around it.
+pub struct Threads {
+    /// The handle.
+    pub gateway: relay_blocking::Gateway,
+    /// Its connector.
+    pub connector: Arc<Connector>,
+    users: Vec<thread::JoinHandle<()>>,
+    connecting: thread::JoinHandle<()>,
+}
+
+impl Threads {
+    /// A gateway that begins its first dial.
+    pub fn new(config: Config) -> (Self, relay_blocking::Events) {
+        let connector = Connector::new();
+        let running = connector.clone();
+        let connecting = spawn("connector", move || running.run());
+        let (gateway, events) = relay_blocking::connect(config).expect("threads to spare");
+        (Self { gateway, connector, users: Vec::new(), connecting }, events)
+    }
+
+    /// A gateway that is linked.
+    pub fn ready(config: Config) -> (Self, relay_blocking::Events) {
+        let (threads, mut events) = Self::new(config);
+        let first = events.next();
+        assert!(matches!(first, Some(Event::Ready { .. })), "{first:?}");
+        (threads, events)
+    }
+
+    /// Runs something on a thread, with the handle and the connector.
+    pub fn run(&mut self, run: impl FnOnce(relay_blocking::Gateway, Arc<Connector>) + Send + 'static) {
+        let (gateway, connector) = (self.gateway.clone(), self.connector.clone());
+        self.users.push(spawn("user", move || run(gateway, connector)));
+    }
+
+    /// Waits until everything has ended by itself, for which the last handle goes. That the gateway's own threads end is
+    /// for the scheduler to find out.
+    pub fn end(self) {
+        // This is no handle.
+        let end = self.gateway.as_async().ended();
+        drop(self.gateway);
+        for user in self.users {
+            user.join().expect("a thread that does not panic");
+        }
+        assert_eq!(relay_blocking::block_on(end), State::Closed);
+        self.connector.stop();
+        self.connecting.join().expect("a connector that does not panic");
+    }
+
+    /// Shuts down in order, and waits until everything has ended.
+    pub fn close(self) {
+        assert_eq!(self.gateway.close(), State::Closed, "CLOSE-1");
+        self.end();
+    }
+}
+
+/// A gateway of the simulated connector.
+pub fn config() -> Config {
+    Config::new("ws://127.0.0.1:1").identity("discord", "b")
+}
+
+/// The same, with room for little that nobody reads.
+pub fn quick() -> Config {
+    let mut limits = Limits::default();
+    (limits.queue, limits.queue_hard) = (1024, 1 << 20);
+    let mut timing = Timing::default();
+    timing.backoff_initial = Duration::from_millis(10);
+    timing.backoff_max = Duration::from_millis(10);
+    config().limits(limits).timing(timing)
+}
+
+impl World {
+    /// A gateway that begins its first dial.
+    pub fn new(config: Config) -> (Self, Events) {
+        let connector = Connector::new();
+        let running = connector.clone();
+        let connecting = spawn("connector", move || running.run());
+        let (gateway, events, driver) = gateway(config.build().expect("a good configuration"), None);
+        let task = Arc::new(Task::default());
+        let own = task.clone();
+        let driving = spawn("driver", move || own.run(drive(driver, Network)));
+        (Self { gateway, connector, task, threads: vec![driving], connecting }, events)
+    }
+
+    /// Drops the driver, as a runtime does with a task that is aborted: not while it is polled.
+    pub fn abort(&self) {
+        switch();
+        self.task.aborted.store(true, Ordering::SeqCst);
+        self.task.bell.ring();
+    }
+
+    /// A gateway that is linked.
+    pub fn ready(config: Config) -> (Self, Events) {
+        let (world, mut events) = Self::new(config);
+        let first = wait(events.next());
+        assert!(matches!(first, Some(Event::Ready { .. })), "{first:?}");
+        (world, events)
+    }
+
+    /// Runs something on a thread, with the handle and the connector.
+    pub fn run(&mut self, run: impl FnOnce(Gateway, Arc<Connector>) + Send + 'static) {
+        let (gateway, connector) = (self.gateway.clone(), self.connector.clone());
+        self.threads.push(spawn("user", move || run(gateway, connector)));
+    }
+
+    /// Waits until everything has ended by itself, for which the last handle goes.
+    pub fn end(self) {
+        drop(self.gateway);
+        for thread in self.threads {
+            thread.join().expect("a thread that does not panic");
+        }
+        self.connector.stop();
+        self.connecting.join().expect("a connector that does not panic");
+    }
+
+    /// Shuts down in order, and waits until everything has ended.
+    pub fn close(self) {
+        assert_eq!(wait(self.gateway.close()), State::Closed, "CLOSE-1");
+        self.end();
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+    thread::Builder::new().name(name.into()).spawn(run).expect("threads are simulated")
+}
+
+/// The task of a runtime that runs the driver: one waker for as long as it lives.
+#[derive(Default)]
+struct Task {
+    bell: Arc<Bell>,
+    aborted: AtomicBool,
+}
+
+impl Task {
+    fn run(&self, future: impl Future<Output = ()>) {
+        let mut future = pin!(future);
+        let waker = Waker::from(self.bell.clone());
+        while !self.aborted.load(Ordering::SeqCst) {
+            if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                return;
+            }
+            self.bell.wait();
+        }
+    }
+}
+
+/// Reads events to the end. Time passes for every wait before a dial.
+pub fn read(mut events: Events, mut each: impl FnMut(Event)) {
+    while let Some(event) = wait(events.next()) {
+        sleep(&event);
+        each(event);
+    }
+}
+
+/// Lets the time pass for which the gateway waits before it dials again.
+pub fn sleep(event: &Event) {
+    if let Event::Disconnected { retry_in: Some(retry), .. } = event {
+        // Others come first, or this would go on for ever where nobody answers.
+        thread::yield_now();
+        time::advance(*retry);
+    }
+}
