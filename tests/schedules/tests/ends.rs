@@ -75,6 +75,28 @@ fn a_gateway_is_closed_while_its_link_is_cut() {
 
 // proves: CLOSE-1, REQ-1
 #[test]
+fn a_gateway_is_closed_over_a_backlog() {
+    explore(2000, || {
+        let (mut world, events) = World::ready(quick());
+        for _ in 0..5 {
+            world.connector.deliver(&"x".repeat(700));
+        }
+        world.run(|gateway, connector| {
+            patient(&gateway, &connector, "a");
+        });
+        world.run(move |gateway, _| {
+            // Read only when all is over.
+            wait(gateway.ended());
+            let mut last = None;
+            read(events, |event| last = Some(event));
+            assert!(matches!(last, Some(Event::Closed)), "CLOSE-1: {last:?}");
+        });
+        world.close();
+    });
+}
+
+// proves: CLOSE-1, REQ-1
+#[test]
 fn a_driver_is_dropped_at_any_moment() {
     explore(6000, || {
         let (mut world, events) = World::new(quick());

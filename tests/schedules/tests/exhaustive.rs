@@ -2,6 +2,7 @@
 //! what is left of a race then is small enough.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use relay_proto::gateway::{LinkId, Outcome, RequestOptions, State};
 use relay_proto::host::{Driver, Event, Events, Gateway, gateway};
@@ -9,7 +10,7 @@ use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink, Work};
 use relay_schedules::{Connector, exhaust, polled, quick, wait};
 use simulated::bell::Bell;
 use simulated::sync::Arc;
-use simulated::thread;
+use simulated::{thread, time};
 
 /// A gateway that is linked, and the other end of its link.
 struct Linked {
@@ -158,6 +159,23 @@ fn a_driver_that_falls_asleep_hears_of_room() {
             assert!(matches!(wait(linked.events.next()), Some(Event::Message(_))));
         }
         sleeper.join().expect("a thread that does not panic");
+    });
+}
+
+#[test]
+fn a_driver_that_falls_asleep_hears_of_an_earlier_deadline() {
+    exhaust(18, || {
+        let Linked { gateway, driver, link, events, .. } = Linked::new();
+        driver.eof(link);
+        while driver.work().is_some() {}
+        let soon = time::now() + Duration::from_millis(1);
+        let own = driver.clone();
+        // It is no more than a deadline: there is no link to write to.
+        let sleeper = thread::spawn(move || sleep(&own, |driver| driver.deadline().is_some_and(|at| at <= soon)));
+        let options = options().wait_for_link().timeout(Duration::from_millis(1));
+        let call = gateway.call(&Connector::request("a"), &options);
+        sleeper.join().expect("a thread that does not panic");
+        drop((call, events));
     });
 }
 

@@ -62,6 +62,27 @@ fn a_gateway_is_closed_at_any_moment() {
     });
 }
 
+// proves: CLOSE-1, REQ-1
+#[test]
+fn a_gateway_is_closed_over_a_backlog() {
+    explore(2000, || {
+        let (mut threads, events) = Threads::ready(quick());
+        for _ in 0..5 {
+            threads.connector.deliver(&"x".repeat(700));
+        }
+        threads.run(|gateway, connector| {
+            ask(&gateway, &connector, "a", &patient());
+        });
+        threads.run(move |gateway, _| {
+            // Read only when all is over.
+            gateway.ended();
+            let last = events.last();
+            assert!(matches!(last, Some(Event::Closed)), "CLOSE-1: {last:?}");
+        });
+        threads.close();
+    });
+}
+
 // proves: CLOSE-1
 #[test]
 fn the_last_handle_goes_at_any_moment() {
