@@ -87,6 +87,7 @@ fn events_that_nobody_reads_hold_the_link_back_and_let_it_go_on() {
     });
 }
 
+// proves: ACK-6
 #[test]
 fn nobody_is_left_to_read() {
     explore(4000, || {
@@ -95,13 +96,15 @@ fn nobody_is_left_to_read() {
         for _ in 0..5 {
             world.connector.deliver(&long);
         }
-        world.run(move |_, _| drop(events));
-        world.run(|gateway, connector| {
+        world.run(move |gateway, connector| {
+            drop(events);
             for name in ["a", "b"] {
                 let outcome = wait(gateway.call(&Connector::request(name), &RequestOptions::default()));
                 connector.check(name, &outcome);
                 assert!(matches!(outcome, Outcome::Result(_)), "{outcome:?}");
             }
+            // They were sent before the results, and none is kept for a reader.
+            assert_eq!(gateway.stats().dropped, 5, "ACK-6");
         });
         world.end();
     });
