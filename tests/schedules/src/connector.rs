@@ -26,8 +26,6 @@ struct Inner {
     links: Vec<Link>,
     /// Answers requests by itself.
     answers: bool,
-    /// What each link has room for in the other direction, from its beginning.
-    room: usize,
     waiting: Vec<(OutboundId, String)>,
     asked: Vec<String>,
     answered: Vec<String>,
@@ -55,7 +53,6 @@ impl Connector {
             listener: Listener::bind(waker),
             links: Vec::new(),
             answers: true,
-            room: usize::MAX,
             waiting: Vec::new(),
             asked: Vec::new(),
             answered: Vec::new(),
@@ -128,10 +125,10 @@ impl Connector {
         self.with(|inner| inner.answers = answers);
     }
 
-    /// Has each link take so many bytes of the gateway's, and no more until it is called again.
+    /// Has the links that there are take so many bytes of the gateway's, and no more until it is called again.
     pub fn make_room(&self, room: usize) {
+        switch();
         self.with(|inner| {
-            inner.room = room;
             for link in &inner.links {
                 link.wire.make_room(room);
             }
@@ -188,7 +185,6 @@ impl Inner {
     /// Does all that can be done now.
     fn step(&mut self) {
         while let Some(wire) = self.listener.accept() {
-            wire.make_room(self.room);
             self.accepted += 1;
             let server = ServerLink::new(&LinkOptions::default(), None).expect("no TLS, no error");
             self.links.push(Link { wire, server, id: None, over: false });

@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
+use shuttle::scheduler::{
+    DfsScheduler, PctScheduler, RandomScheduler, ReplayScheduler, Scheduler, UncontrolledNondeterminismCheckScheduler,
+};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 /// Every run tries the same orders, unless `SHUTTLE_RANDOM_SEED` says otherwise.
@@ -46,6 +48,16 @@ pub fn exhaust(orders: usize, scenario: fn()) {
         let all = run("in every order", DfsScheduler::new(None, false), scenario);
         assert!(all >= orders, "only {all} orders");
     }
+}
+
+/// Runs a scenario so many times, each time once more in the same order, and looks whether all is the same again. If it
+/// were not, no failure could be replayed.
+///
+/// # Panics
+/// When the scenario does, on a deadlock, and when the two differ.
+pub fn repeat(schedules: usize, scenario: fn()) {
+    let scheduler = RandomScheduler::new_from_seed(SEED, schedules);
+    run("twice", UncontrolledNondeterminismCheckScheduler::new(scheduler), scenario);
 }
 
 fn replay(scenario: fn()) -> bool {

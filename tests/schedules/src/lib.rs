@@ -12,7 +12,7 @@ mod wait;
 mod world;
 
 pub use connector::Connector;
-pub use explore::{exhaust, explore};
+pub use explore::{exhaust, explore, repeat};
 pub use network::Network;
 pub use wait::{Pending, polled, wait};
 pub use world::{Threads, World, config, quick, read, sleep};

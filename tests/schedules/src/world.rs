@@ -21,7 +21,8 @@ pub struct World {
     /// Its connector.
     pub connector: Arc<Connector>,
     task: Arc<Task>,
-    threads: Vec<thread::JoinHandle<()>>,
+    driving: thread::JoinHandle<()>,
+    users: Vec<thread::JoinHandle<()>>,
     connecting: thread::JoinHandle<()>,
 }
 
@@ -78,6 +79,14 @@ impl Threads {
         assert_eq!(self.gateway.close(), State::Closed, "CLOSE-1");
         self.end();
     }
+
+    /// Waits for the first `users` that were [run](Self::run), then shuts down.
+    pub fn close_after(mut self, users: usize) {
+        for user in self.users.drain(..users) {
+            user.join().expect("a thread that does not panic");
+        }
+        self.close();
+    }
 }
 
 /// A gateway of the simulated connector.
@@ -105,7 +114,7 @@ impl World {
         let task = Arc::new(Task::default());
         let own = task.clone();
         let driving = spawn("driver", move || own.run(drive(driver, Network)));
-        (Self { gateway, connector, task, threads: vec![driving], connecting }, events)
+        (Self { gateway, connector, task, driving, users: Vec::new(), connecting }, events)
     }
 
     /// Drops the driver, as a runtime does with a task that is aborted: not while it is polled.
@@ -126,15 +135,16 @@ impl World {
     /// Runs something on a thread, with the handle and the connector.
     pub fn run(&mut self, run: impl FnOnce(Gateway, Arc<Connector>) + Send + 'static) {
         let (gateway, connector) = (self.gateway.clone(), self.connector.clone());
-        self.threads.push(spawn("user", move || run(gateway, connector)));
+        self.users.push(spawn("user", move || run(gateway, connector)));
     }
 
     /// Waits until everything has ended by itself, for which the last handle goes.
     pub fn end(self) {
         drop(self.gateway);
-        for thread in self.threads {
-            thread.join().expect("a thread that does not panic");
+        for user in self.users {
+            user.join().expect("a thread that does not panic");
         }
+        self.driving.join().expect("a driver that does not panic");
         self.connector.stop();
         self.connecting.join().expect("a connector that does not panic");
     }
@@ -143,6 +153,14 @@ impl World {
     pub fn close(self) {
         assert_eq!(wait(self.gateway.close()), State::Closed, "CLOSE-1");
         self.end();
+    }
+
+    /// Waits for the first `users` that were [run](Self::run), then shuts down.
+    pub fn close_after(mut self, users: usize) {
+        for user in self.users.drain(..users) {
+            user.join().expect("a thread that does not panic");
+        }
+        self.close();
     }
 }
 

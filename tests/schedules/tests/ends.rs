@@ -52,6 +52,9 @@ fn a_gateway_is_closed_at_any_moment() {
         let (mut world, events) = World::new(quick());
         everybody(&mut world, events);
         world.run(|gateway, _| {
+            gateway.reconnect();
+            // Said, or there was nobody to say it to.
+            let _ = gateway.interrupt("s", None);
             assert_eq!(wait(gateway.close()), State::Closed);
         });
         world.close();

@@ -110,7 +110,7 @@ fn nobody_is_left_to_read() {
     });
 }
 
-// proves: ACK-2, ACK-4, ACK-6
+// proves: ACK-4, ACK-6
 #[test]
 fn deliveries_are_taken_while_links_come_and_go() {
     explore(4000, || {

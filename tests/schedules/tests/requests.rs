@@ -139,3 +139,42 @@ fn a_request_moves_to_another_thread() {
         world.end();
     });
 }
+
+// proves: LINK-2, REQ-2
+#[test]
+fn a_socket_breaks_while_it_takes_nothing() {
+    explore(3000, || {
+        let (mut world, events) = World::ready(quick());
+        world.connector.make_room(10);
+        for name in ["a", "b"] {
+            world.run(move |gateway, connector| {
+                ask(&gateway, &connector, name, &RequestOptions::default());
+                let outcome = ask(&gateway, &connector, &format!("{name} again"), &patient());
+                assert!(!matches!(outcome, Outcome::NotSent(_)), "{outcome:?}: there was a link again");
+            });
+        }
+        world.run(|_, connector| connector.cut());
+        world.run(move |_, _| read(events, drop));
+        world.close_after(2);
+    });
+}
+
+#[test]
+fn a_socket_takes_nothing_for_a_while() {
+    explore(3000, || {
+        let (mut world, events) = World::ready(config());
+        world.connector.make_room(10);
+        drop(events);
+        for name in ["a", "b"] {
+            world.run(move |gateway, connector| {
+                let outcome = ask(&gateway, &connector, name, &RequestOptions::default());
+                assert!(matches!(outcome, Outcome::Result(_)), "{outcome:?}");
+            });
+        }
+        world.run(|_, connector| {
+            connector.make_room(50);
+            connector.make_room(usize::MAX);
+        });
+        world.end();
+    });
+}

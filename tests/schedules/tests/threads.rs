@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use relay_blocking::{Event, Gateway, NotYet, Outcome, RequestOptions};
-use relay_schedules::{Connector, Threads, config, explore, quick, sleep, wait};
+use relay_schedules::{Connector, Threads, config, explore, quick, repeat, sleep, wait};
 use simulated::{thread, time};
 
 fn ask(gateway: &Gateway, connector: &Connector, name: &str, options: &RequestOptions) -> Outcome {
@@ -39,27 +39,35 @@ fn a_link_is_cut_under_requests() {
 // proves: CLOSE-1, REQ-1
 #[test]
 fn a_gateway_is_closed_at_any_moment() {
-    explore(3000, || {
-        let (mut threads, events) = Threads::new(quick());
-        threads.connector.deliver("1");
-        threads.run(|gateway, connector| {
-            ask(&gateway, &connector, "a", &patient());
-            gateway.go_idle();
-        });
-        threads.run(|_, connector| connector.cut());
-        threads.run(move |_, _| {
-            let mut last = None;
-            for event in events {
-                sleep(&event);
-                match event {
-                    Event::Message(delivery) => delivery.ack(),
-                    event => last = Some(event),
-                }
-            }
-            assert!(matches!(last, Some(Event::Closed)), "CLOSE-1: {last:?}");
-        });
-        threads.close();
+    explore(3000, closed_at_any_moment);
+}
+
+/// Whatever fails can be replayed.
+#[test]
+fn an_order_is_all_that_decides() {
+    repeat(200, closed_at_any_moment);
+}
+
+fn closed_at_any_moment() {
+    let (mut threads, events) = Threads::new(quick());
+    threads.connector.deliver("1");
+    threads.run(|gateway, connector| {
+        ask(&gateway, &connector, "a", &patient());
+        gateway.go_idle();
     });
+    threads.run(|_, connector| connector.cut());
+    threads.run(move |_, _| {
+        let mut last = None;
+        for event in events {
+            sleep(&event);
+            match event {
+                Event::Message(delivery) => delivery.ack(),
+                event => last = Some(event),
+            }
+        }
+        assert!(matches!(last, Some(Event::Closed)), "CLOSE-1: {last:?}");
+    });
+    threads.close();
 }
 
 // proves: CLOSE-1, REQ-1
@@ -95,7 +103,6 @@ fn the_last_handle_goes_at_any_moment() {
     });
 }
 
-// proves: DIAL-5
 #[test]
 fn a_gateway_is_closed_while_its_name_is_looked_up() {
     explore(2000, || {
@@ -132,7 +139,6 @@ fn events_that_nobody_reads_hold_the_link_back_and_let_it_go_on() {
     });
 }
 
-// proves: FRAME-1
 #[test]
 fn a_socket_takes_nothing_for_a_while() {
     explore(3000, || {
@@ -150,6 +156,29 @@ fn a_socket_takes_nothing_for_a_while() {
             connector.make_room(usize::MAX);
         });
         threads.end();
+    });
+}
+
+// proves: LINK-2, REQ-2
+#[test]
+fn a_socket_breaks_while_it_takes_nothing() {
+    explore(3000, || {
+        let (mut threads, events) = Threads::ready(quick());
+        threads.connector.make_room(10);
+        for name in ["a", "b"] {
+            threads.run(move |gateway, connector| {
+                ask(&gateway, &connector, name, &RequestOptions::default());
+                let name = format!("{name} again");
+                let outcome = ask(&gateway, &connector, &name, &patient());
+                assert!(!matches!(outcome, Outcome::NotSent(_)), "{outcome:?}: there was a link again");
+            });
+        }
+        threads.run(|_, connector| connector.cut());
+        threads.run(move |gateway, _| {
+            drop(gateway);
+            events.for_each(|event| sleep(&event));
+        });
+        threads.close_after(2);
     });
 }
 
