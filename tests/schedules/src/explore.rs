@@ -63,6 +63,7 @@ pub fn repeat(schedules: usize, scenario: fn()) {
 fn replay(scenario: fn()) -> bool {
     let file = std::env::var_os("RELAY_SCHEDULE");
     if let Some(file) = &file {
+        simulated::watch();
         let schedule = ReplayScheduler::new_from_file(file).expect("a file with a schedule");
         run("replayed", schedule, scenario);
     }
@@ -94,6 +95,7 @@ fn run(how: &str, scheduler: impl Scheduler + 'static, scenario: fn()) -> usize 
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             let what = if text.starts_with("deadlock") { "DEADLOCK" } else { "BROKEN" };
             eprintln!("{what}: {name}, {how}: {text}");
+            simulated::asleep().iter().for_each(|thread| eprintln!("{thread}"));
             eprintln!("replay it with RELAY_SCHEDULE=<the file named above>, and this scenario alone");
             resume_unwind(panic)
         }

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 
-use shuttle::future::block_on;
-
+use crate::asleep::sleep;
 use crate::{own, switch};
 
 /// A bell that is heard once, by one thread. It rings on if nobody waits yet. There is no waking up without it.
@@ -25,7 +24,7 @@ impl Bell {
 
     /// Waits until it rings.
     pub fn wait(&self) {
-        block_on(poll_fn(|context| {
+        sleep(poll_fn(|context| {
             if self.take() {
                 return Poll::Ready(());
             }

@@ -7,6 +7,7 @@
 //! Time does not pass. [`time::advance`] moves it, and a scenario that calls it says so: whatever sleeps for ever without
 //! it is a deadlock, which shuttle reports.
 
+mod asleep;
 pub mod bell;
 pub mod net;
 pub mod sync;
@@ -14,10 +15,13 @@ pub mod time;
 
 pub use shuttle::thread;
 
+pub use asleep::{asleep, watch};
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Begins an execution: no connections, and time starts over.
 pub fn reset() {
+    asleep::reset();
     time::reset();
     net::reset();
 }

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use shuttle::future::block_on;
-
 pub use std::net::{Shutdown, SocketAddr};
 
+use crate::asleep::sleep;
 use crate::{own, switch};
 
 thread_local! {
@@ -241,7 +240,7 @@ impl TcpStream {
                 Poll::Pending => Err(ErrorKind::WouldBlock.into()),
             };
         }
-        block_on(poll_fn(poll))
+        sleep(poll_fn(poll))
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use shuttle::future::block_on;
 use shuttle::sync as scheduled;
 
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak};
 
+use crate::asleep::sleep;
 use crate::{own, switch, time};
 
 /// Atomics, all of them sequentially consistent.
@@ -104,7 +104,7 @@ impl Condvar {
     /// Gives the lock up and waits, in one.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         let (mutex, waiter) = self.enqueue(guard);
-        block_on(std::future::poll_fn(|context| waiter.poll(context)));
+        sleep(std::future::poll_fn(|context| waiter.poll(context)));
         mutex.lock()
     }
 
@@ -116,7 +116,7 @@ impl Condvar {
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let until = time::now() + timeout;
         let (mutex, waiter) = self.enqueue(guard);
-        let late = block_on(std::future::poll_fn(|context| match waiter.poll(context) {
+        let late = sleep(std::future::poll_fn(|context| match waiter.poll(context) {
             Poll::Ready(()) => Poll::Ready(false),
             Poll::Pending => time::poll_until(until, context).map(|()| true),
         }));
