@@ -39,7 +39,7 @@ pub fn explore(schedules: usize, scenario: fn()) {
 }
 
 /// Runs a scenario in every order that there is. `orders` is how many these are at least: fewer mean that the scenario
-/// does not get to what it is about.
+/// does not get to what it is about. How many exactly depends on how often the code under test takes its lock.
 ///
 /// # Panics
 /// When the scenario does, on a deadlock, and when there are fewer orders.

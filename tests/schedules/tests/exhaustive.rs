@@ -121,7 +121,7 @@ fn has_output(driver: &Driver) -> bool {
 
 #[test]
 fn a_driver_that_falls_asleep_hears_of_a_request() {
-    exhaust(18, || {
+    exhaust(10, || {
         let linked = Linked::new();
         let driver = linked.driver.clone();
         let sleeper = thread::spawn(move || sleep(&driver, has_output));
@@ -133,7 +133,7 @@ fn a_driver_that_falls_asleep_hears_of_a_request() {
 
 #[test]
 fn a_driver_that_falls_asleep_hears_of_the_end() {
-    exhaust(18, || {
+    exhaust(10, || {
         let Linked { gateway, events, driver, .. } = Linked::new();
         drop(events);
         let own = driver.clone();
@@ -146,7 +146,7 @@ fn a_driver_that_falls_asleep_hears_of_the_end() {
 // proves: REQ-7
 #[test]
 fn a_driver_that_falls_asleep_hears_of_room() {
-    exhaust(7000, || {
+    exhaust(1000, || {
         let mut linked = Linked::new();
         for _ in 0..2 {
             let message = linked.message(&"x".repeat(700));
@@ -164,7 +164,7 @@ fn a_driver_that_falls_asleep_hears_of_room() {
 
 #[test]
 fn a_driver_that_falls_asleep_hears_of_an_earlier_deadline() {
-    exhaust(18, || {
+    exhaust(10, || {
         let Linked { gateway, driver, link, events, .. } = Linked::new();
         driver.eof(link);
         while driver.work().is_some() {}
@@ -182,7 +182,7 @@ fn a_driver_that_falls_asleep_hears_of_an_earlier_deadline() {
 // proves: REQ-1
 #[test]
 fn a_result_comes_while_somebody_begins_to_wait() {
-    exhaust(6, || {
+    exhaust(4, || {
         let mut linked = Linked::new();
         let call = linked.gateway.call(&Connector::request("a"), &options());
         linked.exchange();
@@ -197,7 +197,7 @@ fn a_result_comes_while_somebody_begins_to_wait() {
 // proves: REQ-3
 #[test]
 fn a_result_comes_while_the_request_is_given_up() {
-    exhaust(10, || {
+    exhaust(4, || {
         let mut linked = Linked::new();
         let mut call = Box::pin(linked.gateway.call(&Connector::request("a"), &options()));
         linked.exchange();
@@ -213,7 +213,7 @@ fn a_result_comes_while_the_request_is_given_up() {
 
 #[test]
 fn a_future_is_woken_through_its_latest_waker() {
-    exhaust(6000, || {
+    exhaust(1000, || {
         let mut linked = Linked::new();
         let mut call = Box::pin(linked.gateway.call(&Connector::request("a"), &options()));
         let mut end = Box::pin(linked.gateway.ended());
@@ -238,7 +238,7 @@ fn a_future_is_woken_through_its_latest_waker() {
 // proves: ACK-4
 #[test]
 fn an_event_comes_while_a_reader_gives_up() {
-    exhaust(80, || {
+    exhaust(40, || {
         let mut linked = Linked::new();
         let messages = [linked.message("1"), linked.message("2")].concat();
         let (driver, link) = (linked.driver.clone(), linked.link);
@@ -260,7 +260,7 @@ fn an_event_comes_while_a_reader_gives_up() {
 // proves: CLOSE-1
 #[test]
 fn the_last_two_handles_go_at_once() {
-    exhaust(10, || {
+    exhaust(4, || {
         let Linked { gateway, events, driver, .. } = Linked::new();
         let other = thread::spawn(move || drop(events));
         drop(gateway);
@@ -272,7 +272,7 @@ fn the_last_two_handles_go_at_once() {
 // proves: CLOSE-1
 #[test]
 fn a_driver_goes_while_somebody_asks() {
-    exhaust(18, || {
+    exhaust(10, || {
         let Linked { gateway, events, driver, .. } = Linked::new();
         let dropper = thread::spawn(move || drop(driver));
         let outcome = wait(gateway.call(&Connector::request("a"), &options()));
@@ -285,7 +285,7 @@ fn a_driver_goes_while_somebody_asks() {
 // proves: CLOSE-1
 #[test]
 fn a_driver_goes_while_somebody_reads() {
-    exhaust(6, || {
+    exhaust(4, || {
         let Linked { gateway, mut events, driver, .. } = Linked::new();
         let dropper = thread::spawn(move || drop(driver));
         assert!(matches!(wait(events.next()), Some(Event::Closed)));
@@ -297,7 +297,7 @@ fn a_driver_goes_while_somebody_reads() {
 
 #[test]
 fn a_change_of_state_comes_while_somebody_begins_to_wait() {
-    exhaust(6, || {
+    exhaust(4, || {
         let Linked { gateway, driver, link, .. } = Linked::new();
         let own = driver.clone();
         let reader = thread::spawn(move || own.eof(link));
@@ -310,7 +310,7 @@ fn a_change_of_state_comes_while_somebody_begins_to_wait() {
 
 #[test]
 fn a_future_on_a_thread_is_woken_while_it_falls_asleep() {
-    exhaust(50, || {
+    exhaust(20, || {
         let linked = Linked::new();
         let gateway = linked.gateway.clone();
         let waiter = thread::spawn(move || relay_blocking::block_on(gateway.ended()));
