@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn any_secret_of_the_claimed_id_lets_that_id_in() {
         for secret in ["old", "new"] {
-            assert_eq!(upgrade("gw:1", secret, NOW.unix).unwrap().as_str(), "gw:1");
+            let id = upgrade("gw:1", secret, NOW.unix).unwrap();
+            assert_eq!((id.as_str(), &*id.to_string()), ("gw:1", "gw:1"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The buffer, its order and its window (CONN-3, CONN-4).
 
 use super::*;
+use crate::connector::Notice;
 use crate::connector::Refused;
 
 // proves: CONN-3
@@ -164,4 +165,30 @@ fn what_cannot_be_a_frame_is_refused_before_it_is_taken_up() {
     rig.peer.deliver(&spread, rig.now).unwrap();
     let link = rig.link();
     assert!(rig.frames(link)[0].contains("\"event\":{\"a\":[1]},"), "one line, whatever the host's JSON looks like");
+}
+
+#[test]
+fn what_goes_out_is_counted() {
+    let mut rig = Rig::new();
+    let first = rig.link();
+    let ids: Vec<_> = (0..3).map(|n| rig.deliver(n)).collect();
+    rig.entries(first);
+    rig.ack(first, ids[0]);
+    let second = rig.link();
+    rig.entries(second);
+    let stats = rig.peer.stats();
+    assert_eq!((stats.links, stats.accepted, stats.delivered, stats.redelivered, stats.acked), (2, 3, 5, 2, 1));
+    assert_eq!(stats.frames_sent, 2 + 5, "a descriptor for each link, and the deliveries");
+}
+
+#[test]
+fn notices_name_what_they_are_about() {
+    let id = EntryId::new(7, 1);
+    for (notice, about) in [
+        (Notice::StrayAck, "nothing in flight"),
+        (Notice::ForwardPresumed(id), &*format!("{id}")),
+        (Notice::ForwardGivenUp(id), &*format!("{id}")),
+    ] {
+        assert!(format!("{notice}").contains(about), "{notice}");
+    }
 }

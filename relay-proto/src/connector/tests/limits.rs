@@ -118,6 +118,42 @@ fn an_application_that_does_not_read_stops_the_reading_and_not_the_link() {
 }
 
 #[test]
+fn silence_counts_from_when_the_reading_goes_on_and_not_from_a_glance() {
+    let mut rig = Rig::new();
+    let link = rig.link();
+    while rig.peer.wants_read(link) {
+        rig.say(link, &format!("{{\"type\":\"interrupt\",\"session_key\":\"{}\"}}", "s".repeat(600_000)));
+    }
+    rig.say(link, &format!("{{\"type\":\"interrupt\",\"session_key\":\"{}\"}}", "s".repeat(900_000)));
+    rig.wait_secs(100);
+    // The hello, and the first interrupt: what is left is still too much to read on.
+    assert!(matches!(rig.peer.next_event(), Some(Event::Hello(_))));
+    assert!(matches!(rig.peer.next_event(), Some(Event::Interrupt { .. })));
+    assert!(!rig.peer.wants_read(link));
+    rig.wait_secs(80);
+    rig.events();
+    rig.wait_secs(29);
+    assert_eq!((rig.transmits(link), rig.peer.current_link()), (alloc::vec![], Some(link)));
+    rig.wait_secs(1);
+    assert_eq!(rig.transmits(link), [Transmit::Ping]);
+}
+
+#[test]
+fn answers_weigh_what_they_hold_until_they_are_written() {
+    let mut rig = Rig::new();
+    let link = rig.link();
+    let mut said = 0;
+    for _ in 0..3 {
+        while rig.peer.wants_read(link) {
+            rig.say(link, "{\"type\":\"outbound\",\"requestId\":\"r\",\"action\":0}");
+            said += 1;
+        }
+        assert_eq!(rig.frames(link).len(), core::mem::take(&mut said));
+    }
+    assert!(rig.peer.wants_read(link));
+}
+
+#[test]
 fn a_handshake_that_we_do_not_read_takes_no_time() {
     let mut rig = Rig::new();
     let link = rig.link();

@@ -161,3 +161,13 @@ fn inputs_for_a_dead_link_are_ignored() {
     rig.peer.handle_ended(dead, LinkEnd::Lost { detail: String::new() }, rig.now);
     assert_eq!((rig.events(), rig.transmits(dead), rig.peer.wants_read(dead)), (alloc::vec![], alloc::vec![], false));
 }
+
+#[test]
+fn a_link_that_is_over_is_not_read_however_the_next_one_fares() {
+    let mut rig = Rig::new();
+    let first = rig.link();
+    assert!(rig.peer.wants_read(first));
+    rig.peer.handle_ended(first, LinkEnd::Lost { detail: String::new() }, rig.now);
+    let second = rig.link();
+    assert_eq!((rig.peer.wants_read(first), rig.peer.wants_read(second)), (false, true));
+}

@@ -1,5 +1,7 @@
 //! The peer under a virtual clock.
 
+mod bounds;
+mod buffer;
 mod delivery;
 mod forwards;
 mod limits;

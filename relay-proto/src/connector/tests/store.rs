@@ -202,3 +202,17 @@ fn what_the_store_may_still_forget_keeps_its_place_in_the_window() {
     peer.handle_discarded(EntryId::new(7, 0), now);
     assert_eq!(sent(&mut peer), 1);
 }
+
+// proves: CONN-7
+#[test]
+fn a_shutdown_waits_for_what_the_store_was_given() {
+    let mut rig = stored();
+    rig.durable = false;
+    rig.deliver(0);
+    rig.peer.shutdown(rig.now);
+    rig.settle();
+    assert!(!rig.peer.is_finished(), "its host must still be told what became of the entry");
+    rig.commit(1);
+    rig.settle();
+    assert!(rig.peer.is_finished());
+}
