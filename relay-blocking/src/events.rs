@@ -1,12 +1,14 @@
 //! The iterator of events.
 
+use std::fmt;
 use std::iter::FusedIterator;
 use std::time::Duration;
 
 use relay_proto::host::{self, Event};
 
-use crate::signal::{block_on, block_on_until};
 use crate::system::now;
+use crate::system::sync::Weak;
+use crate::threads::{Threads, wait_for};
 
 /// The events of one gateway: an iterator that waits, and is over after the terminal event. Not clonable: there is one
 /// reader.
@@ -16,8 +18,10 @@ use crate::system::now;
 ///
 /// A program that only sends drops this: what happens is then discarded as it comes, deliveries as if each were dropped
 /// (ACK-6).
-#[derive(Debug)]
-pub struct Events(pub(crate) host::Events);
+pub struct Events {
+    pub(crate) inner: host::Events,
+    pub(crate) threads: Weak<Threads>,
+}
 
 impl Events {
     /// The next event, if it comes within this time; `Ok(None)` after the terminal one.
@@ -27,7 +31,7 @@ impl Events {
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, NotYet> {
         // So far away that nobody will see it is never.
         let until = now().checked_add(timeout);
-        block_on_until(until, self.0.next()).ok_or(NotYet)
+        wait_for(&self.threads, until, self.inner.next()).ok_or(NotYet)
     }
 
     /// The next event, if it is there; `Ok(None)` after the terminal one. Does not wait.
@@ -40,7 +44,7 @@ impl Events {
 
     /// The same events for async code: see [`Gateway::into_async`](crate::Gateway::into_async).
     pub fn into_async(self) -> host::Events {
-        self.0
+        self.inner
     }
 }
 
@@ -48,11 +52,17 @@ impl Iterator for Events {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        block_on(self.0.next())
+        wait_for(&self.threads, None, self.inner.next()).flatten()
     }
 }
 
 impl FusedIterator for Events {}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
 
 /// No event has come yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,12 @@
 //! The handle.
 
-use std::convert::identity as at_once;
-use std::sync::Arc;
+use std::fmt;
+use std::future::Future;
 
 use relay_proto::host;
 
-use crate::signal::block_on;
+use crate::system::sync::{Arc, Weak};
+use crate::threads::{Threads, wait_for};
 use crate::{
     Action, ActionResult, Asked, Capabilities, ChatInfo, Descriptor, IdleOutcome, MediaKind, MessageEvent, NotSent,
     Outcome, Prompt, RawJson, RequestError, RequestOptions, Sent, State, Stats, Thread,
@@ -15,7 +16,9 @@ use crate::{
 macro_rules! methods {
     ($($(#[$doc:meta])* $how:ident fn $name:ident($($arg:ident: $type:ty),*) -> $output:ty;)+) => {
         impl Gateway {
-            $($(#[$doc])* pub fn $name(&self, $($arg: $type),*) -> $output { $how(self.0.$name($($arg),*)) })+
+            $($(#[$doc])* pub fn $name(&self, $($arg: $type),*) -> $output {
+                self.$how(self.inner.$name($($arg),*))
+            })+
         }
     };
 }
@@ -25,21 +28,32 @@ macro_rules! methods {
 ///
 /// Requests can be made while an event is being handled, and complete whether or not further events are read (REQ-7).
 /// When every handle and the [`Events`](crate::Events) are dropped, the gateway shuts down.
-#[derive(Clone, Debug)]
-pub struct Gateway(pub(crate) host::Gateway);
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) inner: host::Gateway,
+    pub(crate) threads: Weak<Threads>,
+}
 
 impl Gateway {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        wait_for(&self.threads, None, future).unwrap_or_else(|| unreachable!("it ends before never"))
+    }
+
+    fn at_once<T>(&self, answer: T) -> T {
+        answer
+    }
+
     /// The same gateway for async code, where every method here that waits is a future.
     ///
     /// The futures are driven by this crate's threads, and can be awaited on any executor, or with
     /// [`block_on`](crate::block_on). Awaiting one can be given up, by dropping it; a call of a method here cannot.
     pub fn as_async(&self) -> &host::Gateway {
-        &self.0
+        &self.inner
     }
 
     /// As [`as_async`](Self::as_async), and for good.
     pub fn into_async(self) -> host::Gateway {
-        self.0
+        self.inner
     }
 }
 
@@ -221,4 +235,10 @@ methods! {
 
     /// What has been counted. Does not wait.
     at_once fn stats() -> Stats;
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
 }

@@ -25,7 +25,8 @@
 //! # Threads
 //! A gateway has one thread, `relay-driver`, and one more for its connection, `relay-link`. They sleep in the operating
 //! system until there is something to do: an idle gateway uses no CPU. What is sent is written by the thread that sends
-//! it; when the connection takes no more, a third thread, `relay-writer`, waits for it.
+//! it, and what arrives is read by one that waits for it, as long as any does; so a row of requests wakes no other thread.
+//! When the connection takes no more, a third thread, `relay-writer`, waits for it.
 //!
 //! All of them are gone soon after the gateway has ended. Two system calls cannot be interrupted: a connection attempt
 //! that nobody wants any more keeps its `relay-link` for up to 20 s, and a name lookup (`relay-lookup`, of which a gateway
@@ -66,8 +67,9 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
 pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {
     let settings = config.build()?;
     let (gateway, events, driver) = host::gateway(settings, tls);
-    threads::start(driver, |host, port| Ok((host, port).to_socket_addrs()?.collect())).map_err(ConnectError::Thread)?;
-    Ok((Gateway(gateway), Events(events)))
+    let resolver = |host: &str, port| Ok((host, port).to_socket_addrs()?.collect());
+    let threads = threads::start(driver, resolver).map_err(ConnectError::Thread)?;
+    Ok((Gateway { inner: gateway, threads: threads.clone() }, Events { inner: events, threads }))
 }
 
 /// Why no gateway was started.

@@ -2,9 +2,9 @@
 //! them, so that the tests of schedules can put simulated ones in their place.
 
 #[cfg(shuttle)]
-pub(crate) use simulated::{net, sync, thread, time::now};
+pub(crate) use simulated::{net, sync, thread, thread_local, time::now};
 #[cfg(not(shuttle))]
-pub(crate) use std::{net, sync, thread};
+pub(crate) use std::{net, sync, thread, thread_local};
 
 /// This crate's only clock.
 #[cfg(not(shuttle))]

@@ -1,10 +1,14 @@
 //! The threads behind a gateway, and what they share.
 //!
-//! Nobody writes while another does, and no write blocks the thread of a caller or the driver's: each is one attempt on a
-//! socket that does not block for that moment. What the socket does not take is left to a thread that exists only for
+//! Nobody writes while another does, and no write holds up the thread of a caller or the driver's: each is one attempt that
+//! waits for a tick of the system's clock at most. What the socket does not take is left to a thread that exists only for
 //! that, and which closing the socket sets free. So the driver's thread is always there for deadlines and for the end.
 
-use std::io::{self, Read, Write};
+mod link;
+mod reading;
+
+use std::cell::Cell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -13,11 +17,13 @@ use relay_proto::gateway::LinkId;
 use relay_proto::host::Driver;
 use relay_proto::wire::{Attempt, Work};
 
-use crate::signal::{Signal, lock};
+use self::link::{Link, not_now};
+pub(crate) use self::reading::wait_for;
+use crate::signal::{Signal, is_in_call, lock};
 use crate::system::net::{Shutdown, SocketAddr, TcpStream};
-use crate::system::sync::atomic::{AtomicBool, Ordering};
-use crate::system::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use crate::system::{now, thread};
+use crate::system::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::system::sync::{Arc, Mutex, MutexGuard, Weak};
+use crate::system::{now, thread, thread_local};
 
 /// How long the system may try to connect. Nothing waits for it: the dial has a deadline of its own (DIAL-5).
 const CONNECT: Duration = Duration::from_secs(20);
@@ -25,23 +31,28 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// How a name is looked up.
 type Resolver = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-/// Starts a gateway's driver on a thread of its own.
-pub(crate) fn start(driver: Driver, resolver: Resolver) -> io::Result<()> {
+/// Starts a gateway's driver on a thread of its own. The calls that wait for the gateway are told of it, so that they can
+/// read for themselves.
+pub(crate) fn start(driver: Driver, resolver: Resolver) -> io::Result<Weak<Threads>> {
     let threads = Arc::new_cyclic(|threads: &Weak<Threads>| Threads {
         driver,
         resolver,
         waker: Waker::from(Arc::new(Bell(threads.clone()))),
         news: Signal::default(),
         failed: AtomicBool::new(false),
+        waiting: Arc::default(),
+        looking: AtomicUsize::default(),
+        put_off: AtomicBool::default(),
         lookup: Mutex::default(),
         socket: Mutex::default(),
     });
-    let own = threads.clone();
-    threads.spawn("relay-driver", || (), move |_, ()| own.drive())
+    let (own, weak) = (threads.clone(), Arc::downgrade(&threads));
+    threads.spawn("relay-driver", || (), move |_, ()| own.drive())?;
+    Ok(weak)
 }
 
 /// What the threads of one gateway share. When the last of them lets go of it, the [`Driver`] is dropped with it.
-struct Threads {
+pub(crate) struct Threads {
     driver: Driver,
     resolver: Resolver,
     waker: Waker,
@@ -49,6 +60,12 @@ struct Threads {
     news: Signal,
     /// A thread has panicked.
     failed: AtomicBool,
+    /// Calls that wait, and that nobody has told yet to go on.
+    waiting: Arc<AtomicUsize>,
+    /// Threads that look every now and then whether something was put off.
+    looking: AtomicUsize,
+    /// There is news that nobody has attended to yet.
+    put_off: AtomicBool,
     /// Whom the lookup that is under way is for.
     lookup: Mutex<Option<LinkId>>,
     /// Never held over anything that blocks. A thread that may be a user's, or hold it already, only tries to lock it.
@@ -66,30 +83,37 @@ struct Socket {
     paused: bool,
 }
 
-struct Link {
-    id: LinkId,
-    stream: TcpStream,
-    /// The reader may read again, or is to look why not.
-    resume: Signal,
-    /// Why writing failed.
-    broken: OnceLock<io::Error>,
-}
-
 /// The driver's waker. It holds no more than a weak reference, since the gateway keeps it.
 struct Bell(Weak<Threads>);
 
 impl Wake for Bell {
     /// On the thread that brought the news: it writes what there is to write by itself, and the driver's thread need not
-    /// be woken for that.
+    /// be woken for that. What an application says while it has events left to read is put off: those may be as many
+    /// acknowledgements, and leave together.
     fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         let Some(threads) = self.0.upgrade() else { return };
-        if let Ok(socket) = threads.socket.try_lock() {
-            threads.pump(socket);
+        if is_in_call() || is_ours() || !threads.driver.has_events() {
+            return threads.attend();
         }
-        if !threads.driver.park(&threads.waker) {
+        threads.put_off.store(true, Ordering::SeqCst);
+        // Whoever looks now will look once more before it does something else.
+        if threads.looking.load(Ordering::SeqCst) == 0 {
             threads.news.set();
         }
     }
+}
+
+thread_local! {
+    static OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is one of a gateway's own.
+fn is_ours() -> bool {
+    OURS.with(Cell::get)
 }
 
 impl Threads {
@@ -103,6 +127,7 @@ impl Threads {
     ) -> io::Result<()> {
         let weak = Arc::downgrade(self);
         let body = move || {
+            OURS.with(|ours| ours.set(true));
             let run = || {
                 let result = call();
                 weak.upgrade().map(|threads| then(&threads, result))
@@ -116,6 +141,24 @@ impl Threads {
             }
         };
         thread::Builder::new().name(name.into()).spawn(body).map(drop)
+    }
+
+    /// Does what there is to do at once, and leaves the rest to the driver's thread.
+    fn attend(self: &Arc<Self>) {
+        self.put_off.store(false, Ordering::SeqCst);
+        if let Ok(socket) = self.socket.try_lock() {
+            self.pump(socket);
+        }
+        if !self.driver.park(&self.waker) {
+            self.news.set();
+        }
+    }
+
+    /// Attends to what was put off, if anything was.
+    fn catch_up(self: &Arc<Self>) {
+        if self.put_off.load(Ordering::SeqCst) {
+            self.attend();
+        }
     }
 
     // ── the driver's thread ──────────────────────────────────────────────
@@ -186,14 +229,14 @@ impl Threads {
 
     /// Makes this the current link's socket, if it is wanted, and reads it to the end.
     fn connected(self: &Arc<Self>, id: LinkId, attempt: Attempt, stream: io::Result<TcpStream>) {
-        let stream = match stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+        let stream = match stream.and_then(link::prepare) {
             Ok(stream) => stream,
             Err(error) => return self.driver.unreachable(id, attempt, &error),
         };
         // Locked first: whoever is to close it will find it.
         let mut socket = lock(&self.socket);
         if !self.failed.load(Ordering::Acquire) && self.driver.connected(id, attempt) {
-            let link = Arc::new(Link { id, stream, resume: Signal::default(), broken: OnceLock::new() });
+            let link = Arc::new(Link::new(id, stream));
             *socket = Socket { link: Some(link.clone()), ..Socket::default() };
             self.pump(socket);
             self.read(&link);
@@ -241,7 +284,7 @@ impl Threads {
                 return;
             }
             drop(socket);
-            if let Err(error) = (&link.stream).write_all(&out)
+            if let Err(error) = link.write_all(&out)
                 && let Some(mut socket) = self.socket_of(link)
             {
                 return self.give_up_writing(link, &mut socket, error);
@@ -258,49 +301,6 @@ impl Threads {
         self.driver.write_failed(link.id);
         link.resume.set();
     }
-
-    // ── reading ──────────────────────────────────────────────────────────
-
-    /// The link's thread: reads to the end, whenever it may.
-    fn read(&self, link: &Arc<Link>) {
-        let mut buffer = [0; 16 << 10];
-        while let Some(mut socket) = self.socket_of(link) {
-            if !self.driver.wants_read() && link.broken.get().is_none() {
-                socket.paused = true;
-                drop(socket);
-                link.resume.wait(None);
-                continue;
-            }
-            drop(socket);
-            let read = (&link.stream).read(&mut buffer);
-            match (read, link.broken.get()) {
-                (Ok(0), None) => return self.driver.eof(link.id),
-                (Ok(0), Some(error)) => return self.driver.read_failed(link.id, error),
-                (Ok(n), _) => self.driver.received(link.id, buffer.get(..n).unwrap_or(&[])),
-                // Somebody was just writing. He is done when the lock is free, which is asked for next.
-                (Err(error), _) if not_now(&error) => {}
-                (Err(error), _) => return self.driver.read_failed(link.id, &error),
-            }
-        }
-    }
-}
-
-impl Link {
-    /// Writes what the socket takes without waiting, off the front.
-    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        // A read that begins in between fails, and is tried again. One that has begun goes on.
-        self.stream.set_nonblocking(true)?;
-        let written = (&self.stream).write(out);
-        self.stream.set_nonblocking(false)?;
-        out.drain(..written?);
-        // An idle link keeps a small buffer.
-        out.shrink_to(4 << 10);
-        Ok(())
-    }
-}
-
-fn not_now(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]

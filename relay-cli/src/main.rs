@@ -23,8 +23,9 @@ mod url;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{Cli, Command};
 
@@ -62,17 +63,16 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr() -> Result<(), String> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
-        .with_env_var("RELAY_LOG")
-        .from_env()
-        .map_err(|error| format!("the environment variable `RELAY_LOG` is no filter for logs: {error}"))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .log_internal_errors(false);
+    let problem =
+        |error: &dyn std::fmt::Display| format!("the environment variable `RELAY_LOG` is no filter for logs: {error}");
+    let filter = match std::env::var("RELAY_LOG") {
+        Ok(filter) if !filter.trim().is_empty() => filter.parse::<Targets>().map_err(|error| problem(&error))?,
+        Err(error @ std::env::VarError::NotUnicode(_)) => return Err(problem(&error)),
+        _ => Targets::new().with_default(LevelFilter::WARN),
+    };
+    let logs =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).log_internal_errors(false);
     // It fails only when it was done before.
-    let _ = logs.try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(logs).try_init();
     Ok(())
 }

@@ -296,3 +296,90 @@ fn async_code_uses_the_same_gateway() {
         runtime.block_on(script).unwrap();
     });
 }
+
+/// The thread that makes requests reads their results by itself.
+#[test]
+fn what_comes_while_no_call_waits_is_read_all_the_same() {
+    test(|runtime| {
+        let (gateway, events, mut link, _peer) = linked(runtime, config);
+        let script = runtime.spawn(async move {
+            for _ in 0..100 {
+                let request = link.expect("outbound").await;
+                link.answer(&request).await;
+            }
+            link.send(&message("now")).await;
+            link
+        });
+        for _ in 0..100 {
+            gateway.typing("c1").unwrap();
+        }
+        // No call of this crate waits for it.
+        let mut events = events.into_async();
+        let event = runtime.block_on(events.next());
+        assert!(matches!(&event, Some(Event::Message(message)) if message.text() == "now"), "{event:?}");
+        drop(runtime.block_on(script));
+    });
+}
+
+// proves: ACK-1
+#[test]
+fn an_acknowledgement_leaves_although_events_are_left_to_read() {
+    test(|runtime| {
+        let (gateway, mut events, mut link, _peer) = linked(runtime, config);
+        let script = runtime.spawn(async move {
+            link.send(&buffered("b1", "one")).await;
+            link.send(&buffered("b2", "two")).await;
+            let request = link.expect("outbound").await;
+            link.answer(&request).await;
+            (link.ack().await, link)
+        });
+        let Some(Event::Message(one)) = events.next() else { panic!("no message") };
+        // The other one has come when this has been answered.
+        gateway.typing("c1").unwrap();
+        one.ack();
+        let (ack, link) = runtime.block_on(script).unwrap();
+        assert_eq!(ack, "b1");
+        assert!(matches!(events.try_next(), Ok(Some(Event::Message(_)))));
+        drop(link);
+    });
+}
+
+/// Threads that read for each other, in every order that comes about.
+#[test]
+fn threads_that_request_and_threads_that_acknowledge_get_along() {
+    const THREADS: usize = 8;
+    const REQUESTS: usize = 50;
+    test(|runtime| {
+        let (gateway, mut events, mut link, _peer) = linked(runtime, config);
+        let script = runtime.spawn(async move {
+            let (mut answered, mut acked) = (0, 0);
+            while acked < THREADS * REQUESTS {
+                let frame = link.next_frame().await;
+                if frame["type"] == "inbound_ack" {
+                    acked += 1;
+                    continue;
+                }
+                link.send(&buffered(&format!("b{answered}"), &format!("m{answered}"))).await;
+                link.answer(&frame).await;
+                answered += 1;
+            }
+            link
+        });
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..REQUESTS {
+                        gateway.typing("c1").unwrap();
+                    }
+                });
+            }
+            for n in 0..THREADS * REQUESTS {
+                match events.next() {
+                    Some(Event::Message(message)) => message.ack(),
+                    other => panic!("{n}: {other:?}"),
+                }
+            }
+        });
+        drop(runtime.block_on(script));
+    });
+}

@@ -23,8 +23,8 @@ fn quick(port: u16) -> Config {
 
 fn begin(config: Config, resolver: Resolver) -> (host::Gateway, Events) {
     let (gateway, events, driver) = host::gateway(config.build().unwrap(), None);
-    start(driver, resolver).unwrap();
-    (gateway, Events(events))
+    let threads = start(driver, resolver).unwrap();
+    (gateway, Events { inner: events, threads })
 }
 
 // proves: DIAL-5

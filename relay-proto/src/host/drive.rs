@@ -39,7 +39,7 @@ pub trait Net {
 
 /// Runs a gateway until it has ended. Spawn this on the runtime.
 pub async fn drive<N: Net>(driver: Driver, mut net: N) {
-    let mut network = Network::<N> { lookup: None, socket: Socket::None };
+    let mut network = Network::<N> { lookup: None, socket: Socket::None, timer: None };
     let mut out = Vec::new();
     poll_fn(|context| poll(&driver, &mut net, &mut network, &mut out, context)).await;
 }
@@ -48,6 +48,8 @@ pub async fn drive<N: Net>(driver: Driver, mut net: N) {
 struct Network<N: Net> {
     lookup: Option<Box<Lookup<N>>>,
     socket: Socket<N>,
+    /// What the timer is set to.
+    timer: Option<Instant>,
 }
 
 /// A name being looked up. Most systems cannot stop that, and it may take minutes; so one that its dial has given up is
@@ -85,25 +87,26 @@ fn poll<N: Net>(
     out: &mut Vec<u8>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
-    driver.unpark();
-    let Network { lookup, socket } = network;
+    let Network { lookup, socket, timer } = network;
     for _ in 0..ROUNDS {
-        while let Some(work) = driver.work() {
-            match work {
-                Work::Resolve { link, host, port } => resolve(net, lookup, link, (host, port), context),
-                Work::Connect { link, attempt, address } => {
+        let turn = loop {
+            let turn = driver.turn(out);
+            match turn.work {
+                None => break turn,
+                Some(Work::Resolve { link, host, port }) => resolve(net, lookup, link, (host, port), context),
+                Some(Work::Connect { link, attempt, address }) => {
                     let connecting = (attempt, Box::pin(net.connect(address)));
                     match socket {
                         Socket::Connecting(known, all) if *known == link => all.push(connecting),
                         _ => *socket = Socket::Connecting(link, vec![connecting]),
                     }
                 }
-                Work::Abort { attempt, .. } => {
+                Some(Work::Abort { attempt, .. }) => {
                     if let Socket::Connecting(_, all) = socket {
                         all.retain(|(other, _)| *other != attempt);
                     }
                 }
-                Work::Disconnect { last_words, .. } => {
+                Some(Work::Disconnect { last_words, .. }) => {
                     if let Socket::Open(_, stream) = socket {
                         out.extend_from_slice(&last_words);
                         // One attempt: whoever does not take a goodbye does not get one.
@@ -113,15 +116,12 @@ fn poll<N: Net>(
                     *socket = Socket::None;
                 }
             }
-        }
-        if driver.is_finished() {
+        };
+        if turn.finished {
             return Poll::Ready(());
         }
-        let moved = poll_lookup(driver, lookup, context) | poll_socket(driver, socket, out, context);
-        let late = match driver.deadline() {
-            Some(at) => net.poll_timer(context, at).is_ready(),
-            None => false,
-        };
+        let moved = poll_lookup(driver, lookup, context) | poll_socket(driver, socket, turn.wants_read, out, context);
+        let late = poll_timer(net, timer, turn.deadline, context);
         if late {
             driver.timeout();
         }
@@ -131,6 +131,21 @@ fn poll<N: Net>(
     }
     context.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// Whether it is time. A timer that is set earlier stays as it is: each request brings an earlier deadline and each result
+/// takes it back, and to be called early once costs less than to set the timer twice for each.
+fn poll_timer<N: Net>(
+    net: &mut N,
+    timer: &mut Option<Instant>,
+    deadline: Option<Instant>,
+    context: &mut Context<'_>,
+) -> bool {
+    let Some(deadline) = deadline else { return false };
+    let at = timer.map_or(deadline, |set| set.min(deadline));
+    let late = net.poll_timer(context, at).is_ready();
+    *timer = (!late).then_some(at);
+    late
 }
 
 /// Starts a lookup, or takes over the one that is still under way for this name.
@@ -165,7 +180,13 @@ fn poll_lookup<N: Net>(driver: &Driver, lookup: &mut Option<Box<Lookup<N>>>, con
 }
 
 /// Moves what can be moved. Whether anything was.
-fn poll_socket<N: Net>(driver: &Driver, socket: &mut Socket<N>, out: &mut Vec<u8>, context: &mut Context<'_>) -> bool {
+fn poll_socket<N: Net>(
+    driver: &Driver,
+    socket: &mut Socket<N>,
+    wants_read: bool,
+    out: &mut Vec<u8>,
+    context: &mut Context<'_>,
+) -> bool {
     match socket {
         Socket::None => false,
         Socket::Connecting(link, all) => {
@@ -190,7 +211,6 @@ fn poll_socket<N: Net>(driver: &Driver, socket: &mut Socket<N>, out: &mut Vec<u8
         }
         Socket::Open(link, stream) => {
             let link = *link;
-            driver.transmit(out);
             let before = out.len();
             if let Poll::Ready(Err(error)) = poll_write_all::<N>(stream, context, out) {
                 out.clear();
@@ -201,7 +221,7 @@ fn poll_socket<N: Net>(driver: &Driver, socket: &mut Socket<N>, out: &mut Vec<u8
                 return true;
             }
             let wrote = before != out.len();
-            let read = driver.wants_read() && poll_read::<N>(driver, link, stream, None, context) != Read::Nothing;
+            let read = wants_read && poll_read::<N>(driver, link, stream, None, context) != Read::Nothing;
             wrote || read
         }
         Socket::Deaf(link, stream, error) => {
@@ -209,7 +229,6 @@ fn poll_socket<N: Net>(driver: &Driver, socket: &mut Socket<N>, out: &mut Vec<u8
             // there is not much of it. The runtime may not have noticed yet that there is something to read: a read that
             // is not ready says nothing. A broken connection becomes readable by itself, and should one ever not, the
             // keepalive ends the link.
-            driver.wants_read();
             poll_read::<N>(driver, *link, stream, Some(error), context) != Read::Nothing
         }
     }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::shared::{Shared, register};
+use super::shared::{Inner, Shared};
 use crate::gateway::LinkId;
 use crate::wire::{Attempt, Work};
 
@@ -27,27 +27,42 @@ impl Driver {
         Self { shared }
     }
 
-    /// Has `waker` called, once, when there is something new: work, bytes to write, a wish to read, an earlier deadline,
-    /// or the end. False, and nothing registered, when there is something already.
-    pub fn park(&self, waker: &Waker) -> bool {
+    /// Everything at once that a driver asks for between two attempts to move bytes, under one lock: the same as
+    /// [`unpark`](Self::unpark), [`work`](Self::work), and without work [`is_finished`](Self::is_finished),
+    /// [`transmit`](Self::transmit), [`wants_read`](Self::wants_read) and [`deadline`](Self::deadline).
+    pub fn turn(&self, out: &mut Vec<u8>) -> Turn {
         self.shared.locked(|inner| {
-            let sleeps = !inner.has_news_for_driver();
-            if sleeps {
-                register(&mut inner.driver_waker, waker, &mut inner.after);
+            inner.unpark_driver();
+            let mut turn = Turn { work: inner.next_work(), finished: false, wants_read: false, deadline: None };
+            if turn.work.is_none() {
+                transmit(inner, out);
+                turn.finished = inner.is_finished();
+                turn.wants_read = wants_read(inner);
+                turn.deadline = arm(inner).and_then(|at| self.shared.instant(at));
             }
-            sleeps
+            turn
         })
     }
 
-    /// Takes the waker back: the driver is awake.
+    /// Has `waker` called, once, when there is something new: work, bytes to write, a wish to read, an earlier deadline,
+    /// or the end. False, and nothing registered, when there is something already.
+    pub fn park(&self, waker: &Waker) -> bool {
+        self.shared.locked(|inner| inner.park_driver(waker))
+    }
+
+    /// The driver is awake: its waker need not be called.
     pub fn unpark(&self) {
-        let waker = self.shared.lock().driver_waker.take();
-        drop(waker);
+        self.shared.lock().unpark_driver();
     }
 
     /// The next piece of work.
     pub fn work(&self) -> Option<Work> {
-        self.shared.lock().work.pop_front()
+        self.shared.lock().next_work()
+    }
+
+    /// Whether the application has events left to read.
+    pub fn has_events(&self) -> bool {
+        !self.shared.lock().dialer.machine().is_drained()
     }
 
     /// Whether the gateway has ended and there is no work left: the driver's own end.
@@ -58,37 +73,18 @@ impl Driver {
     /// Moves what waits to be written to the current link's socket into `out`, if that is empty. A driver that could not
     /// write everything calls this again when it has: until then it is not told of more.
     pub fn transmit(&self, out: &mut Vec<u8>) {
-        let moves = {
-            let mut inner = self.shared.lock();
-            let moves = out.is_empty() && !inner.dialer.transmit().is_empty();
-            inner.writing = moves || !out.is_empty();
-            moves
-        };
-        if moves {
-            self.shared.with(|inner, now| {
-                // Writing makes room, and the frames that take it are due as well.
-                while out.len() < ENOUGH && !inner.dialer.transmit().is_empty() {
-                    let bytes = inner.dialer.transmit();
-                    let len = bytes.len();
-                    out.extend_from_slice(bytes);
-                    inner.dialer.consume(len, now);
-                }
-            });
-        }
+        self.shared.locked(|inner| transmit(inner, out));
     }
 
     /// Whether to read from the socket. A driver that waits without reading is told when that changes.
     pub fn wants_read(&self) -> bool {
-        let mut inner = self.shared.lock();
-        inner.reading = inner.dialer.wants_read();
-        inner.reading
+        wants_read(&mut self.shared.lock())
     }
 
     /// The next deadline, towards which the driver is now taken to sleep: it is told when an earlier one comes up.
     pub fn deadline(&self) -> Option<Instant> {
-        let mut inner = self.shared.lock();
-        inner.armed = inner.dialer.poll_timeout().map(|deadline| deadline.at);
-        inner.armed.and_then(|at| self.shared.instant(at))
+        let at = arm(&mut self.shared.lock());
+        at.and_then(|at| self.shared.instant(at))
     }
 
     /// The deadline has come.
@@ -96,7 +92,7 @@ impl Driver {
         self.shared.with(|inner, now| {
             inner.armed = None;
             inner.dialer.handle_timeout(now);
-            inner.dialer.shrink();
+            inner.shrink();
         });
     }
 
@@ -141,6 +137,47 @@ impl Driver {
     pub fn write_failed(&self, link: LinkId) {
         self.shared.with(|inner, now| inner.dialer.handle_transmit_failed(link, now));
     }
+}
+
+/// What a driver has to do next.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Turn {
+    /// A piece of work. Ask again when it is done; until then the rest says nothing.
+    pub work: Option<Work>,
+    /// Whether the gateway has ended: the driver's own end.
+    pub finished: bool,
+    /// Whether to read from the socket.
+    pub wants_read: bool,
+    /// The next deadline, towards which the driver is now taken to sleep.
+    pub deadline: Option<Instant>,
+}
+
+fn transmit(inner: &mut Inner, out: &mut Vec<u8>) {
+    let moves = out.is_empty() && !inner.dialer.transmit().is_empty();
+    inner.writing = moves || !out.is_empty();
+    if !moves {
+        return;
+    }
+    // Writing makes room, and the frames that take it are due as well.
+    let now = inner.now();
+    while out.len() < ENOUGH && !inner.dialer.transmit().is_empty() {
+        let bytes = inner.dialer.transmit();
+        let len = bytes.len();
+        out.extend_from_slice(bytes);
+        inner.dialer.consume(len, now);
+    }
+    inner.settle(now);
+}
+
+fn wants_read(inner: &mut Inner) -> bool {
+    inner.reading = inner.dialer.wants_read();
+    inner.reading
+}
+
+fn arm(inner: &mut Inner) -> Option<Duration> {
+    inner.armed = inner.dialer.poll_timeout().map(|deadline| deadline.at);
+    inner.armed
 }
 
 impl Drop for Driver {

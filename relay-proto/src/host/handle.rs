@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::error::{RequestError, sort};
 use super::shared::{Shared, Wish};
@@ -44,7 +44,7 @@ impl Gateway {
     /// The request is queued by this call, before the future is polled: requests leave in the order of the calls.
     pub fn call(&self, action: &RawJson, options: &RequestOptions) -> impl Future<Output = Outcome> + Send + use<> {
         match self.shared.request(action, options) {
-            Ok(id) => Request::Waiting(self.shared.clone(), id),
+            Ok(id) => Request::Waiting(Some(self.shared.clone()), id),
             Err(why) => Request::Refused(Some(why)),
         }
     }
@@ -158,7 +158,9 @@ impl fmt::Debug for Gateway {
 
 /// A request under way.
 enum Request {
-    Waiting(Arc<Shared>, RequestId),
+    /// `None` once it has ended.
+    Waiting(Option<Arc<Shared>>, RequestId),
+    /// Never begun, for a reason that was not told yet.
     Refused(Option<NotSent>),
 }
 
@@ -167,7 +169,13 @@ impl Future for Request {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         match &mut *self {
-            Self::Waiting(shared, id) => shared.poll_request(*id, context.waker()),
+            Self::Waiting(shared, id) => {
+                let Some(known) = shared else { return Poll::Pending };
+                let outcome = ready!(known.poll_request(*id, context.waker()));
+                // It has ended: nothing is left to cancel.
+                *shared = None;
+                Poll::Ready(outcome)
+            }
             Self::Refused(why) => match why.take() {
                 Some(why) => Poll::Ready(Outcome::NotSent(why)),
                 None => Poll::Pending,
@@ -178,7 +186,7 @@ impl Future for Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if let Self::Waiting(shared, id) = self {
+        if let Self::Waiting(Some(shared), id) = self {
             shared.cancel(*id);
         }
     }

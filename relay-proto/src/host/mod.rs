@@ -21,7 +21,7 @@ mod tests;
 pub use chat::{Asked, Sent, Thread};
 pub use delivery::Delivery;
 pub use drive::{Net, drive};
-pub use driver::Driver;
+pub use driver::{Driver, Turn};
 pub use error::RequestError;
 pub use events::{Event, Events};
 pub use handle::Gateway;

@@ -1,12 +1,15 @@
 //! What handle, events and driver share: the machine and its wire behind one lock.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::system::{Mutex, MutexGuard, clock, seed, unix};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, clock, seed, unix};
 use crate::frame::RawJson;
 use crate::gateway::{
     Event, IdleId, IdleOutcome, NotSent, Notice, Outcome, RequestId, RequestOptions, Settings, State, Stats,
@@ -16,8 +19,13 @@ use crate::wire::{Action, ClientTls, Dialer, Work};
 
 pub(super) struct Shared {
     origin: Instant,
+    /// Handles and `Events` that are left. When none is, the gateway shuts down.
+    users: AtomicUsize,
     inner: Mutex<Inner>,
 }
+
+/// Results by what they are of. The keys are of our own making, so their hash need not be one that nobody can foresee.
+type Slots<K, T> = HashMap<K, Slot<T>, FixedState>;
 
 /// A result that somebody waits for.
 enum Slot<T> {
@@ -27,12 +35,16 @@ enum Slot<T> {
 
 pub(super) struct Inner {
     pub(super) dialer: Dialer,
+    /// The time of the last input. Good enough where nothing depends on it.
+    now: Now,
     /// Work for the driver.
-    pub(super) work: VecDeque<Work>,
-    requests: HashMap<RequestId, Slot<Outcome>>,
-    idles: HashMap<IdleId, Slot<IdleOutcome>>,
+    work: VecDeque<Work>,
+    requests: Slots<RequestId, Outcome>,
+    idles: Slots<IdleId, IdleOutcome>,
     events_waker: Option<Waker>,
-    pub(super) driver_waker: Option<Waker>,
+    driver_waker: Option<Waker>,
+    /// The driver sleeps until its waker is called.
+    driver_sleeps: bool,
     pub(super) after: After,
     state: State,
     watchers: BTreeMap<u64, Watcher>,
@@ -42,8 +54,6 @@ pub(super) struct Inner {
     pub(super) reading: bool,
     /// The driver still holds bytes that the socket does not take: more of them are no news.
     pub(super) writing: bool,
-    /// Handles and `Events` that are left. When none is, the gateway shuts down.
-    users: usize,
     /// `Events` is gone: nobody will ever read what happens.
     unread: bool,
     /// The driver is gone, in order or not: nothing will move any more.
@@ -78,19 +88,56 @@ impl Wish {
 /// may run or drop a task and with it a handle of this gateway, and log lines.
 #[derive(Default)]
 pub(super) struct After {
-    wakes: Vec<Waker>,
-    drops: Vec<Waker>,
+    wakes: Wakers,
+    drops: Wakers,
     notices: Vec<Notice>,
     state: Option<State>,
+}
+
+/// Wakers; the usual one is kept without an allocation.
+#[derive(Default)]
+struct Wakers {
+    first: Option<Waker>,
+    rest: Vec<Waker>,
+}
+
+impl Wakers {
+    fn push(&mut self, waker: Waker) {
+        if self.first.is_none() {
+            self.first = Some(waker);
+        } else {
+            self.rest.push(waker);
+        }
+    }
+
+    fn extend(&mut self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            self.push(waker);
+        }
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Waker> {
+        self.first.take().into_iter().chain(self.rest.drain(..))
+    }
+}
+
+impl After {
+    /// What there is to do, if there is anything.
+    fn take(&mut self) -> Option<Self> {
+        let Self { wakes, drops, notices, state } = self;
+        // A list of wakers that is not empty has a first one.
+        let nothing = wakes.first.is_none() && drops.first.is_none() && notices.is_empty() && state.is_none();
+        (!nothing).then(|| std::mem::take(self))
+    }
 }
 
 impl Drop for After {
     fn drop(&mut self) {
         // One that panics must take neither the link nor the others' wakes with it. The panic hook has told of it.
-        for waker in self.wakes.drain(..) {
+        for waker in self.wakes.drain() {
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
-        for waker in self.drops.drain(..) {
+        for waker in self.drops.drain() {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
         }
         for notice in self.notices.drain(..) {
@@ -108,17 +155,21 @@ impl Shared {
         for warning in settings.warnings() {
             log_warning(warning);
         }
-        let dialer = Dialer::new(settings, tls, seed(), Now { monotonic: Duration::ZERO, unix: unix().as_secs() });
+        let now = Now { monotonic: Duration::ZERO, unix: unix().as_secs() };
+        let dialer = Dialer::new(settings, tls, seed(), now);
         let state = dialer.machine().state();
         let shared = Self {
             origin,
+            users: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 dialer,
+                now,
                 work: VecDeque::new(),
-                requests: HashMap::new(),
-                idles: HashMap::new(),
+                requests: Slots::default(),
+                idles: Slots::default(),
                 events_waker: None,
                 driver_waker: None,
+                driver_sleeps: false,
                 after: After::default(),
                 state,
                 watchers: BTreeMap::new(),
@@ -126,7 +177,6 @@ impl Shared {
                 armed: None,
                 reading: false,
                 writing: false,
-                users: 0,
                 unread: false,
                 abandoned: false,
             }),
@@ -149,6 +199,17 @@ impl Shared {
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Inner, Now) -> T) -> T {
         let now = self.now();
         self.locked(|inner| {
+            inner.now = now;
+            let result = change(inner, now);
+            inner.settle(now);
+            result
+        })
+    }
+
+    /// The same for what does not ask for the time: reading two clocks costs as much as the rest.
+    pub(super) fn with_last_time<T>(&self, change: impl FnOnce(&mut Inner, Now) -> T) -> T {
+        self.locked(|inner| {
+            let now = inner.now;
             let result = change(inner, now);
             inner.settle(now);
             result
@@ -159,7 +220,7 @@ impl Shared {
     pub(super) fn locked<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let result = change(&mut inner);
-        let after = std::mem::take(&mut inner.after);
+        let after = inner.after.take();
         drop(inner);
         drop(after);
         result
@@ -174,7 +235,7 @@ impl Shared {
     // ── users ────────────────────────────────────────────────────────────
 
     pub(super) fn add_user(&self) {
-        self.lock().users += 1;
+        self.users.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The reader of events is gone.
@@ -184,18 +245,17 @@ impl Shared {
     }
 
     pub(super) fn remove_user(&self) {
-        self.with(|inner, now| {
-            inner.users -= 1;
-            if inner.users == 0 {
-                inner.dialer.machine_mut().close(now);
-            }
-        });
+        // Whoever is the last has seen what all others did; the lock sees to that.
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.with(|inner, now| inner.dialer.machine_mut().close(now));
+        }
     }
 
     /// The driver is gone. If the gateway had not ended, it does now.
     pub(super) fn abandon(&self) {
         self.with(|inner, now| {
             inner.abandoned = true;
+            inner.after.drops.extend(inner.driver_waker.take());
             inner.dialer.abandon(now);
         });
     }
@@ -249,7 +309,7 @@ impl Shared {
 
     /// The next event; `None` when there will never be one again.
     pub(super) fn poll_event(&self, waker: &Waker) -> Poll<Option<Event>> {
-        self.with(|inner, _| {
+        self.with_last_time(|inner, _| {
             let event = inner.dialer.machine_mut().next_event();
             if event.is_some() || inner.dialer.machine().state().is_terminal() {
                 inner.after.drops.extend(inner.events_waker.take());
@@ -309,7 +369,7 @@ impl std::fmt::Debug for Shared {
 
 impl Inner {
     /// Passes the dialer's actions on, and finds out whom to wake.
-    fn settle(&mut self, now: Now) {
+    pub(super) fn settle(&mut self, now: Now) {
         if self.unread {
             self.discard_events(now);
         }
@@ -340,8 +400,9 @@ impl Inner {
                 waits
             });
         }
-        if self.driver_waker.is_some() && self.has_news_for_driver() {
-            self.after.wakes.extend(self.driver_waker.take());
+        if self.driver_sleeps && self.has_news_for_driver() {
+            self.driver_sleeps = false;
+            self.after.wakes.extend(self.driver_waker.clone());
         }
     }
 
@@ -356,6 +417,40 @@ impl Inner {
                 _ => {}
             }
         }
+    }
+
+    /// The time of the last input.
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The driver sleeps from now on, unless it has something to do already. Whether it does.
+    pub(super) fn park_driver(&mut self, waker: &Waker) -> bool {
+        self.driver_sleeps = !self.has_news_for_driver();
+        if self.driver_sleeps {
+            register(&mut self.driver_waker, waker, &mut self.after);
+        }
+        self.driver_sleeps
+    }
+
+    /// The driver is awake.
+    pub(super) fn unpark_driver(&mut self) {
+        self.driver_sleeps = false;
+    }
+
+    /// The next piece of work for the driver. None that waits, no memory.
+    pub(super) fn next_work(&mut self) -> Option<Work> {
+        let work = self.work.pop_front();
+        if self.work.is_empty() {
+            self.work = VecDeque::new();
+        }
+        work
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn shrink(&mut self) {
+        self.dialer.shrink();
+        self.requests.shrink_to_fit();
     }
 
     /// Whether a driver that sleeps has something to do.
@@ -383,19 +478,14 @@ impl<T> Slot<T> {
     }
 }
 
-fn fill<K: Eq + std::hash::Hash, T>(slots: &mut HashMap<K, Slot<T>>, key: K, value: T, after: &mut After) {
+fn fill<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, value: T, after: &mut After) {
     // Without a slot nobody waits any more.
     if let Some(slot) = slots.get_mut(&key) {
         after.wakes.extend(std::mem::replace(slot, Slot::Done(value)).into_waker());
     }
 }
 
-fn poll_slot<K: Eq + std::hash::Hash, T>(
-    slots: &mut HashMap<K, Slot<T>>,
-    key: K,
-    waker: &Waker,
-    after: &mut After,
-) -> Poll<T> {
+fn poll_slot<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, waker: &Waker, after: &mut After) -> Poll<T> {
     match slots.get_mut(&key) {
         Some(Slot::Waiting(known)) => {
             register(known, waker, after);

@@ -5,11 +5,17 @@
 pub(super) use self::real::{clock, seed, unix};
 #[cfg(shuttle)]
 pub(super) use simulated::{
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{now as clock, seed, unix},
 };
 #[cfg(not(shuttle))]
-pub(super) use std::sync::{Mutex, MutexGuard};
+pub(super) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
+};
 
 #[cfg(not(shuttle))]
 mod real {

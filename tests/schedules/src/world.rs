@@ -34,6 +34,7 @@ pub struct Threads {
     pub connector: Arc<Connector>,
     users: Vec<thread::JoinHandle<()>>,
     connecting: thread::JoinHandle<()>,
+    ticking: Option<thread::JoinHandle<()>>,
 }
 
 impl Threads {
@@ -43,7 +44,7 @@ impl Threads {
         let running = connector.clone();
         let connecting = spawn("connector", move || running.run());
         let (gateway, events) = relay_blocking::connect(config).expect("threads to spare");
-        (Self { gateway, connector, users: Vec::new(), connecting }, events)
+        (Self { gateway, connector, users: Vec::new(), connecting, ticking: None }, events)
     }
 
     /// A gateway that is linked.
@@ -60,16 +61,27 @@ impl Threads {
         self.users.push(spawn("user", move || run(gateway, connector)));
     }
 
+    /// Has short times pass from now on, at any moment: a link's thread takes the socket back when no call has read for a
+    /// while. Until then that never happens, and whatever a call leaves undone stays undone.
+    pub fn tick(&mut self) {
+        self.ticking.get_or_insert_with(clock);
+    }
+
     /// Waits until everything has ended by itself, for which the last handle goes. That the gateway's own threads end is
     /// for the scheduler to find out.
-    pub fn end(self) {
+    pub fn end(mut self) {
         // This is no handle.
         let end = self.gateway.as_async().ended();
+        let ticking = self.ticking.take();
         drop(self.gateway);
         for user in self.users {
             user.join().expect("a thread that does not panic");
         }
+        // Nobody reads for this.
+        let ticking = ticking.unwrap_or_else(clock);
         assert_eq!(relay_blocking::block_on(end), State::Closed);
+        time::halt();
+        ticking.join().expect("a clock that does not panic");
         self.connector.stop();
         self.connecting.join().expect("a connector that does not panic");
     }
@@ -162,6 +174,13 @@ impl World {
         }
         self.close();
     }
+}
+
+/// How long a link's thread stands by.
+const SHORT: Duration = Duration::from_millis(5);
+
+fn clock() -> thread::JoinHandle<()> {
+    spawn("clock", || time::tick(SHORT))
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {

@@ -11,7 +11,7 @@ use std::vec::Vec;
 
 use super::{ClientLink, ClientTls, LinkEvent, LinkOptions};
 use crate::end::LinkEnd;
-use crate::gateway::{Deadline, Dial, LinkId, Machine, Output, Reason, Settings, Transmit};
+use crate::gateway::{Deadline, Dial, LinkId, Machine, Output, Reason, Settings, State, Transmit};
 use crate::time::Now;
 use attempts::Attempts;
 use tunnel::Tunnel;
@@ -22,6 +22,8 @@ pub use attempts::Attempt;
 /// Bytes waiting for the socket from which on no further frame is put on the wire. A request counts as sent once it is
 /// there, so the less waits, the more truthfully it ends.
 const ENOUGH: usize = 64 << 10;
+/// Bytes that a pong has at most, about, with TLS around it.
+const PONG: usize = 256;
 
 /// A gateway that speaks in bytes. What runtimes drive, and what a host without any of the runtime crates uses.
 ///
@@ -116,6 +118,8 @@ pub struct Dialer {
     options: LinkOptions,
     link: Option<Wire>,
     actions: VecDeque<Action>,
+    /// How many messages the links have brought.
+    messages: u64,
 }
 
 /// The wire of the one link there is.
@@ -162,7 +166,7 @@ impl Dialer {
         let options = LinkOptions { max_message: limits.message, max_frame, ..LinkOptions::default() };
         let mut machine = Machine::new(settings, seed, now);
         machine.handle_timeout(now);
-        Self { machine, tls, options, link: None, actions: VecDeque::new() }
+        Self { machine, tls, options, link: None, actions: VecDeque::new(), messages: 0 }
     }
 
     /// The machine, to look at.
@@ -198,8 +202,10 @@ impl Dialer {
 
     /// The next thing to do. Drain this after every input and every command.
     pub fn poll_action(&mut self, now: Now) -> Option<Action> {
-        self.settle(now);
-        self.actions.pop_front()
+        self.actions.pop_front().or_else(|| {
+            self.settle(now);
+            self.actions.pop_front()
+        })
     }
 
     /// What waits to be written to the current link's socket: all that is due, in one piece.
@@ -221,8 +227,10 @@ impl Dialer {
         self.settle(now);
     }
 
-    /// Gives back memory of a link that has nothing to do. A host calls it when a deadline finds the link idle.
+    /// Gives back memory of a link that has nothing to do. A host calls it when a deadline finds the link idle. It is done
+    /// without being asked for when a link has become ready, and after a pong: it may stay idle from then on.
     pub fn shrink(&mut self) {
+        self.actions.shrink_to_fit();
         if let Some(link) = self.client() {
             link.shrink();
         }
@@ -279,6 +287,7 @@ impl Dialer {
 
     /// Bytes came from the socket.
     pub fn handle_bytes(&mut self, link: LinkId, mut bytes: &[u8], now: Now) {
+        let (state, messages, size) = (self.machine.state(), self.messages, bytes.len());
         self.machine.handle_traffic(link, now);
         if let Some(Stage::Tunnel(_, tunnel)) = self.wire(link).map(|wire| &mut wire.stage) {
             match tunnel.receive(&mut bytes) {
@@ -288,6 +297,11 @@ impl Dialer {
             }
         }
         self.on_client(link, now, |client| client.receive(bytes));
+        let is_ready = self.machine.state() == State::Ready;
+        let quiet = self.messages == messages && size < PONG;
+        if is_ready && (state != State::Ready || quiet) {
+            self.shrink();
+        }
     }
 
     /// The socket reached its end.
@@ -458,7 +472,10 @@ impl Dialer {
             any = true;
             match event {
                 LinkEvent::Opened => self.machine.handle_opened(id, now),
-                LinkEvent::Message(payload) => self.machine.handle_message(id, &payload, now),
+                LinkEvent::Message(payload) => {
+                    self.messages += 1;
+                    self.machine.handle_message(id, &payload, now);
+                }
                 LinkEvent::Ended(end) => {
                     self.end(end, now);
                     return true;

@@ -13,7 +13,7 @@ pub mod net;
 pub mod sync;
 pub mod time;
 
-pub use shuttle::thread;
+pub use shuttle::{thread, thread_local};
 
 pub use asleep::{asleep, watch};
 

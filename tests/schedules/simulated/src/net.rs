@@ -139,6 +139,8 @@ impl Accepted {
 pub struct TcpStream {
     connection: Arc<Connection>,
     nonblocking: AtomicBool,
+    timed_read: AtomicBool,
+    timed_write: AtomicBool,
 }
 
 impl TcpStream {
@@ -162,7 +164,8 @@ impl TcpStream {
         let connection = Arc::new(Connection { listener: listening.waker.clone(), state: Mutex::new(pipes) });
         own(&listening.waiting).push_back(connection.clone());
         listening.waker.wake_by_ref();
-        Ok(Self { connection, nonblocking: AtomicBool::new(false) })
+        let [nonblocking, timed_read, timed_write] = <[AtomicBool; 3]>::default();
+        Ok(Self { connection, nonblocking, timed_read, timed_write })
     }
 
     /// Does nothing.
@@ -180,6 +183,26 @@ impl TcpStream {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         switch();
         self.nonblocking.store(nonblocking, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether reads that begin from now on give up after a while.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        switch();
+        self.timed_read.store(timeout.is_some(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether writes that begin from now on give up after a while.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        switch();
+        self.timed_write.store(timeout.is_some(), Ordering::SeqCst);
         Ok(())
     }
 
@@ -231,28 +254,40 @@ impl TcpStream {
         Poll::Ready(Ok(written))
     }
 
-    /// A system call: it waits, or it does not, by what was set when it began.
-    fn call(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<usize>>) -> io::Result<usize> {
+    /// A system call: it waits, waits for a while, or does not, by what was set when it began. A while is as long as others
+    /// happen to run, for the clock stands still.
+    fn call(
+        &self,
+        timed: &AtomicBool,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> io::Result<usize> {
         switch();
-        if self.nonblocking.load(Ordering::SeqCst) {
-            return match poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(result) => result,
-                Poll::Pending => Err(ErrorKind::WouldBlock.into()),
-            };
+        let nonblocking = self.nonblocking.load(Ordering::SeqCst);
+        if !nonblocking && !timed.load(Ordering::SeqCst) {
+            return sleep(poll_fn(poll));
         }
-        sleep(poll_fn(poll))
+        let mut attempt = || poll(&mut Context::from_waker(Waker::noop()));
+        let mut result = attempt();
+        if result.is_pending() && !nonblocking {
+            switch();
+            result = attempt();
+        }
+        match result {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
 impl io::Read for &TcpStream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.call(|context| self.poll_read(context, bytes))
+        self.call(&self.timed_read, |context| self.poll_read(context, bytes))
     }
 }
 
 impl io::Write for &TcpStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.call(|context| self.poll_write(context, bytes))
+        self.call(&self.timed_write, |context| self.poll_write(context, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

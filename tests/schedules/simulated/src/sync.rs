@@ -15,7 +15,7 @@ use crate::{own, switch, time};
 
 /// Atomics, all of them sequentially consistent.
 pub mod atomic {
-    pub use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 }
 
 /// A mutex.
@@ -117,7 +117,10 @@ impl Condvar {
         let until = time::now() + timeout;
         let (mutex, waiter) = self.enqueue(guard);
         let late = sleep(std::future::poll_fn(|context| match waiter.poll(context) {
-            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Ready(()) => {
+                time::forget(context.waker());
+                Poll::Ready(false)
+            }
             Poll::Pending => time::poll_until(until, context).map(|()| true),
         }));
         own(&self.waiters).retain(|other| !Arc::ptr_eq(other, &waiter));

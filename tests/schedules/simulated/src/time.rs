@@ -1,10 +1,12 @@
 //! Clocks that stand still until they are moved.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::asleep::sleep;
 use crate::switch;
 
 /// Some time in 2023.
@@ -14,6 +16,9 @@ const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 struct Clock {
     since: Duration,
     sleepers: Vec<(Instant, Waker)>,
+    /// Who lets short times pass, and how short.
+    ticking: Option<(Duration, Waker)>,
+    halted: bool,
 }
 
 thread_local! {
@@ -59,18 +64,64 @@ pub fn advance(by: Duration) {
     }
 }
 
+/// Lets every short time pass in which somebody sleeps, however early, until it is [halted](halt). What sleeps for longer
+/// sleeps on.
+pub fn tick(short: Duration) {
+    while let Some(by) = sleep(poll_fn(|context| poll_tick(short, context))) {
+        advance(by);
+    }
+}
+
+fn poll_tick(short: Duration, context: &mut Context<'_>) -> Poll<Option<Duration>> {
+    let now = now();
+    CLOCK.with_borrow_mut(|clock| {
+        if clock.halted {
+            return Poll::Ready(None);
+        }
+        let next = clock.sleepers.iter().map(|(at, _)| at.saturating_duration_since(now)).min();
+        if let Some(by) = next.filter(|by| *by <= short) {
+            return Poll::Ready(Some(by));
+        }
+        clock.ticking = Some((short, context.waker().clone()));
+        Poll::Pending
+    })
+}
+
+/// From now on short times do not pass any more.
+pub fn halt() {
+    let ticking = CLOCK.with_borrow_mut(|clock| {
+        clock.halted = true;
+        clock.ticking.take()
+    });
+    if let Some((_, ticking)) = ticking {
+        ticking.wake();
+    }
+}
+
+/// Waits for a point in time no longer.
+pub(crate) fn forget(waker: &Waker) {
+    let asleep = CLOCK.with_borrow_mut(|clock| {
+        clock.sleepers.extract_if(.., |(_, sleeper)| sleeper.will_wake(waker)).collect::<Vec<_>>()
+    });
+    drop(asleep);
+}
+
 /// Waits for a point in time.
 pub fn poll_until(at: Instant, context: &mut Context<'_>) -> Poll<()> {
-    if at <= now() {
+    let now = now();
+    if at <= now {
         return Poll::Ready(());
     }
     let waker = context.waker();
-    let asleep = CLOCK.with_borrow_mut(|clock| {
+    let (asleep, ticking) = CLOCK.with_borrow_mut(|clock| {
         // Whoever waits for several points in time waits for the last one that he named.
         let same = clock.sleepers.extract_if(.., |(_, sleeper)| sleeper.will_wake(waker)).collect::<Vec<_>>();
         clock.sleepers.push((at, waker.clone()));
-        same
+        (same, clock.ticking.take_if(|(short, _)| at - now <= *short))
     });
     drop(asleep);
+    if let Some((_, ticking)) = ticking {
+        ticking.wake();
+    }
     Poll::Pending
 }
