@@ -58,8 +58,13 @@ impl Threads {
         signal.join(&self.waiting);
         fence(Ordering::SeqCst);
         let Some(link) = lock(&self.socket).link.clone() else { return };
-        // What arrived before a connection broke is left to the link's thread.
-        let Some(mut reader) = link.reader().filter(|_| link.broken.get().is_none()) else { return };
+        let Some(mut reader) = link.reader() else { return };
+        if link.broken.get().is_some() {
+            // What arrived before a connection broke is left to the link's thread, which may have been told that just now,
+            // and not have got the right to read.
+            drop(reader);
+            return link.resume.set();
+        }
         signal.leave();
         link.turns.fetch_add(1, Ordering::Relaxed);
         let mut read = Read::Something;

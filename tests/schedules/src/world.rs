@@ -10,7 +10,7 @@ use relay_proto::gateway::{Config, Limits, State, Timing};
 use relay_proto::host::{Event, Events, Gateway, drive, gateway};
 use simulated::bell::Bell;
 use simulated::sync::Arc;
-use simulated::{switch, thread, time};
+use simulated::{net, switch, thread, time};
 
 use crate::{Connector, Network, wait};
 
@@ -77,9 +77,10 @@ impl Threads {
         for user in self.users {
             user.join().expect("a thread that does not panic");
         }
-        // Nobody reads for this.
+        // No call reads for this, and so it takes as long as the link's thread stands by, and so may that thread's end.
         let ticking = ticking.unwrap_or_else(clock);
         assert_eq!(relay_blocking::block_on(end), State::Closed);
+        net::wait_for_none();
         time::halt();
         ticking.join().expect("a clock that does not panic");
         self.connector.stop();

@@ -1,7 +1,7 @@
 //! One listener, and connections to it, in memory. What is written is there at once; how much fits is up to the listener's
 //! end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -18,10 +18,35 @@ use crate::{own, switch};
 thread_local! {
     /// Of the execution that this thread of the operating system has under way.
     static LISTENER: RefCell<Option<Arc<Listening>>> = RefCell::default();
+    static DIALLED: Dialled = Dialled::default();
+}
+
+/// The ends that dialled, and who waits for the last to go.
+#[derive(Default)]
+struct Dialled {
+    left: Cell<usize>,
+    waiting: Cell<Option<Waker>>,
+}
+
+/// Waits until no end that dialled is left.
+pub fn wait_for_none() {
+    sleep(poll_fn(|context| {
+        DIALLED.with(|dialled| {
+            if dialled.left.get() == 0 {
+                return Poll::Ready(());
+            }
+            dialled.waiting.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+    }));
 }
 
 pub(crate) fn reset() {
     LISTENER.take();
+    DIALLED.with(|dialled| {
+        dialled.left.set(0);
+        dialled.waiting.take();
+    });
 }
 
 #[derive(Debug)]
@@ -164,6 +189,7 @@ impl TcpStream {
         let connection = Arc::new(Connection { listener: listening.waker.clone(), state: Mutex::new(pipes) });
         own(&listening.waiting).push_back(connection.clone());
         listening.waker.wake_by_ref();
+        DIALLED.with(|dialled| dialled.left.update(|left| left + 1));
         let [nonblocking, timed_read, timed_write] = <[AtomicBool; 3]>::default();
         Ok(Self { connection, nonblocking, timed_read, timed_write })
     }
@@ -298,6 +324,14 @@ impl io::Write for &TcpStream {
 impl Drop for TcpStream {
     fn drop(&mut self) {
         self.hang_up();
+        let last = DIALLED.with(|dialled| {
+            // Those of an execution that failed are dropped late.
+            dialled.left.update(|left| left.saturating_sub(1));
+            if dialled.left.get() == 0 { dialled.waiting.take() } else { None }
+        });
+        if let Some(waiting) = last {
+            waiting.wake();
+        }
     }
 }
 

@@ -68,6 +68,8 @@ pub fn advance(by: Duration) {
 /// sleeps on.
 pub fn tick(short: Duration) {
     while let Some(by) = sleep(poll_fn(|context| poll_tick(short, context))) {
+        // Others come first every now and then, or whoever looks again each time would keep them away for ever.
+        shuttle::thread::yield_now();
         advance(by);
     }
 }
