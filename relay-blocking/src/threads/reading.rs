@@ -14,11 +14,11 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use super::Threads;
-use super::link::{HAS_TIMEOUTS, Link, Reader, not_now};
+use super::link::{Link, Reader, not_now};
 use crate::signal::{Signal, lock, run};
-use crate::system::now;
 use crate::system::sync::atomic::{Ordering, fence};
 use crate::system::sync::{Arc, Weak};
+use crate::system::{has_timeouts, now};
 
 /// How long a call reads in vain. The system makes a few ticks of it.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -41,7 +41,7 @@ enum Read {
 pub(crate) fn wait_for<F: Future>(threads: &Weak<Threads>, until: Option<Instant>, future: F) -> Option<F::Output> {
     run(future, |signal| {
         let soon = |until| until < now() + 10 * MOMENT;
-        if HAS_TIMEOUTS && !until.is_some_and(soon) {
+        if has_timeouts() && !until.is_some_and(soon) {
             // Held no longer than it reads: whoever waits must not keep what has to end.
             if let Some(threads) = threads.upgrade() {
                 threads.read_for(signal, until);

@@ -108,10 +108,19 @@ impl Connector {
 
     /// Breaks every connection there is.
     pub fn cut(&self) {
+        self.leave(Accepted::reset);
+    }
+
+    /// Ends every connection there is behind what was written, without a word: as a process that is killed does.
+    pub fn hang_up(&self) {
+        self.leave(Accepted::close);
+    }
+
+    fn leave(&self, how: fn(&Accepted)) {
         switch();
         self.with(|inner| {
             for link in &mut inner.links {
-                link.wire.reset();
+                how(&link.wire);
                 link.end(&mut inner.peer);
             }
         });
@@ -125,6 +134,11 @@ impl Connector {
     /// Whether to answer requests. Those that wait are answered at once.
     pub fn answer(&self, answers: bool) {
         self.with(|inner| inner.answers = answers);
+    }
+
+    /// Whether it answers requests.
+    pub fn answers(&self) -> bool {
+        self.lock().answers
     }
 
     /// Answers the request that waits longest, or else the next one.

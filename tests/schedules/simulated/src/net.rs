@@ -10,15 +10,31 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use shuttle::rand::Rng as _;
+
 pub use std::net::{Shutdown, SocketAddr};
 
 use crate::asleep::sleep;
 use crate::{own, switch};
 
+/// How likely it is that a call which waits for a while ends after a turn of other threads.
+const ENOUGH: f64 = 0.4;
+
 thread_local! {
     /// Of the execution that this thread of the operating system has under way.
     static LISTENER: RefCell<Option<Arc<Listening>>> = RefCell::default();
     static DIALLED: Dialled = Dialled::default();
+    static TIMEOUTS: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Whether sockets can be told how long to wait.
+pub fn has_timeouts() -> bool {
+    TIMEOUTS.get()
+}
+
+/// From now on they cannot, as on systems that say of a call which took too long that nobody knows what it did.
+pub fn without_timeouts() {
+    TIMEOUTS.set(false);
 }
 
 /// The ends that dialled, and who waits for the last to go.
@@ -43,6 +59,7 @@ pub fn wait_for_none() {
 
 pub(crate) fn reset() {
     LISTENER.take();
+    TIMEOUTS.set(true);
     DIALLED.with(|dialled| {
         dialled.left.set(0);
         dialled.waiting.take();
@@ -216,7 +233,11 @@ impl TcpStream {
     ///
     /// # Errors
     /// None.
+    ///
+    /// # Panics
+    /// [Without timeouts](without_timeouts).
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        assert!(has_timeouts(), "this system has no timeouts");
         switch();
         self.timed_read.store(timeout.is_some(), Ordering::SeqCst);
         Ok(())
@@ -226,7 +247,11 @@ impl TcpStream {
     ///
     /// # Errors
     /// None.
+    ///
+    /// # Panics
+    /// [Without timeouts](without_timeouts).
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        assert!(has_timeouts(), "this system has no timeouts");
         switch();
         self.timed_write.store(timeout.is_some(), Ordering::SeqCst);
         Ok(())
@@ -280,8 +305,8 @@ impl TcpStream {
         Poll::Ready(Ok(written))
     }
 
-    /// A system call: it waits, waits for a while, or does not, by what was set when it began. A while is as long as others
-    /// happen to run, for the clock stands still.
+    /// A system call: it waits, waits for a while, or does not, by what was set when it began. A while is chosen at random,
+    /// in turns of other threads, for the clock stands still.
     fn call(
         &self,
         timed: &AtomicBool,
@@ -292,15 +317,14 @@ impl TcpStream {
         if !nonblocking && !timed.load(Ordering::SeqCst) {
             return sleep(poll_fn(poll));
         }
-        let mut attempt = || poll(&mut Context::from_waker(Waker::noop()));
-        let mut result = attempt();
-        if result.is_pending() && !nonblocking {
+        loop {
+            if let Poll::Ready(result) = poll(&mut Context::from_waker(Waker::noop())) {
+                return result;
+            }
+            if nonblocking || shuttle::rand::thread_rng().gen_bool(ENOUGH) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
             switch();
-            result = attempt();
-        }
-        match result {
-            Poll::Ready(result) => result,
-            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
         }
     }
 }
