@@ -142,6 +142,26 @@ fn a_link_breaks_while_calls_read_and_write() {
     });
 }
 
+/// Nobody reads it and nobody will, but for an acknowledgement that cannot be written.
+// proves: LINK-2
+#[test]
+fn a_link_breaks_behind_a_queue_that_is_full() {
+    explore(3000, || {
+        let (mut threads, mut events) = Threads::ready(quick());
+        threads.tick();
+        for _ in 0..4 {
+            threads.connector.deliver(&"x".repeat(700));
+        }
+        threads.run(move |gateway, connector| {
+            let Some(Event::Message(delivery)) = events.next() else { panic!("a message") };
+            connector.cut();
+            delivery.ack();
+            assert_ne!(gateway.state_changed(State::Ready), State::Ready);
+        });
+        threads.end();
+    });
+}
+
 /// The deadlines are the gateway's own, and the driver's thread keeps them while calls read.
 // proves: CLOCK-1, REQ-1
 #[test]
