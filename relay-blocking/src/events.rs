@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::sync::Weak;
 use std::time::Duration;
 
 use relay_proto::host::{self, Event};
 
-use crate::signal::now;
+use crate::system::now;
+use crate::system::sync::Weak;
 use crate::threads::{Threads, wait_for};
 
 /// The events of one gateway: an iterator that waits, and is over after the terminal event. Not clonable: there is one

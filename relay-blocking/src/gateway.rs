@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Weak};
 
 use relay_proto::host;
 
+use crate::system::sync::{Arc, Weak};
 use crate::threads::{Threads, wait_for};
 use crate::{
     Action, ActionResult, Asked, Capabilities, ChatInfo, Descriptor, IdleOutcome, MediaKind, MessageEvent, NotSent,

@@ -42,6 +42,7 @@ pub mod enroll;
 mod events;
 mod gateway;
 mod signal;
+mod system;
 mod threads;
 
 #[doc(inline)]
@@ -51,9 +52,9 @@ pub use self::events::{Events, NotYet};
 pub use self::gateway::Gateway;
 pub use self::signal::block_on;
 
-use std::net::ToSocketAddrs;
-
 use relay_proto::host;
+
+use crate::system::net::ToSocketAddrs;
 
 /// Starts a gateway, and returns at once: the first dial is under way. What comes of it is an event, and so is everything
 /// after it.

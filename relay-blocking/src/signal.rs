@@ -5,10 +5,12 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
+
+use crate::system::sync::atomic::{AtomicUsize, Ordering};
+use crate::system::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::system::{now, thread_local};
 
 /// A flag that many set and one thread waits for.
 #[derive(Default)]
@@ -118,7 +120,7 @@ thread_local! {
 
 /// Whether this thread is within a call that waits.
 pub(crate) fn is_in_call() -> bool {
-    CALLS.get() > 0
+    CALLS.with(Cell::get) > 0
 }
 
 /// A thread's signal, for as long as a call needs it.
@@ -129,7 +131,7 @@ struct Own {
 
 impl Own {
     fn take() -> Self {
-        CALLS.set(CALLS.get() + 1);
+        CALLS.with(|calls| calls.set(calls.get() + 1));
         let known = OWN.try_with(Cell::take).ok().flatten();
         let (signal, waker) = known.unwrap_or_else(|| {
             let signal = Arc::new(Signal::default());
@@ -151,10 +153,4 @@ impl Drop for Own {
 /// Locks. A panic under the lock, which would be a mistake of ours, must not take other threads with it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// This crate's only clock.
-#[allow(clippy::disallowed_methods)] // Threads sleep towards points in time.
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

@@ -9,12 +9,8 @@ mod reading;
 
 use std::cell::Cell;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Wake, Waker};
-use std::thread;
 use std::time::Duration;
 
 use relay_proto::gateway::LinkId;
@@ -23,7 +19,11 @@ use relay_proto::wire::{Attempt, Work};
 
 use self::link::{Link, not_now};
 pub(crate) use self::reading::wait_for;
-use crate::signal::{Signal, is_in_call, lock, now};
+use crate::signal::{Signal, is_in_call, lock};
+use crate::system::net::{Shutdown, SocketAddr, TcpStream};
+use crate::system::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::system::sync::{Arc, Mutex, MutexGuard, Weak};
+use crate::system::{now, thread, thread_local};
 
 /// How long the system may try to connect. Nothing waits for it: the dial has a deadline of its own (DIAL-5).
 const CONNECT: Duration = Duration::from_secs(20);
@@ -113,7 +113,7 @@ thread_local! {
 
 /// Whether this thread is one of a gateway's own.
 fn is_ours() -> bool {
-    OURS.get()
+    OURS.with(Cell::get)
 }
 
 impl Threads {
@@ -127,7 +127,7 @@ impl Threads {
     ) -> io::Result<()> {
         let weak = Arc::downgrade(self);
         let body = move || {
-            OURS.set(true);
+            OURS.with(|ours| ours.set(true));
             let run = || {
                 let result = call();
                 weak.upgrade().map(|threads| then(&threads, result))

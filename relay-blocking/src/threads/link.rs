@@ -1,21 +1,19 @@
 //! A link's socket.
 
 use std::io::{self, Write};
-use std::net::TcpStream;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
 use relay_proto::gateway::LinkId;
 
 use crate::signal::Signal;
+use crate::system::has_timeouts;
+use crate::system::net::TcpStream;
+use crate::system::sync::atomic::AtomicUsize;
+use crate::system::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 
 /// The shortest time that a write can be told to wait, which a system makes a tick of its clock. So a socket that blocks
 /// takes what it has room for, and needs not be told before each write not to block, and after it to block again.
 const ATTEMPT: Duration = Duration::from_micros(1);
-/// Whether a socket may be used on after a write or a read that took too long. On Windows, nobody knows how much of it was
-/// done.
-pub(super) const HAS_TIMEOUTS: bool = cfg!(unix);
 
 pub(super) struct Link {
     pub(super) id: LinkId,
@@ -42,7 +40,7 @@ pub(super) struct Reader {
 /// A fresh socket, as a link needs it.
 pub(super) fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
-    if HAS_TIMEOUTS {
+    if has_timeouts() {
         stream.set_write_timeout(Some(ATTEMPT))?;
     }
     Ok(stream)
@@ -80,7 +78,7 @@ impl Link {
 
     /// Writes what the socket takes without waiting, off the front.
     pub(super) fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        let written = if HAS_TIMEOUTS {
+        let written = if has_timeouts() {
             (&self.stream).write(out)
         } else {
             // A read that begins in between fails, and is tried again. One that has begun goes on.
@@ -97,7 +95,7 @@ impl Link {
 
     /// Writes everything, as long as that takes.
     pub(super) fn write_all(&self, out: &[u8]) -> io::Result<()> {
-        if !HAS_TIMEOUTS {
+        if !has_timeouts() {
             return (&self.stream).write_all(out);
         }
         self.stream.set_write_timeout(None)?;

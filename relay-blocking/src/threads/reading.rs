@@ -11,13 +11,14 @@
 
 use std::future::Future;
 use std::io::Read as _;
-use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Threads;
-use super::link::{HAS_TIMEOUTS, Link, Reader, not_now};
-use crate::signal::{Signal, lock, now, run};
+use super::link::{Link, Reader, not_now};
+use crate::signal::{Signal, lock, run};
+use crate::system::sync::atomic::{Ordering, fence};
+use crate::system::sync::{Arc, Weak};
+use crate::system::{has_timeouts, now};
 
 /// How long a call reads in vain. The system makes a few ticks of it.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -40,7 +41,7 @@ enum Read {
 pub(crate) fn wait_for<F: Future>(threads: &Weak<Threads>, until: Option<Instant>, future: F) -> Option<F::Output> {
     run(future, |signal| {
         let soon = |until| until < now() + 10 * MOMENT;
-        if HAS_TIMEOUTS && !until.is_some_and(soon) {
+        if has_timeouts() && !until.is_some_and(soon) {
             // Held no longer than it reads: whoever waits must not keep what has to end.
             if let Some(threads) = threads.upgrade() {
                 threads.read_for(signal, until);
@@ -57,8 +58,13 @@ impl Threads {
         signal.join(&self.waiting);
         fence(Ordering::SeqCst);
         let Some(link) = lock(&self.socket).link.clone() else { return };
-        // What arrived before a connection broke is left to the link's thread.
-        let Some(mut reader) = link.reader().filter(|_| link.broken.get().is_none()) else { return };
+        let Some(mut reader) = link.reader() else { return };
+        if link.broken.get().is_some() {
+            // What arrived before a connection broke is left to the link's thread, which may have been told that just now,
+            // and not have got the right to read.
+            drop(reader);
+            return link.resume.set();
+        }
         signal.leave();
         link.turns.fetch_add(1, Ordering::Relaxed);
         let mut read = Read::Something;

@@ -77,3 +77,30 @@ fn a_thread_that_panics_ends_the_gateway() {
     assert!(matches!(last, Some(Event::Closed)), "{last:?}");
     assert_eq!(gateway.state(), State::Closed);
 }
+
+/// The link's thread leaves the socket to calls while this count is 0, and reads by itself for whoever is in it.
+#[test]
+fn whoever_was_told_or_gave_up_does_not_count_as_waiting() {
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let count = || waiting.load(Ordering::SeqCst);
+    let signal = Signal::default();
+    signal.join(&waiting);
+    signal.join(&waiting);
+    assert_eq!(count(), 1, "it is one thread");
+    signal.set();
+    assert_eq!(count(), 0, "it was told");
+    signal.join(&waiting);
+    assert_eq!(count(), 0, "it need not wait");
+    assert!(signal.wait(None));
+    signal.join(&waiting);
+    assert!(!signal.wait(Some(now())), "its time has come");
+    assert_eq!(count(), 0, "it gave up");
+
+    let begin_to_wait = |own: &Signal| {
+        own.join(&waiting);
+        assert_eq!(count(), 1);
+        false
+    };
+    assert!(crate::signal::run(std::future::pending::<()>(), begin_to_wait).is_none());
+    assert_eq!(count(), 0, "its call has ended");
+}

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod handle;
 mod shared;
+mod system;
 #[cfg(test)]
 mod tests;
 

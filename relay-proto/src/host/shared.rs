@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, clock, seed, unix};
 use crate::frame::RawJson;
 use crate::gateway::{
     Event, IdleId, IdleOutcome, NotSent, Notice, Outcome, RequestId, RequestOptions, Settings, State, Stats,
@@ -152,13 +152,11 @@ impl Drop for After {
 impl Shared {
     pub(super) fn new(settings: Settings, tls: Option<ClientTls>) -> Self {
         let origin = clock();
-        // Without the operating system's randomness nothing here is unsafe, only less spread out.
-        let seed = getrandom::u64().unwrap_or_else(|_| unix().as_nanos() as u64);
         for warning in settings.warnings() {
             log_warning(warning);
         }
         let now = Now { monotonic: Duration::ZERO, unix: unix().as_secs() };
-        let dialer = Dialer::new(settings, tls, seed, now);
+        let dialer = Dialer::new(settings, tls, seed(), now);
         let state = dialer.machine().state();
         let shared = Self {
             origin,
@@ -506,18 +504,6 @@ pub(super) fn register(known: &mut Option<Waker>, waker: &Waker, after: &mut Aft
     if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
         after.drops.extend(known.replace(waker.clone()));
     }
-}
-
-/// The monotonic clock. This and [`unix`] are the only places that read one.
-#[allow(clippy::disallowed_methods)] // The host is what hands time to the machine.
-fn clock() -> Instant {
-    Instant::now()
-}
-
-#[allow(clippy::disallowed_methods)] // As above.
-fn unix() -> Duration {
-    // A wall clock before 1970 reads as 1970.
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(feature = "tracing")]

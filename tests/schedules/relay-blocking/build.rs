@@ -1,0 +1,7 @@
+//! Sets the cfg that puts simulated threads, locks, clocks and sockets in the place of the system's.
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(shuttle)");
+    println!("cargo::rustc-cfg=shuttle");
+    println!("cargo::rerun-if-changed=build.rs");
+}
