@@ -26,6 +26,8 @@
 //! A gateway has one thread, `relay-driver`, and one more for its connection, `relay-link`. They sleep in the operating
 //! system until there is something to do: an idle gateway uses no CPU. What is sent is written by the thread that sends
 //! it, and what arrives is read by one that waits for it, as long as any does; so a row of requests wakes no other thread.
+//! A waker of yours, given to a future of [`Gateway::as_async`], may be called on such a thread: like every waker, it must
+//! not block, and so must not call this crate's methods that do.
 //! When the connection takes no more, a third thread, `relay-writer`, waits for it.
 //!
 //! All of them are gone soon after the gateway has ended. Two system calls cannot be interrupted: a connection attempt
