@@ -1,5 +1,6 @@
 //! What comes in on a link.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::deliveries::Admission;
@@ -71,7 +72,7 @@ impl Machine {
                 self.scopes.learn_forward(&forward);
                 let admission = self.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
                 self.show(admission, buffer_id, |id, buffer_id| {
-                    Event::Passthrough(Delivered { id, buffer_id, payload: forward })
+                    Event::Passthrough(Box::new(Delivered { id, buffer_id, payload: forward }))
                 });
             }
             FromConnector::Undecodable { content, buffer_id } => {

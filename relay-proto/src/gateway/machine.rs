@@ -166,6 +166,12 @@ impl Machine {
         event
     }
 
+    /// Gives back memory that holds nothing. A host calls it when a link has nothing to do; `wire::Dialer` does
+    /// so by itself.
+    pub fn shrink(&mut self) {
+        self.queue.shrink();
+    }
+
     /// Whether the host should read from the link. When false, it should leave the bytes where they are: the peer's
     /// sending stops by itself.
     pub fn wants_read(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What the machine tells its host and its application.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
@@ -174,8 +175,8 @@ pub enum Event {
     },
     /// A message.
     Message(Delivered<MessageEvent>),
-    /// A forwarded HTTP request.
-    Passthrough(Delivered<PassthroughForward>),
+    /// A forwarded HTTP request. Boxed, so that messages, which are most of the events, are moved at less cost.
+    Passthrough(Box<Delivered<PassthroughForward>>),
     /// A delivery that cannot be decoded (ACK-5).
     Undecodable(Delivered<Undecodable>),
     /// A user stopped a session.
