@@ -8,7 +8,7 @@ use super::ending::{Cause, Ended};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine, current};
 use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
-use crate::frame::{self, BufferId, FromConnector, encode};
+use crate::frame::{self, BufferId, FromConnector};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 
@@ -182,7 +182,7 @@ impl Machine {
             return;
         }
         while let Some(buffer_id) = self.deliveries.pop_ack() {
-            link.queue_frame(encode::inbound_ack(buffer_id.as_str()));
+            link.queue_ack(buffer_id);
             self.stats.acks_sent += 1;
         }
     }
