@@ -6,6 +6,8 @@ use alloc::collections::VecDeque;
 pub(crate) trait Unread {
     /// How many unread reports are kept.
     const REPORTS: usize;
+    /// For how many events an empty queue may keep room, once there were more than a few. Zero: it holds no memory.
+    const ROOM: usize;
 
     /// About how many bytes it holds.
     fn weight(&self) -> usize;
@@ -14,6 +16,9 @@ pub(crate) trait Unread {
     /// hours must not pile them up, and the latest say the most.
     fn is_report(&self) -> bool;
 }
+
+/// The room that a first event makes. It is not worth keeping.
+const FEW: usize = 4;
 
 /// The queue. Bounded in bytes by its owner, which asks for [`bytes`](Self::bytes).
 #[derive(Clone, Debug)]
@@ -57,14 +62,20 @@ impl<E: Unread> Queue<E> {
         dropped
     }
 
-    /// The oldest event. An empty queue holds no memory.
+    /// The oldest event.
     pub(crate) fn pop(&mut self) -> Option<E> {
         let event = self.events.pop_front()?;
         self.bytes -= event.weight();
         self.reports -= usize::from(event.is_report());
-        if self.events.is_empty() {
+        // Events come a read at a time: where they do, the next one needs the same room.
+        if self.events.is_empty() && !(FEW + 1..=E::ROOM).contains(&self.events.capacity()) {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Gives back the room that holds nothing.
+    pub(crate) fn shrink(&mut self) {
+        self.events.shrink_to_fit();
     }
 }

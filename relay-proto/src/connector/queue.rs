@@ -10,6 +10,7 @@ const OVERHEAD: usize = 128;
 impl Unread for Event {
     /// A gateway that opens and closes in a loop must not pile them up.
     const REPORTS: usize = 64;
+    const ROOM: usize = 0;
 
     /// Reports weigh nothing: they are bounded by number.
     fn weight(&self) -> usize {

@@ -67,16 +67,21 @@ pub fn going_idle() -> String {
     end(begin("going_idle"))
 }
 
+const ACK_START: &str = "{\"type\":\"inbound_ack\",\"bufferId\":";
+
 /// `inbound_ack` (ACK-1).
 pub fn inbound_ack(buffer_id: &str) -> String {
-    const START: &str = "{\"type\":\"inbound_ack\",\"bufferId\":";
-    const END: &str = "}\n";
-    // There is one for every delivery. Of just this size, it becomes a message without another allocation.
-    let mut out = String::with_capacity(START.len() + buffer_id.len() + 2 + END.len());
-    out.push_str(START);
-    push_string(&mut out, buffer_id);
-    out.push_str(END);
+    // With the quotes and the end.
+    let mut out = String::with_capacity(ACK_START.len() + buffer_id.len() + 4);
+    push_inbound_ack(&mut out, buffer_id);
     out
+}
+
+/// The same behind what is there already. There is one for every delivery.
+pub(crate) fn push_inbound_ack(out: &mut String, buffer_id: &str) {
+    out.push_str(ACK_START);
+    push_string(out, buffer_id);
+    out.push_str("}\n");
 }
 
 /// `descriptor` (CONN-2).

@@ -96,12 +96,17 @@ impl MessageType {
 /// Accessors return borrowed text; the raw JSON of the event, with fields this version does not know, is
 /// [`raw`](Self::raw). An absent field is `None`, or its default where the contract has one.
 #[derive(Clone, PartialEq, Eq)]
-pub struct MessageEvent {
+pub struct MessageEvent(
+    /// Events are moved a lot: through queues, to the application, and within it.
+    Box<Parts>,
+);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Parts {
     texts: Texts,
     fields: [Span; FIELDS],
     source: [Span; SOURCE],
-    /// Most events have neither list, and events are moved a lot.
-    lists: Option<Box<Lists>>,
+    lists: Lists,
     upstream: bool,
 }
 
@@ -148,21 +153,20 @@ impl MessageEvent {
             media_urls: reader.media_urls(places.media_urls).unwrap_or_default(),
             context: reader.context(places.context).unwrap_or_default(),
         };
-        let lists = (lists != Lists::default()).then(|| lists.into());
-        Self { texts: reader.finish(), fields, source, lists, upstream: false }
+        Self(Box::new(Parts { texts: reader.finish(), fields, source, lists, upstream: false }))
     }
 
     /// Marks that the event came over an authenticated link (EVENT-3).
     pub(crate) fn stamp_upstream(&mut self) {
-        self.upstream = true;
+        self.0.upstream = true;
     }
 
     fn field(&self, field: Field) -> Option<&str> {
-        self.fields.get(field as usize).and_then(|span| self.texts.get(*span))
+        self.0.fields.get(field as usize).and_then(|span| self.0.texts.get(*span))
     }
 
     fn source_field(&self, field: Source) -> Option<&str> {
-        self.source.get(field as usize).and_then(|span| self.texts.get(*span))
+        self.0.source.get(field as usize).and_then(|span| self.0.texts.get(*span))
     }
 
     /// The text; empty when there is none.
@@ -262,17 +266,15 @@ impl MessageEvent {
 
     /// Where attached media can be fetched, in order.
     pub fn media_urls(&self) -> impl ExactSizeIterator<Item = &str> {
-        let spans = self.lists.as_ref().map_or(&[][..], |lists| &lists.media_urls);
-        spans.iter().map(|span| self.texts.get(*span).unwrap_or(""))
+        self.0.lists.media_urls.iter().map(|span| self.0.texts.get(*span).unwrap_or(""))
     }
 
     /// The read-only context around the message, oldest first.
     pub fn context(&self) -> impl ExactSizeIterator<Item = ContextMessage<'_>> {
-        let items = self.lists.as_ref().map_or(&[][..], |lists| &lists.context);
-        items.iter().map(|item| ContextMessage {
-            text: self.texts.get(item.text).unwrap_or(""),
-            user_name: self.texts.get(item.user_name),
-            user_id: self.texts.get(item.user_id),
+        self.0.lists.context.iter().map(|item| ContextMessage {
+            text: self.0.texts.get(item.text).unwrap_or(""),
+            user_name: self.0.texts.get(item.user_name),
+            user_id: self.0.texts.get(item.user_id),
         })
     }
 
@@ -297,7 +299,7 @@ impl MessageEvent {
     /// Whether the event came over a gateway's own link, so that its author is who the connector says. Stamped by the
     /// gateway, never read from the wire; false for one that was merely parsed (EVENT-3).
     pub fn is_upstream_trusted(&self) -> bool {
-        self.upstream
+        self.0.upstream
     }
 
     /// What names the message on its platform, if it has all three: the platform's name, the chat and the message (ACK-4).
@@ -312,7 +314,7 @@ impl MessageEvent {
 
     /// The event's JSON, byte for byte as the connector sent it (FRAME-6).
     pub fn raw(&self) -> &str {
-        self.texts.raw()
+        self.0.texts.raw()
     }
 }
 

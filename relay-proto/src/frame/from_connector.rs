@@ -111,33 +111,33 @@ impl Member {
 struct Line<'a> {
     text: &'a str,
     members: [Place; Member::ALL],
-    /// The parts of the event, if it is an object.
-    event: Option<EventPlaces>,
+    /// The parts of the event. All are absent unless it is an object.
+    event: EventPlaces,
 }
 
 impl<'a> Line<'a> {
-    /// Goes over the whole line, once.
-    fn scan(text: &'a str) -> Result<Self, NotObject> {
-        let mut line = Self { text, members: Default::default(), event: None };
-        scan::object(text, |scan, name| {
+    fn new(text: &'a str) -> Self {
+        Self { text, members: Default::default(), event: EventPlaces::default() }
+    }
+
+    /// Goes over the whole line, once. Fills it in, since it is too large to be handed on.
+    fn scan(&mut self) -> Result<(), NotObject> {
+        scan::object(self.text, |scan, name| {
             let member = name.find(Member::find);
             let place = match member {
-                Some(Member::Event) if scan.is_at_object() => {
-                    let event = line.event.insert(EventPlaces::default());
-                    event.scan(scan)?
-                }
                 Some(Member::Event) => {
-                    line.event = None;
-                    scan.value()?
+                    if !self.event.whole.is_absent() {
+                        self.event = EventPlaces::default();
+                    }
+                    if scan.is_at_object() { self.event.scan(scan)? } else { scan.value()? }
                 }
                 _ => scan.value()?,
             };
-            if let Some(slot) = member.and_then(|member| line.members.get_mut(member as usize)) {
+            if let Some(slot) = member.and_then(|member| self.members.get_mut(member as usize)) {
                 *slot = place;
             }
             Ok(())
-        })?;
-        Ok(line)
+        })
     }
 
     fn place(&self, member: Member) -> Place {
@@ -170,13 +170,15 @@ impl<'a> Line<'a> {
 /// [`Skipped`] says why the line is none; the link lives on (FRAME-4, FRAME-5).
 pub fn from_connector(line: &[u8]) -> Result<FromConnector, Skipped> {
     let Ok(text) = core::str::from_utf8(line) else { return not_utf8(line) };
-    let line = Line::scan(text)?;
+    let mut line = Line::new(text);
+    line.scan()?;
     match &*line.kind()? {
         "inbound" => {
             let buffer_id = line.buffer_id();
-            Ok(match &line.event {
-                Some(event) => FromConnector::Message { event: MessageEvent::read(text, event), buffer_id },
-                None => undecodable("inbound", "the event is not an object", line.raw(Member::Event), buffer_id),
+            Ok(if line.event.whole.is_absent() {
+                undecodable("inbound", "the event is not an object", line.raw(Member::Event), buffer_id)
+            } else {
+                FromConnector::Message { event: MessageEvent::read(text, &line.event), buffer_id }
             })
         }
         "passthrough_forward" => {
@@ -225,7 +227,8 @@ fn undecodable(
 #[cold]
 fn not_utf8(line: &[u8]) -> Result<FromConnector, Skipped> {
     let text = String::from_utf8_lossy(line);
-    let line = Line::scan(&text).map_err(|_| Skipped::NotJson)?;
+    let mut line = Line::new(&text);
+    line.scan().map_err(|_| Skipped::NotJson)?;
     let buffer_id = line.buffer_id().ok_or(Skipped::NotJson)?;
     let (name, raw) = match &*line.kind().map_err(|_| Skipped::NotJson)? {
         "inbound" => ("inbound", Member::Event),

@@ -133,6 +133,12 @@ impl Machine {
     /// The application has taken a delivery (ACK-1). Whether it held it: of several calls only the first counts.
     pub fn ack(&mut self, delivery: DeliveryId, now: Now) -> bool {
         self.tick(now);
+        self.take(delivery)
+    }
+
+    /// The same for a host that would ask for the time for this alone, since nothing of it depends on the time. Not to tell
+    /// it is not the same as to tell an old one: that would be when a link that was not read is taken to have been heard.
+    pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
         let taken = self.deliveries.take(delivery);
         self.flush_acks();
         taken

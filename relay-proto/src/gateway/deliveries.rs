@@ -1,44 +1,18 @@
 //! Deliveries, their acknowledgement, and the memory that recognises replays (ACK-1 to ACK-6).
 
+mod records;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use core::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
-use hashbrown::HashMap;
 
+use self::records::{Fate, Name, Names, Records};
 use super::output::DeliveryId;
 use crate::frame::BufferId;
 
 /// How many bytes of buffer ids a link may owe acknowledgements for, before replays are owed none (FRAME-3).
 const MAX_OWED_BYTES: usize = 1 << 20;
-
-/// Recognises a delivery: by its id in the connector's buffer, or by the message's own ids, and always together with
-/// its payload. Equal ids with another payload are another message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    ids: u64,
-    payload: u64,
-}
-
-/// What the application did with a delivery (ACK-6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It holds it, or it waits in the queue.
-    Held,
-    /// It took it.
-    Taken,
-    /// It gave it back, or dropped it.
-    GivenBack,
-}
-
-#[derive(Clone, Debug)]
-struct Record {
-    fate: Fate,
-    by_buffer: Option<Key>,
-    by_message: Option<Key>,
-    /// The number of its slot. Stale when below [`Deliveries::first_slot`]: then it has none on this link.
-    slot: Option<u64>,
-}
 
 /// An acknowledgement that this link owes, in arrival order.
 #[derive(Clone, Debug)]
@@ -58,45 +32,37 @@ pub(crate) enum Admission {
 #[derive(Clone, Debug)]
 pub(crate) struct Deliveries {
     hasher: FixedState,
-    /// How many ended records are kept, and how many aliases.
+    /// How many aliases are kept.
     memory: usize,
-    next: u64,
-    records: HashMap<DeliveryId, Record, FixedState>,
-    known: HashMap<Key, DeliveryId, FixedState>,
-    /// Ended records, oldest first.
-    ended: VecDeque<DeliveryId>,
+    records: Records,
     order: VecDeque<Slot>,
     /// Further slots of deliveries that this link carried under several buffer ids.
     aliases: BTreeMap<(DeliveryId, BufferId), u64>,
     /// Bytes of buffer ids in `order`.
     owed_bytes: usize,
-    /// The number of the slot at the front of `order`. Grows for ever, also over links.
+    /// The number of the slot at the front of `order`. Grows for ever, also over links. There is no slot 0.
     first_slot: u64,
 }
 
 impl Deliveries {
     pub(crate) fn new(seed: u64, memory: usize) -> Self {
-        let hasher = FixedState::with_seed(seed);
         Self {
-            hasher: hasher.clone(),
+            hasher: FixedState::with_seed(seed),
             memory,
-            next: 0,
-            records: HashMap::with_hasher(hasher.clone()),
-            known: HashMap::with_hasher(hasher),
-            ended: VecDeque::new(),
+            records: Records::new(memory),
             order: VecDeque::new(),
             aliases: BTreeMap::new(),
             owed_bytes: 0,
-            first_slot: 0,
+            first_slot: 1,
         }
     }
 
     /// Keyed, so that nobody outside can look for two messages that collide.
-    fn hash<const N: usize>(&self, parts: [&[u8]; N]) -> u64 {
+    fn hash<const N: usize>(&self, parts: [&str; N]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         for part in parts {
             hasher.write_usize(part.len());
-            hasher.write(part);
+            hasher.write(part.as_bytes());
         }
         hasher.finish()
     }
@@ -108,37 +74,30 @@ impl Deliveries {
         payload: &str,
         message: Option<[&str; 3]>,
     ) -> Admission {
-        let payload = self.hash([payload.as_bytes()]);
-        let key = |ids: u64| Key { ids, payload };
-        let by_buffer = buffer_id.map(|id| key(self.hash([b"buffer", id.as_bytes()])));
-        let by_message = message
-            .map(|[platform, chat, id]| [b"message", platform.as_bytes(), chat.as_bytes(), id.as_bytes()])
-            .map(|parts| key(self.hash(parts)));
+        let names = Names {
+            payload: self.hash([payload]),
+            buffer: buffer_id.map(|id| Name::new(self.hash([id.as_str()]))),
+            message: message.map(|parts| Name::new(self.hash(parts))),
+        };
         let mut slot = None;
         if let Some(buffer_id) = buffer_id {
             // Live deliveries are never suppressed, so only buffered ones are looked up.
-            let seen = [by_buffer, by_message].into_iter().flatten().find_map(|key| self.known.get(&key).copied());
+            let seen = self.records.by_buffer(names).or_else(|| self.records.by_message(names));
             if let Some(seen) = seen {
-                match self.records.get(&seen).map(|record| record.fate) {
+                match self.records.get(seen).map(|record| record.fate) {
                     Some(fate @ (Fate::Held | Fate::Taken)) => {
                         // What is not shown weighs on no queue, so that its ids are bounded here. A replay that is not
                         // owed an acknowledgement comes again on the next link.
                         if self.owed_bytes + buffer_id.len() <= MAX_OWED_BYTES {
-                            self.owe(seen, buffer_id, by_buffer, fate == Fate::Taken);
+                            self.owe(seen, buffer_id, names.buffer, fate == Fate::Taken);
                         }
                         return Admission::Suppress;
                     }
-                    Some(Fate::GivenBack) | None => slot = self.forget(seen),
+                    Some(Fate::GivenBack) | None => slot = self.records.forget(seen),
                 }
             }
         }
-        let delivery = DeliveryId(self.next);
-        self.next += 1;
-        let record = Record { fate: Fate::Held, by_buffer, by_message, slot: None };
-        self.records.insert(delivery, record);
-        for key in [by_buffer, by_message].into_iter().flatten() {
-            self.known.insert(key, delivery);
-        }
+        let delivery = self.records.insert(names);
         if let Some(buffer_id) = buffer_id {
             match slot.filter(|slot| self.slot_mut(*slot).is_some_and(|slot| slot.buffer_id == *buffer_id)) {
                 // Given back and replayed on one link: it keeps its place in the order.
@@ -146,11 +105,11 @@ impl Deliveries {
                     if let Some(slot) = self.slot_mut(number) {
                         slot.delivery = delivery;
                     }
-                    if let Some(record) = self.records.get_mut(&delivery) {
-                        record.slot = Some(number);
+                    if let Some(record) = self.records.get_mut(delivery) {
+                        record.slot = number;
                     }
                 }
-                None => self.owe(delivery, buffer_id, by_buffer, false),
+                None => self.owe(delivery, buffer_id, names.buffer, false),
             }
         }
         Admission::Show(delivery)
@@ -162,25 +121,30 @@ impl Deliveries {
         self.owed_bytes + self.order.len() * size_of::<Slot>()
     }
 
+    /// Where a slot is in the order of this link; `None` when it has left, or is of an earlier link.
+    fn index(&self, slot: u64) -> Option<usize> {
+        usize::try_from(slot.checked_sub(self.first_slot)?).ok()
+    }
+
     fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
-        self.order.get_mut(usize::try_from(number.checked_sub(self.first_slot)?).ok()?)
+        let index = self.index(number)?;
+        self.order.get_mut(index)
     }
 
     /// This link owes an acknowledgement of `buffer_id`. One that it owes already is not owed twice.
-    fn owe(&mut self, delivery: DeliveryId, buffer_id: &BufferId, by_buffer: Option<Key>, taken: bool) {
+    fn owe(&mut self, delivery: DeliveryId, buffer_id: &BufferId, by_buffer: Option<Name>, taken: bool) {
         let next_slot = self.first_slot + self.order.len() as u64;
-        let Some(record) = self.records.get_mut(&delivery) else { return };
-        if record.by_buffer.is_none() {
-            // Seen live first: from now on its buffer id recognises it too.
-            record.by_buffer = by_buffer;
-            if let Some(key) = by_buffer {
-                self.known.insert(key, delivery);
-            }
-        }
-        match record.slot.and_then(|slot| usize::try_from(slot.checked_sub(self.first_slot)?).ok()) {
+        // Seen live first: from now on its buffer id recognises it too.
+        self.records.name_by_buffer(delivery, by_buffer);
+        let Some(slot) = self.records.get(delivery).map(|record| record.slot) else { return };
+        match self.index(slot) {
             // Its first id was acknowledged on this link; this one may be owed already.
             None if !self.aliases.is_empty() && self.aliases.contains_key(&(delivery, buffer_id.clone())) => return,
-            None => record.slot = Some(next_slot),
+            None => {
+                if let Some(record) = self.records.get_mut(delivery) {
+                    record.slot = next_slot;
+                }
+            }
             Some(index) => {
                 if self.order.get(index).is_some_and(|slot| slot.buffer_id == *buffer_id) {
                     return;
@@ -200,55 +164,31 @@ impl Deliveries {
 
     /// The application took it. Whether it was held.
     pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
-        let Some(record) = self.records.get(&delivery).filter(|record| record.fate == Fate::Held) else { return false };
-        if let Some(slot) = record.slot.and_then(|number| self.slot_mut(number)) {
+        let Some(record) = self.records.get(delivery).filter(|record| record.fate == Fate::Held) else { return false };
+        let number = record.slot;
+        if let Some(slot) = self.slot_mut(number) {
             slot.taken = true;
         }
+        if !self.aliases.is_empty() {
+            self.take_aliases(delivery);
+        }
+        self.records.end(delivery, Fate::Taken)
+    }
+
+    fn take_aliases(&mut self, delivery: DeliveryId) {
         // An alias has at least one letter, so that the empty one comes before all of a delivery.
-        let none = BufferId::from("");
-        let numbers = self.aliases.range((delivery, none.clone())..(DeliveryId(delivery.0 + 1), none));
-        for number in numbers.map(|(_, number)| *number) {
+        let aliases = self.aliases.range((delivery, BufferId::from(""))..);
+        for (_, number) in aliases.take_while(|((of, _), _)| *of == delivery) {
             let index = number.checked_sub(self.first_slot).and_then(|index| usize::try_from(index).ok());
             if let Some(slot) = index.and_then(|index| self.order.get_mut(index)) {
                 slot.taken = true;
             }
         }
-        self.end(delivery, Fate::Taken)
     }
 
     /// The application gave it back, or dropped it. Whether it was held.
     pub(crate) fn give_back(&mut self, delivery: DeliveryId) -> bool {
-        self.end(delivery, Fate::GivenBack)
-    }
-
-    fn end(&mut self, delivery: DeliveryId, fate: Fate) -> bool {
-        let Some(record) = self.records.get_mut(&delivery).filter(|record| record.fate == Fate::Held) else {
-            return false;
-        };
-        record.fate = fate;
-        if record.by_buffer.is_none() && record.by_message.is_none() {
-            // Nothing could ever recognise it.
-            self.records.remove(&delivery);
-            return true;
-        }
-        self.ended.push_back(delivery);
-        while self.ended.len() > self.memory {
-            if let Some(oldest) = self.ended.pop_front() {
-                self.forget(oldest);
-            }
-        }
-        true
-    }
-
-    /// Forgets a delivery, and tells which slot it had.
-    fn forget(&mut self, delivery: DeliveryId) -> Option<u64> {
-        let record = self.records.remove(&delivery)?;
-        for key in [record.by_buffer, record.by_message].into_iter().flatten() {
-            if self.known.get(&key) == Some(&delivery) {
-                self.known.remove(&key);
-            }
-        }
-        record.slot
+        self.records.end(delivery, Fate::GivenBack)
     }
 
     /// The next acknowledgement that may leave: that of the oldest delivery on this link, once it was taken (ACK-2).
@@ -450,7 +390,7 @@ mod tests {
             let id = buffered(&mut table, &format!("{i}"), "x").unwrap();
             table.take(id);
         }
-        assert_eq!((table.records.len(), table.known.len(), table.ended.len()), (4, 4, 4));
+        assert_eq!(table.records.len(), 4);
         assert_eq!(buffered(&mut table, "96", "x"), None);
         assert!(buffered(&mut table, "95", "x").is_some(), "forgotten, so shown again: at least once");
         for i in 0..100 {

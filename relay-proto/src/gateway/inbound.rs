@@ -1,5 +1,6 @@
 //! What comes in on a link.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::deliveries::Admission;
@@ -7,7 +8,7 @@ use super::ending::{Cause, Ended};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine, current};
 use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
-use crate::frame::{self, BufferId, FromConnector, encode};
+use crate::frame::{self, BufferId, FromConnector};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 
@@ -71,7 +72,7 @@ impl Machine {
                 self.scopes.learn_forward(&forward);
                 let admission = self.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
                 self.show(admission, buffer_id, |id, buffer_id| {
-                    Event::Passthrough(Delivered { id, buffer_id, payload: forward })
+                    Event::Passthrough(Box::new(Delivered { id, buffer_id, payload: forward }))
                 });
             }
             FromConnector::Undecodable { content, buffer_id } => {
@@ -181,7 +182,7 @@ impl Machine {
             return;
         }
         while let Some(buffer_id) = self.deliveries.pop_ack() {
-            link.queue_frame(encode::inbound_ack(buffer_id.as_str()));
+            link.queue_ack(buffer_id);
             self.stats.acks_sent += 1;
         }
     }

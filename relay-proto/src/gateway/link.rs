@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::ending::Ended;
 use super::output::{LinkId, RequestId};
-use crate::frame::Descriptor;
+use crate::frame::{BufferId, Descriptor};
 use crate::ndjson::LineBuffer;
 use crate::token::Token;
 
@@ -43,9 +43,14 @@ pub(crate) enum Closing {
 #[derive(Clone, Debug)]
 pub(crate) enum Queued {
     Frame(String),
+    /// The acknowledgement of a delivery. Most of what is written, and a frame only when it is.
+    Ack(BufferId),
     Request(RequestId),
     Ping,
-    Close { code: u16, reason: &'static str },
+    Close {
+        code: u16,
+        reason: &'static str,
+    },
 }
 
 /// One link. Its timers, its line buffer, its descriptors and its unwritten frames are in here, so none of them can
@@ -58,7 +63,8 @@ pub(crate) struct Link {
     pub(crate) token: Option<Token>,
     pub(crate) lines: LineBuffer,
     pub(crate) transmit: VecDeque<Queued>,
-    /// Bytes of the frames in `transmit`, requests left out: those are their callers' affair.
+    /// Bytes of the frames in `transmit`, of acknowledgements those of their ids; requests left out: those are their callers'
+    /// affair.
     pub(crate) transmit_bytes: usize,
     /// When the peer was last heard.
     pub(crate) heard: Duration,
@@ -76,6 +82,11 @@ pub(crate) struct Link {
     pub(crate) idling: bool,
     /// Whether the connector has acknowledged that this link is idle.
     pub(crate) idle: bool,
+}
+
+/// What an acknowledgement that waits to be written is taken to weigh.
+pub(crate) fn ack_weight(buffer_id: &BufferId) -> usize {
+    size_of::<Queued>() + buffer_id.len()
 }
 
 impl Link {
@@ -119,6 +130,11 @@ impl Link {
     pub(crate) fn queue_frame(&mut self, frame: String) {
         self.transmit_bytes += frame.len();
         self.transmit.push_back(Queued::Frame(frame));
+    }
+
+    pub(crate) fn queue_ack(&mut self, buffer_id: BufferId) {
+        self.transmit_bytes += ack_weight(&buffer_id);
+        self.transmit.push_back(Queued::Ack(buffer_id));
     }
 
     /// Keeps a descriptor. The first is the default and stays it; a later one of a platform replaces that platform's

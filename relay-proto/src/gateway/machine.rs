@@ -13,7 +13,7 @@ use super::commands::{IdleCall, Shutdown};
 use super::config::{Settings, Timing};
 use super::deliveries::Deliveries;
 use super::ending::Ended;
-use super::link::{Closing, Link, Phase, Queued};
+use super::link::{Closing, Link, Phase, Queued, ack_weight};
 use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats};
 use super::queue::Queue;
 use super::requests::Requests;
@@ -21,7 +21,7 @@ use super::revocation::{Judgement, Revocation};
 use super::scopes::Scopes;
 use crate::chat::PromptIds;
 use crate::end::LinkEnd;
-use crate::frame::{Descriptor, encode};
+use crate::frame::{BufferId, Descriptor, encode};
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::token;
@@ -30,6 +30,10 @@ use crate::transmit::Transmit;
 /// Bytes of unwritten frames of our own (acks, mostly) from which on the link is not read: a peer that does not read
 /// must not make us hold its answers.
 const MAX_TRANSMIT: usize = 256 << 10;
+
+/// For how many frames a link keeps room when none waits: as many as the acknowledgements of one read, unless there were
+/// never more than a few.
+const TRANSMIT_ROOM: core::ops::RangeInclusive<usize> = 5..=64;
 
 /// How much further the wall clock has to go than the monotonic clock for that to be a suspended machine, and not a clock
 /// that was corrected.
@@ -67,6 +71,14 @@ pub struct Machine {
     pub(super) queue: Queue,
     pub(super) outputs: Outbox<Output>,
     pub(super) stats: Stats,
+}
+
+/// What is next to be written.
+pub(crate) enum Written {
+    /// The acknowledgement of a delivery.
+    Ack(BufferId),
+    /// Everything else.
+    Other(Transmit),
 }
 
 /// There is no link, or there is one, or there will never be one again.
@@ -123,23 +135,38 @@ impl Machine {
     /// The next thing to write to this link. Take these while the connection has room for them, in this order; a
     /// request counts as written once it was taken from here.
     pub fn poll_transmit(&mut self, link: LinkId) -> Option<Transmit> {
-        let paused = self.is_reading_paused();
-        let transmit = self.take_transmit(link);
-        self.note_resumed(paused);
-        transmit
+        self.poll_written(link).map(|written| match written {
+            Written::Ack(buffer_id) => Transmit::Text(encode::inbound_ack(buffer_id.as_str())),
+            Written::Other(transmit) => transmit,
+        })
     }
 
-    fn take_transmit(&mut self, link: LinkId) -> Option<Transmit> {
+    /// The same, with acknowledgements that are yet to be written out.
+    pub(crate) fn poll_written(&mut self, link: LinkId) -> Option<Written> {
+        let paused = self.is_reading_paused();
+        let written = self.take_written(link);
+        self.note_resumed(paused);
+        written
+    }
+
+    fn take_written(&mut self, link: LinkId) -> Option<Written> {
         let Life::Linked(current) = &mut self.life else { return None };
         if current.id != link {
             return None;
         }
         loop {
             let Some(queued) = current.transmit.pop_front() else {
-                current.transmit = VecDeque::new();
+                if !TRANSMIT_ROOM.contains(&current.transmit.capacity()) {
+                    current.transmit = VecDeque::new();
+                }
                 return None;
             };
             let transmit = match queued {
+                Queued::Ack(buffer_id) => {
+                    current.transmit_bytes -= ack_weight(&buffer_id);
+                    self.stats.frames_sent += 1;
+                    return Some(Written::Ack(buffer_id));
+                }
                 Queued::Frame(frame) => {
                     current.transmit_bytes -= frame.len();
                     Transmit::Text(frame)
@@ -153,7 +180,7 @@ impl Machine {
                 Queued::Close { code, reason } => Transmit::Close { code, reason },
             };
             self.stats.frames_sent += u64::from(matches!(transmit, Transmit::Text(_)));
-            return Some(transmit);
+            return Some(Written::Other(transmit));
         }
     }
 
@@ -164,6 +191,15 @@ impl Machine {
         let event = self.queue.pop();
         self.note_resumed(paused);
         event
+    }
+
+    /// Gives back memory that holds nothing. A host calls it when a link has nothing to do; `wire::Dialer` does
+    /// so by itself.
+    pub fn shrink(&mut self) {
+        self.queue.shrink();
+        if let Life::Linked(link) = &mut self.life {
+            link.transmit.shrink_to_fit();
+        }
     }
 
     /// Whether the host should read from the link. When false, it should leave the bytes where they are: the peer's

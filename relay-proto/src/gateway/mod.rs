@@ -71,6 +71,8 @@ pub use commands::RequestOptions;
 pub use config::{Config, ConfigError, ConfigWarning, Identity, Limits, Settings, Timing};
 pub use ending::{Cause, Ended};
 pub use machine::Machine;
+#[cfg(feature = "wire")]
+pub(crate) use machine::Written;
 pub use output::{
     Ambiguous, Deadline, Delivered, DeliveryId, Dial, Event, IdleId, IdleOutcome, LinkId, NotSent, Notice, Outcome,
     Output, Reason, RequestId, State, Stats,

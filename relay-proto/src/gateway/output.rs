@@ -1,5 +1,6 @@
 //! What the machine tells its host and its application.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
@@ -32,9 +33,20 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// One delivery to the application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeliveryId(pub(crate) u64);
+/// One delivery to the application. Later ones are greater.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryId {
+    /// Counts for ever.
+    pub(crate) number: u64,
+    /// Where its record is, as long as there is one of this number.
+    pub(crate) place: u32,
+}
+
+impl fmt::Debug for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DeliveryId").field(&self.number).finish()
+    }
+}
 
 /// One call of [`go_idle`](super::Machine::go_idle) or [`go_dormant`](super::Machine::go_dormant).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,8 +175,8 @@ pub enum Event {
     },
     /// A message.
     Message(Delivered<MessageEvent>),
-    /// A forwarded HTTP request.
-    Passthrough(Delivered<PassthroughForward>),
+    /// A forwarded HTTP request. Boxed, so that messages, which are most of the events, are moved at less cost.
+    Passthrough(Box<Delivered<PassthroughForward>>),
     /// A delivery that cannot be decoded (ACK-5).
     Undecodable(Delivered<Undecodable>),
     /// A user stopped a session.

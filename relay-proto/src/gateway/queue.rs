@@ -32,6 +32,11 @@ impl Queue {
         self.interrupts.push_back(interrupt);
     }
 
+    /// Gives back the room that holds nothing.
+    pub(crate) fn shrink(&mut self) {
+        self.events.shrink();
+    }
+
     /// Appends an event. Whether an old report had to be dropped for it.
     pub(crate) fn push(&mut self, event: Event) -> bool {
         self.events.push(event)
@@ -55,6 +60,8 @@ fn interrupt_weight(interrupt: &Interrupt) -> usize {
 impl Unread for Event {
     /// Those of ready links hold a descriptor each.
     const REPORTS: usize = 16;
+    /// As many as come with a read, and no more than a few KiB.
+    const ROOM: usize = 64;
 
     /// Reports weigh nothing, so that they do not stop the link from being read: they are bounded by number.
     fn weight(&self) -> usize {

@@ -81,7 +81,7 @@ impl Events {
         match event {
             MachineEvent::Ready { descriptor } => Event::Ready { descriptor },
             MachineEvent::Message(delivered) => Event::Message(Delivery::new(shared.clone(), delivered)),
-            MachineEvent::Passthrough(delivered) => Event::Passthrough(Delivery::new(shared.clone(), delivered)),
+            MachineEvent::Passthrough(delivered) => Event::Passthrough(Delivery::new(shared.clone(), *delivered)),
             MachineEvent::Undecodable(delivered) => Event::Undecodable(Delivery::new(shared.clone(), delivered)),
             MachineEvent::Interrupt(interrupt) => Event::Interrupt(interrupt),
             MachineEvent::Disconnected { ended, retry_in } => Event::Disconnected { ended, retry_in },

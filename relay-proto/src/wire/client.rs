@@ -107,6 +107,18 @@ impl ClientLink {
         Ok(Self(link))
     }
 
+    /// As [`receive`](Self::receive), but hands messages over at once, where nothing else is left to be told before them.
+    pub(super) fn receive_with(&mut self, bytes: &[u8], each: &mut dyn FnMut(&[u8])) {
+        let is_told = self.is_open() && !self.0.upgrade.opened;
+        self.0.receive(bytes, is_told.then_some(each));
+    }
+
+    /// As [`send_text`](Self::send_text).
+    pub(super) fn send(&mut self, text: &str) {
+        self.0.session.send_text(text);
+        self.0.settle();
+    }
+
     /// What happened next, if anything did. To be called until it returns `None`, after every call that changes the link.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<LinkEvent> {

@@ -121,13 +121,15 @@ impl FrameGate {
     /// Takes the messages off the front of the input that the WebSocket need not see: each a [`Plain`] frame of its own, all
     /// of it there, and UTF-8 if it is to be. How many they are.
     pub(super) fn messages(&mut self, input: &mut &[u8]) -> usize {
-        let mut count = 0;
-        while let Some(plain) = self.message(input) {
-            self.longest = self.longest.max(plain.payload.len());
-            *input = plain.rest;
-            count += 1;
-        }
-        count
+        core::iter::from_fn(|| self.next_message(input)).count()
+    }
+
+    /// The payload of the next of these messages.
+    pub(super) fn next_message<'a>(&mut self, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let plain = self.message(input)?;
+        self.longest = self.longest.max(plain.payload.len());
+        *input = plain.rest;
+        Some(plain.payload)
     }
 
     /// Such a message at the front of the input.

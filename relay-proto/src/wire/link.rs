@@ -1,6 +1,6 @@
 //! What both ends of a link share: the socket's side, TLS if there is any, and below it the upgrade and the WebSocket.
 
-use super::session::Session;
+use super::session::{Each, Session};
 #[cfg(feature = "tls")]
 use super::tls::{TlsLayer, TlsState};
 use crate::end::LinkEnd;
@@ -40,14 +40,20 @@ impl<U: Upgrade> Link<U> {
         self
     }
 
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, bytes: &[u8], mut each: Option<Each<'_>>) {
         if self.session.is_over() {
             return;
         }
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
-            let state =
-                tls.receive(bytes, |plaintext| receive_plaintext(&mut self.upgrade, &mut self.session, plaintext));
+            let state = tls.receive(bytes, |plaintext| {
+                receive_plaintext(
+                    &mut self.upgrade,
+                    &mut self.session,
+                    plaintext,
+                    each.as_mut().map(|each| &mut **each as Each<'_>),
+                );
+            });
             match state {
                 Ok(TlsState::Open) => {}
                 Ok(TlsState::Closed) => self.lose("the peer ended the TLS session"),
@@ -55,7 +61,7 @@ impl<U: Upgrade> Link<U> {
             }
             return self.settle();
         }
-        receive_plaintext(&mut self.upgrade, &mut self.session, bytes);
+        receive_plaintext(&mut self.upgrade, &mut self.session, bytes, each);
     }
 
     /// Nothing comes from the socket any more.
@@ -131,11 +137,11 @@ impl<U: Upgrade> Link<U> {
     }
 }
 
-fn receive_plaintext<U: Upgrade>(upgrade: &mut U, session: &mut Session, mut input: &[u8]) {
+fn receive_plaintext<U: Upgrade>(upgrade: &mut U, session: &mut Session, mut input: &[u8], each: Option<Each<'_>>) {
     if session.is_upgrading() {
         upgrade.receive(&mut input, session);
     }
-    session.receive(input);
+    session.receive(input, each);
 }
 
 /// The methods that both ends have, written once so that they read the same on both.
@@ -146,7 +152,7 @@ macro_rules! link_methods {
             /// Answers to pings and to the peer's close frame are in [`transmit`](Self::transmit) when this returns
             /// (LINK-3). Bytes after the end of the link are ignored.
             pub fn receive(&mut self, bytes: &[u8]) {
-                self.0.receive(bytes);
+                self.0.receive(bytes, None);
             }
 
             /// The socket reached its end. Ends the link, unless a close frame did so before (LINK-2).
@@ -166,7 +172,7 @@ macro_rules! link_methods {
             /// This is not limited here: what the socket does not take piles up in [`transmit`](Self::transmit), whose
             /// length says how much that is.
             pub fn send_text(&mut self, text: String) {
-                self.0.session.send_text(text);
+                self.0.session.send_text(&text);
                 self.0.settle();
             }
 

@@ -48,6 +48,21 @@ impl Output {
         }
     }
 
+    /// Appends bytes as a WebSocket's client writes them (RFC 6455, 5.3).
+    pub(super) fn push_masked(&mut self, bytes: &[u8], mask: [u8; 4]) {
+        let start = self.bytes.len();
+        self.push(bytes);
+        let [a, b, c, d] = mask;
+        let mask = [a, b, c, d, a, b, c, d];
+        let (words, rest) = self.bytes.get_mut(start..).unwrap_or_default().as_chunks_mut();
+        for word in words {
+            *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(mask)).to_ne_bytes();
+        }
+        for (byte, mask) in rest.iter_mut().zip(mask) {
+            *byte ^= mask;
+        }
+    }
+
     pub(super) fn consume(&mut self, n: usize) {
         self.start = self.start.saturating_add(n).min(self.bytes.len());
         if self.start == self.bytes.len() {
@@ -143,7 +158,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_masked_is_masked_as_the_standard_says_at_every_length() {
+        let (mask, text) = ([0x12, 0x34, 0x56, 0x78], b"The quick brown fox jumps");
+        for length in 0..=text.len() {
+            let mut out = Output::default();
+            out.push(b"before");
+            out.push_masked(&text[..length], mask);
+            // RFC 6455, 5.3: octet i is the original one, and octet i modulo 4 of the key.
+            let expected: Vec<u8> = text[..length].iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]).collect();
+            assert_eq!(out.bytes(), [b"before", &*expected].concat());
+        }
+    }
+
+    #[test]
     fn a_muted_output_stays_empty() {
+        let mut out = Output::default();
+        out.mute();
+        out.push_masked(b"abc", [1; 4]);
+        assert!(out.is_empty());
         let mut out = Output::default();
         out.push(b"abc");
         out.mute();

@@ -219,7 +219,7 @@ impl ServerLink {
         if let ServerUpgrade::Asked { accept, early, .. } = mem::replace(upgrade, ServerUpgrade::Answered) {
             session.out.push(acceptance(&accept).as_bytes());
             session.open();
-            session.receive(&early);
+            session.receive(&early, None);
         }
         self.0.settle();
     }

@@ -5,14 +5,19 @@ use std::{
     format,
     io::{self, Read, Write},
     mem,
-    string::String,
     vec::Vec,
 };
 
 use tungstenite::{
     Bytes, Error, Message, Utf8Bytes,
     error::CapacityError,
-    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
+    protocol::{
+        CloseFrame, Role, WebSocketConfig, WebSocketContext,
+        frame::{
+            FrameHeader,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
 };
 
 use super::{
@@ -51,6 +56,9 @@ enum End {
     Known(LinkEnd),
     Told,
 }
+
+/// What is called with the payload of each message.
+pub(super) type Each<'a> = &'a mut dyn FnMut(&[u8]);
 
 pub(super) struct Session {
     role: Role,
@@ -153,12 +161,16 @@ impl Session {
         }
     }
 
-    /// WebSocket bytes from the peer.
-    pub(super) fn receive(&mut self, input: &[u8]) {
+    /// WebSocket bytes from the peer. With `each`, messages that need not be kept are handed over from where they are, if
+    /// none waits before them.
+    pub(super) fn receive(&mut self, input: &[u8], mut each: Option<Each<'_>>) {
         if matches!(self.state, State::Open | State::Closing) && !input.is_empty() {
             let mut rest = input;
             while !rest.is_empty() && !self.is_over() {
-                self.take_messages(&mut rest);
+                match each.as_mut().filter(|_| self.messages.is_empty()) {
+                    Some(each) => self.hand_over(&mut rest, &mut **each),
+                    None => self.take_messages(&mut rest),
+                }
                 if rest.is_empty() {
                     break;
                 }
@@ -171,6 +183,15 @@ impl Session {
             let longest = self.gate.take_longest();
             if longest > 0 || self.gate.is_between_messages() {
                 self.used(longest);
+            }
+        }
+    }
+
+    /// Takes whole messages off the front of the input, and hands each over.
+    fn hand_over(&mut self, input: &mut &[u8], each: Each<'_>) {
+        while let Some(payload) = self.gate.next_message(input) {
+            if !payload.is_empty() {
+                each(payload);
             }
         }
     }
@@ -279,11 +300,18 @@ impl Session {
         }
     }
 
-    pub(super) fn send_text(&mut self, text: String) {
-        if self.is_open() {
-            let length = text.len();
-            self.write(Message::text(text));
-            self.used(length);
+    /// A whole message is one frame, and needs no WebSocket: it goes where a WebSocket would write it.
+    pub(super) fn send_text(&mut self, text: &str) {
+        if !self.is_open() {
+            return;
+        }
+        let mask = (self.role == Role::Client).then(rand::random);
+        let header = FrameHeader { opcode: OpCode::Data(Data::Text), mask, ..FrameHeader::default() };
+        // `out` never fails.
+        let _ = header.format(text.len() as u64, &mut self.out);
+        match mask {
+            Some(mask) => self.out.push_masked(text.as_bytes(), mask),
+            None => self.out.push(text.as_bytes()),
         }
     }
 

@@ -7,11 +7,13 @@ mod tunnel;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 use std::format;
+use std::string::String;
 use std::vec::Vec;
 
 use super::{ClientLink, ClientTls, LinkEvent, LinkOptions};
 use crate::end::LinkEnd;
-use crate::gateway::{Deadline, Dial, LinkId, Machine, Output, Reason, Settings, State, Transmit};
+use crate::frame::encode;
+use crate::gateway::{Deadline, Dial, LinkId, Machine, Output, Reason, Settings, State, Transmit, Written};
 use crate::time::Now;
 use attempts::Attempts;
 use tunnel::Tunnel;
@@ -231,6 +233,7 @@ impl Dialer {
     /// without being asked for when a link has become ready, and after a pong: it may stay idle from then on.
     pub fn shrink(&mut self) {
         self.actions.shrink_to_fit();
+        self.machine.shrink();
         if let Some(link) = self.client() {
             link.shrink();
         }
@@ -296,7 +299,17 @@ impl Dialer {
                 Err(end) => self.end(end, now),
             }
         }
-        self.on_client(link, now, |client| client.receive(bytes));
+        let Self { machine, link: wire, messages: count, .. } = self;
+        if let Some(Wire { id, stage: Stage::Link(client), .. }) = wire
+            && *id == link
+        {
+            // Most messages go from the socket's buffer to the machine. Nothing is settled between two of them.
+            client.receive_with(bytes, &mut |message| {
+                *count += 1;
+                machine.handle_message(link, message, now);
+            });
+        }
+        self.settle(now);
         let is_ready = self.machine.state() == State::Ready;
         let quiet = self.messages == messages && size < PONG;
         if is_ready && (state != State::Ready || quiet) {
@@ -482,13 +495,19 @@ impl Dialer {
                 }
             }
         }
+        let mut frame = String::new();
         while !broken && client.transmit().len() < ENOUGH {
-            let Some(transmit) = self.machine.poll_transmit(id) else { break };
+            let Some(written) = self.machine.poll_written(id) else { break };
             any = true;
-            match transmit {
-                Transmit::Text(text) => client.send_text(text),
-                Transmit::Ping => client.ping(),
-                Transmit::Close { code, reason } => client.close(code, reason),
+            match written {
+                Written::Ack(buffer_id) => {
+                    frame.clear();
+                    encode::push_inbound_ack(&mut frame, buffer_id.as_str());
+                    client.send(&frame);
+                }
+                Written::Other(Transmit::Text(text)) => client.send(&text),
+                Written::Other(Transmit::Ping) => client.ping(),
+                Written::Other(Transmit::Close { code, reason }) => client.close(code, reason),
             }
         }
         any
