@@ -81,7 +81,7 @@ impl Machine {
                     Event::Undecodable(Delivered { id, buffer_id, payload: content })
                 });
             }
-            FromConnector::Descriptor(descriptor) => self.handle_descriptor(Arc::new(descriptor)),
+            FromConnector::Descriptor(descriptor) => self.handle_descriptor(frame::share(descriptor)),
             FromConnector::OutboundResult { request_id, result } => {
                 self.handle_result(&request_id, Outcome::Result(result));
             }

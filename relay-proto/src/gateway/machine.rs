@@ -250,7 +250,7 @@ impl Machine {
         }
         link.phase = Phase::Handshaking { until: at.saturating_add(timing.handshake) };
         link.hear(at, timing);
-        for identity in &self.settings.identities {
+        for identity in self.settings.identities.iter() {
             link.queue_frame(encode::hello(&identity.platform, &identity.bot_id, identity.command_manifest.as_ref()));
         }
     }
