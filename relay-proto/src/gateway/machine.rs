@@ -1,7 +1,6 @@
 //! The machine itself: the life of links.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -30,6 +29,9 @@ use crate::transmit::Transmit;
 /// Bytes of unwritten frames of our own (acks, mostly) from which on the link is not read: a peer that does not read
 /// must not make us hold its answers.
 const MAX_TRANSMIT: usize = 256 << 10;
+
+/// Frames that a link without any keeps room for.
+const FEW_FRAMES: usize = 64;
 
 /// How much further the wall clock has to go than the monotonic clock for that to be a suspended machine, and not a clock
 /// that was corrected.
@@ -136,7 +138,8 @@ impl Machine {
         }
         loop {
             let Some(queued) = current.transmit.pop_front() else {
-                current.transmit = VecDeque::new();
+                // What a few frames need stays until the link is idle: each request would pay for it again.
+                current.transmit.shrink_to(FEW_FRAMES);
                 return None;
             };
             let transmit = match queued {
@@ -154,6 +157,14 @@ impl Machine {
             };
             self.stats.frames_sent += u64::from(matches!(transmit, Transmit::Text(_)));
             return Some(transmit);
+        }
+    }
+
+    /// Gives back memory that holds nothing.
+    #[cfg(feature = "wire")]
+    pub(crate) fn shrink(&mut self) {
+        if let Life::Linked(link) = &mut self.life {
+            link.transmit.shrink_to_fit();
         }
     }
 

@@ -231,6 +231,7 @@ impl Dialer {
     /// without being asked for when a link has become ready, and after a pong: it may stay idle from then on.
     pub fn shrink(&mut self) {
         self.actions.shrink_to_fit();
+        self.machine.shrink();
         if let Some(link) = self.client() {
             link.shrink();
         }
