@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use serde_json::value::RawValue;
 
@@ -24,20 +25,50 @@ use crate::json::{self, push_string};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    op: String,
-    chat_id: Option<String>,
     /// The object, without its metadata and its closing brace.
     fields: String,
+    op: Word,
+    chat_id: Option<Word>,
     /// The members of `metadata`: names, and values as JSON.
     metadata: Vec<(String, String)>,
 }
 
+/// A text that is a value among an action's fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Word {
+    /// It stands there as it is.
+    There(Range<usize>),
+    /// It was written with escapes.
+    Own(String),
+}
+
+impl Word {
+    /// Writes the text as a JSON string.
+    fn push(fields: &mut String, text: &str) -> Self {
+        let start = fields.len() + 1;
+        push_string(fields, text);
+        let there = start..fields.len() - 1;
+        if there.len() == text.len() { Self::There(there) } else { Self::Own(text.to_owned()) }
+    }
+
+    fn read<'a>(&'a self, fields: &'a str) -> &'a str {
+        match self {
+            Self::There(there) => fields.get(there.clone()).unwrap_or_default(),
+            Self::Own(text) => text,
+        }
+    }
+}
+
+/// Room for the fields of most actions, in bytes.
+const ROOM: usize = 128;
+
 impl Action {
     /// Any operation.
     pub fn new(op: &str) -> Self {
-        let mut fields = String::from("{\"op\":");
-        push_string(&mut fields, op);
-        Self { op: op.to_owned(), chat_id: None, fields, metadata: Vec::new() }
+        let mut fields = String::with_capacity(ROOM);
+        fields.push_str("{\"op\":");
+        let op = Word::push(&mut fields, op);
+        Self { fields, op, chat_id: None, metadata: Vec::new() }
     }
 
     /// Sends a message into a chat.
@@ -134,11 +165,12 @@ impl Action {
     /// Adds a text field. Adding one twice leaves both in the JSON, of which readers take the last.
     #[must_use]
     pub fn field(mut self, name: &str, value: &str) -> Self {
-        if name == "chat_id" {
-            self.chat_id = Some(value.to_owned());
-        }
         self.push_name(name);
-        push_string(&mut self.fields, value);
+        if name == "chat_id" {
+            self.chat_id = Some(Word::push(&mut self.fields, value));
+        } else {
+            push_string(&mut self.fields, value);
+        }
         self
     }
 
@@ -148,12 +180,12 @@ impl Action {
         if name == "metadata" {
             let members: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(value.as_str()).ok();
             for (name, value) in members.unwrap_or_default() {
-                self.set_metadata(&name, value.get().to_owned());
+                self.set_metadata(&name, json::compact(value.get()).into_owned());
             }
             return self;
         }
         self.push_name(name);
-        self.fields.push_str(value.as_str());
+        self.fields.push_str(&json::compact(value.as_str()));
         self
     }
 
@@ -186,25 +218,39 @@ impl Action {
 
     /// The operation.
     pub fn op(&self) -> &str {
-        &self.op
+        self.op.read(&self.fields)
     }
 
     /// The chat that it is for, if it is for one.
     pub fn chat_id(&self) -> Option<&str> {
-        self.chat_id.as_deref()
+        self.chat_id.as_ref().map(|chat| chat.read(&self.fields))
     }
 
     /// The action as JSON on one line.
     pub fn to_json(&self) -> RawJson {
-        let mut out = self.fields.clone();
+        let mut out = String::with_capacity(self.size());
+        self.write(&mut out);
+        RawJson::trusted(out)
+    }
+
+    /// How many bytes it has as JSON; a few more when a name in `metadata` needs an escape.
+    pub(crate) fn size(&self) -> usize {
+        const METADATA: usize = ",\"metadata\":{}".len();
+        let members: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let metadata = if members == 0 { 0 } else { METADATA + members - 1 };
+        self.fields.len() + metadata + 1
+    }
+
+    /// Appends the action as JSON on one line.
+    pub(crate) fn write(&self, out: &mut String) {
+        out.push_str(&self.fields);
         for (at, (name, value)) in self.metadata.iter().enumerate() {
             out.push_str(if at == 0 { ",\"metadata\":{" } else { "," });
-            push_string(&mut out, name);
+            push_string(out, name);
             out.push(':');
             out.push_str(value);
         }
         out.push_str(if self.metadata.is_empty() { "}" } else { "}}" });
-        RawJson::trusted(out)
     }
 }
 
@@ -322,6 +368,20 @@ mod tests {
         let json = action.to_json();
         assert_eq!(json.as_str(), r#"{"op":"x","a\"b":"1","n":[1],"metadata":{"c\"d":"2"}}"#);
         assert!(RawJson::parse(json.as_str()).is_ok());
+        let escaped = Action::new("o\"p").field("chat_id", "c\nd");
+        assert_eq!((escaped.op(), escaped.chat_id()), ("o\"p", Some("c\nd")));
+    }
+
+    // proves: FRAME-1
+    #[test]
+    fn what_comes_as_json_goes_out_on_one_line_and_its_size_is_known() {
+        let spread = RawJson::parse("{ \"a b\" :\n[1 , 2]\n}").unwrap();
+        let action = Action::send("c", "hi").json_field("x", &spread).metadata("m", "1");
+        let action = action.json_field("metadata", &RawJson::parse("{\"n\": [ 3,\n4 ]}").unwrap());
+        let expected = r#"{"op":"send","chat_id":"c","content":"hi","x":{"a b":[1,2]},"metadata":{"m":"1","n":[3,4]}}"#;
+        assert_eq!((action.to_json().as_str(), action.size()), (expected, expected.len()));
+        let plain = Action::typing("c");
+        assert_eq!(plain.size(), plain.to_json().as_str().len());
     }
 
     // proves: FRAME-1

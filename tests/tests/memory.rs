@@ -102,5 +102,5 @@ async fn an_idle_link_holds_little(host: Host) {
     let held = change.bytes_allocated as i64 - change.bytes_deallocated as i64;
     let each = held / IDLE as i64;
     println!("an idle link and its gateway: {each} bytes on the heap, both ends of the socket included");
-    assert!(each < 6 << 10, "{each} bytes for an idle link");
+    assert!(each < 4608, "{each} bytes for an idle link");
 }

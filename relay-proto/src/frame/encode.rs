@@ -38,10 +38,28 @@ pub fn hello(platform: &str, bot_id: &str, command_manifest: Option<&RawJson>) -
 
 /// `outbound` (REQ-1, REQ-4). `action` is a JSON object.
 pub fn outbound(request_id: &str, action: &str, platform: Option<&str>, bot_id: Option<&str>) -> String {
-    let mut out = String::with_capacity(action.len() + 128);
-    out.push_str("{\"type\":\"outbound\"");
-    push_field(&mut out, "requestId", request_id);
-    push_raw(&mut out, "action", action);
+    outbound_of(action.len(), platform, bot_id, |out| push_string(out, request_id), |out| out.push_str(action))
+}
+
+/// The same, with functions that write the id, as a JSON string, and the action, of about `size` bytes.
+pub(crate) fn outbound_of(
+    size: usize,
+    platform: Option<&str>,
+    bot_id: Option<&str>,
+    request_id: impl FnOnce(&mut String),
+    action: impl FnOnce(&mut String),
+) -> String {
+    const START: &str = "{\"type\":\"outbound\",\"requestId\":";
+    const ACTION: &str = ",\"action\":";
+    const ID: usize = 34;
+    let field = |name: &str, value: Option<&str>| value.map_or(0, |value| name.len() + value.len() + 6);
+    // Of its final size, unless something needs an escape, it becomes a message without another allocation.
+    let more = field("platform", platform) + field("botId", bot_id);
+    let mut out = String::with_capacity(START.len() + ID + ACTION.len() + size + more + 2);
+    out.push_str(START);
+    request_id(&mut out);
+    out.push_str(ACTION);
+    action(&mut out);
     if let Some(platform) = platform {
         push_field(&mut out, "platform", platform);
     }

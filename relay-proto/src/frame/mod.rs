@@ -13,6 +13,8 @@ mod from_gateway;
 mod passthrough;
 mod places;
 mod result;
+#[cfg(feature = "std")]
+mod shared;
 mod span;
 
 pub use buffer_id::BufferId;
@@ -24,6 +26,14 @@ pub use passthrough::PassthroughForward;
 pub use result::{ActionResult, ChatInfo, Verdict};
 
 pub use crate::json::RawJson;
+
+#[cfg(feature = "std")]
+pub(crate) use shared::share;
+/// The descriptor as it is: sharing takes a lock, which is the standard library's.
+#[cfg(not(feature = "std"))]
+pub(crate) fn share(descriptor: Descriptor) -> alloc::sync::Arc<Descriptor> {
+    alloc::sync::Arc::new(descriptor)
+}
 
 use alloc::borrow::Cow;
 use alloc::string::String;

@@ -1,9 +1,11 @@
 //! Results of requests (REQ-3, REQ-6).
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 
 use serde_json::value::RawValue;
 
+use crate::json::scan::{self, Kind, Place};
 use crate::json::{self, RawJson};
 
 /// What a connector made of a request (REQ-6).
@@ -43,27 +45,31 @@ impl ActionResult {
     }
 
     pub(crate) fn read(raw: Option<&str>) -> Self {
-        let json = RawJson::trusted(raw.unwrap_or("null"));
-        let names = ["success", "message_id", "error", "code", "reason", "message", "detail", "ambiguous", "delivery"];
-        let Some(Ok(values)) = raw.map(|raw| json::members(raw, &names)) else {
+        let text = raw.unwrap_or("null");
+        let json = RawJson::trusted(text);
+        let Ok(fields) = scan::members::<FIELDS>(text, Field::find) else {
             return Self { verdict: Verdict::Rejected, message_id: None, error: None, code: None, raw: json };
         };
-        let [success, message_id, error, code, reason, message, detail, ambiguous, delivery] = values;
-        let verdict = if success.is_some_and(is_true) {
+        let place = |field: Field| fields.get(field as usize).copied().unwrap_or_default();
+        let read = |field| place(field).text(text);
+        let is = |field, word: &str| read(field).is_some_and(|text| text == word);
+        let (success, ambiguous) = (is_true(place(Field::Success), text), is_true(place(Field::Ambiguous), text));
+        let verdict = if success {
             Verdict::Delivered
-        } else if code.and_then(json::text).is_some_and(|code| code == "egress_declined")
-            || [error, reason, message, detail].into_iter().flatten().any(says_declined)
+        } else if is(Field::Code, "egress_declined")
+            || [Field::Error, Field::Reason, Field::Message, Field::Detail]
+                .into_iter()
+                .filter_map(read)
+                .any(says_declined)
         {
             Verdict::Declined
-        } else if ambiguous.is_some_and(is_true)
-            || [code, delivery].into_iter().flatten().any(|raw| json::text(raw).is_some_and(|t| t == "ambiguous"))
-        {
+        } else if ambiguous || is(Field::Code, "ambiguous") || is(Field::Delivery, "ambiguous") {
             Verdict::Ambiguous
         } else {
             Verdict::Rejected
         };
-        let text = |raw: Option<&RawValue>| raw.and_then(json::text).map(|text| text.into_owned());
-        Self { verdict, message_id: text(message_id), error: text(error), code: text(code), raw: json }
+        let own = |field| read(field).map(Cow::into_owned);
+        Self { verdict, message_id: own(Field::MessageId), error: own(Field::Error), code: own(Field::Code), raw: json }
     }
 
     /// Whether the result says that it failed, rather than nothing about it.
@@ -95,16 +101,52 @@ pub struct ChatInfo {
     pub kind: String,
 }
 
-/// `true`, or a number other than zero.
-fn is_true(raw: &RawValue) -> bool {
-    match raw.get() {
-        "true" => true,
-        text => text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !json::is_zero(text),
+/// What is read of a result.
+#[derive(Clone, Copy)]
+enum Field {
+    Success,
+    MessageId,
+    Error,
+    Code,
+    Reason,
+    Message,
+    Detail,
+    Ambiguous,
+    Delivery,
+}
+
+/// How many [`Field`]s there are.
+const FIELDS: usize = 9;
+
+impl Field {
+    fn find(name: &[u8]) -> Option<usize> {
+        let field = match name {
+            b"success" => Self::Success,
+            b"message_id" => Self::MessageId,
+            b"error" => Self::Error,
+            b"code" => Self::Code,
+            b"reason" => Self::Reason,
+            b"message" => Self::Message,
+            b"detail" => Self::Detail,
+            b"ambiguous" => Self::Ambiguous,
+            b"delivery" => Self::Delivery,
+            _ => return None,
+        };
+        Some(field as usize)
     }
 }
 
-fn says_declined(raw: &RawValue) -> bool {
-    json::text(raw).is_some_and(|text| text.to_lowercase().contains("egress declined"))
+/// `true`, or a number other than zero.
+fn is_true(place: Place, text: &str) -> bool {
+    match place.raw(text) {
+        Some("true") => true,
+        Some(number) => place.kind() == Kind::Number && !json::is_zero(number),
+        None => false,
+    }
+}
+
+fn says_declined(text: Cow<'_, str>) -> bool {
+    text.to_lowercase().contains("egress declined")
 }
 
 #[cfg(test)]

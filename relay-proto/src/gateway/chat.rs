@@ -6,10 +6,11 @@ use alloc::sync::Arc;
 
 use super::commands::RequestOptions;
 use super::machine::Machine;
-use super::output::NotSent;
+use super::output::{NotSent, RequestId};
 use crate::action::Action;
 use crate::chat::Capabilities;
 use crate::frame::{Descriptor, RawJson};
+use crate::time::Now;
 
 impl Machine {
     /// Makes a [`request`](Self::request) of an action as the chat layer does: adds to its metadata what the chat's last
@@ -27,21 +28,47 @@ impl Machine {
         heard_on: Option<&str>,
         options: &mut RequestOptions,
     ) -> Result<RawJson, NotSent> {
+        Ok(self.direct(action, heard_on, options)?.to_json())
+    }
+
+    /// [`prepare`](Self::prepare) and [`request`](Self::request) in one, without the JSON in between.
+    ///
+    /// # Errors
+    /// As either of them.
+    pub fn perform(
+        &mut self,
+        action: Action,
+        heard_on: Option<&str>,
+        mut options: RequestOptions,
+        now: Now,
+    ) -> Result<RequestId, NotSent> {
+        let action = self.direct(action, heard_on, &mut options)?;
+        self.submit(action.size(), |out| action.write(out), &options, now)
+    }
+
+    /// Adds to an action and its options what is known of its chat.
+    fn direct(
+        &mut self,
+        action: Action,
+        heard_on: Option<&str>,
+        options: &mut RequestOptions,
+    ) -> Result<Action, NotSent> {
         let heard_on = heard_on.or(options.platform.as_deref());
         let scope = action.chat_id().and_then(|chat| self.scopes.recall(chat, heard_on)).cloned();
         let platform = heard_on.or_else(|| scope.as_ref()?.platform.as_deref());
-        options.platform = options.platform.clone().or_else(|| self.fronted(platform));
+        if options.platform.is_none() {
+            options.platform = self.fronted(platform);
+        }
         if let Some(descriptor) = self.described(options.platform.as_deref())
             && !Capabilities::new(descriptor.clone()).supports(action.op())
         {
             let (op, platform) = (action.op().to_owned(), descriptor.platform.clone());
             return Err(NotSent::Unsupported { op, platform });
         }
-        let action = match scope {
+        Ok(match scope {
             Some(scope) => scope.attach(action),
             None => action,
-        };
-        Ok(action.to_json())
+        })
     }
 
     /// What can be done in a chat; `heard_on` as in [`prepare`](Self::prepare). `None` without a ready link.

@@ -75,13 +75,24 @@ impl Machine {
     /// # Errors
     /// [`NotSent`] when it cannot even be queued. It has ended then: no output follows.
     pub fn request(&mut self, action: &RawJson, options: &RequestOptions, now: Now) -> Result<RequestId, NotSent> {
+        let action = json::compact(action.as_str());
+        self.submit(action.len(), |out| out.push_str(&action), options, now)
+    }
+
+    /// Sends a request whose action, a compact object of about `size` bytes, `write` appends to its frame.
+    pub(super) fn submit(
+        &mut self,
+        size: usize,
+        write: impl FnOnce(&mut String),
+        options: &RequestOptions,
+        now: Now,
+    ) -> Result<RequestId, NotSent> {
         self.tick(now);
         let ready = self.accepts_requests(options.wait_for_link)?;
         let id = RequestId(self.next_request);
         let platform = options.platform.as_deref();
         let bot_id = platform.and_then(|platform| self.settings.bot_id_for(platform));
-        let action = json::compact(action.as_str());
-        let frame = encode::outbound(&alloc::format!("{id}"), &action, platform, bot_id);
+        let frame = encode::outbound_of(size, platform, bot_id, |out| id.push_quoted(out), write);
         check_size(&frame, &self.settings)?;
         self.next_request += 1;
         let deadline = self.now.saturating_add(options.timeout.unwrap_or(self.settings.timing.request));

@@ -1,10 +1,13 @@
 //! What a gateway is told before it starts, checked as a whole.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::preset::{Preset, Standard};
 use crate::frame::encode;
 use crate::json::{self, RawJson};
 use crate::proxy::{Proxy, ProxyVars};
@@ -60,9 +63,11 @@ pub struct Timing {
     pub token_ttl: Duration,
 }
 
-impl Default for Timing {
-    fn default() -> Self {
-        let s = Duration::from_secs;
+impl Timing {
+    const STANDARD: Self = {
+        const fn s(seconds: u64) -> Duration {
+            Duration::from_secs(seconds)
+        }
         Self {
             dial: s(10),
             handshake: s(30),
@@ -81,6 +86,16 @@ impl Default for Timing {
             close: s(2),
             token_ttl: s(300),
         }
+    };
+}
+
+impl Standard for Timing {
+    const STANDARD: &'static Self = &Self::STANDARD;
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self::STANDARD
     }
 }
 
@@ -104,20 +119,31 @@ pub struct Limits {
     pub replay_memory: usize,
 }
 
+impl Limits {
+    const STANDARD: Self = Self {
+        frame: 1 << 20,
+        line: 1 << 20,
+        message: 2 << 20,
+        queue: 4 << 20,
+        queue_hard: 16 << 20,
+        replay_memory: 4096,
+    };
+}
+
+impl Standard for Limits {
+    const STANDARD: &'static Self = &Self::STANDARD;
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            frame: 1 << 20,
-            line: 1 << 20,
-            message: 2 << 20,
-            queue: 4 << 20,
-            queue_hard: 16 << 20,
-            replay_memory: 4096,
-        }
+        Self::STANDARD
     }
 }
 
 /// A gateway's configuration: a builder, checked as a whole when the gateway is made.
+///
+/// What clones have in common they share, and so do the gateways that are made of them, for as long as they live. For
+/// thousands of gateways, say what is the same for all of them once, and what is not, such as credentials, with a clone.
 ///
 /// ```
 /// use relay_proto::gateway::Config;
@@ -131,16 +157,17 @@ impl Default for Limits {
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    url: String,
-    identities: Vec<Identity>,
+    /// What is wrong with it is told when the gateway is made.
+    target: Result<Arc<Target>, TargetError>,
+    identities: Arc<Vec<Identity>>,
     gateway_id: Option<String>,
     secret: Option<Secret>,
     allow_plaintext_credentials: bool,
     proxy: ProxyChoice,
     reconnect: bool,
     confirm_refusals: bool,
-    timing: Timing,
-    limits: Limits,
+    timing: Preset<Timing>,
+    limits: Preset<Limits>,
 }
 
 /// How the proxy is found.
@@ -155,7 +182,7 @@ pub(crate) enum ProxyChoice {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("url", &Target::parse(&self.url))
+            .field("url", &self.target)
             .field("identities", &self.identities)
             .field("gateway_id", &self.gateway_id)
             .field("secret", &self.secret)
@@ -183,16 +210,16 @@ impl Config {
     /// A configuration that dials this connector: its base URL (DIAL-1).
     pub fn new(url: impl Into<String>) -> Self {
         Self {
-            url: url.into(),
-            identities: Vec::new(),
+            target: Target::parse(&url.into()).map(Arc::new),
+            identities: Arc::default(),
             gateway_id: None,
             secret: None,
             allow_plaintext_credentials: false,
             proxy: ProxyChoice::None,
             reconnect: true,
             confirm_refusals: false,
-            timing: Timing::default(),
-            limits: Limits::default(),
+            timing: Preset::default(),
+            limits: Preset::default(),
         }
     }
 
@@ -207,7 +234,7 @@ impl Config {
     pub fn full_identity(mut self, mut identity: Identity) -> Self {
         identity.command_manifest =
             identity.command_manifest.map(|manifest| RawJson::trusted(json::compact(manifest.as_str()).into_owned()));
-        self.identities.push(identity);
+        Arc::make_mut(&mut self.identities).push(identity);
         self
     }
 
@@ -273,14 +300,14 @@ impl Config {
     /// Replaces the time limits.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
-        self.timing = timing;
+        self.timing = Preset::new(timing);
         self
     }
 
     /// Replaces the size limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Preset::new(limits);
         self
     }
 
@@ -289,11 +316,11 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names what is wrong and what to do.
     pub fn build(self) -> Result<Settings, ConfigError> {
-        let target = Target::parse(&self.url)?;
+        let target = self.target.as_ref().map_err(Clone::clone)?.clone();
         if self.identities.is_empty() {
             return Err(ConfigError::NoIdentity);
         }
-        for identity in &self.identities {
+        for identity in self.identities.iter() {
             if identity.platform.trim().is_empty() {
                 return Err(ConfigError::BlankPlatform);
             }
@@ -304,16 +331,18 @@ impl Config {
             }
         }
         self.check_limits()?;
-        let mut warnings = Vec::new();
+        let mut warning = None;
         let credentials = match (self.gateway_id, self.secret) {
-            (Some(id), Some(secret)) if !id.trim().is_empty() && !secret.is_blank() => Some(Credentials { id, secret }),
+            (Some(id), Some(secret)) if !id.trim().is_empty() && !secret.is_blank() => {
+                Some(Box::new(Credentials { id, secret }))
+            }
             (id, secret) => {
                 if secret.as_ref().is_some_and(Secret::is_blank) {
-                    warnings.push(ConfigWarning::BlankSecret);
+                    warning = Some(ConfigWarning::BlankSecret);
                 } else if secret.is_some() {
-                    warnings.push(ConfigWarning::SecretWithoutId);
+                    warning = Some(ConfigWarning::SecretWithoutId);
                 } else if id.is_some_and(|id| !id.trim().is_empty()) {
-                    warnings.push(ConfigWarning::IdWithoutSecret);
+                    warning = Some(ConfigWarning::IdWithoutSecret);
                 }
                 None
             }
@@ -330,19 +359,19 @@ impl Config {
         }
         Ok(Settings {
             target,
-            proxy,
+            proxy: proxy.map(Box::new),
             identities: self.identities,
             credentials,
             reconnect: self.reconnect,
             confirm_refusals: self.confirm_refusals,
             timing: self.timing,
             limits: self.limits,
-            warnings,
+            warning,
         })
     }
 
     fn check_limits(&self) -> Result<(), ConfigError> {
-        let Timing { dial, handshake, request, idle, backoff_initial, ping_after, close, .. } = self.timing;
+        let Timing { dial, handshake, request, idle, backoff_initial, ping_after, close, .. } = *self.timing;
         for (name, value) in [
             ("dial", dial),
             ("handshake", handshake),
@@ -361,7 +390,7 @@ impl Config {
         };
         order("timing.backoff_initial must not be above timing.backoff_max", backoff_initial, self.timing.backoff_max)?;
         order("timing.ping_after must not be above timing.lost_after", ping_after, self.timing.lost_after)?;
-        let limits = &self.limits;
+        let limits = &*self.limits;
         if limits.frame < MIN_SIZE || limits.line < MIN_SIZE || limits.message < MIN_SIZE || limits.queue < MIN_SIZE {
             return Err(ConfigError::Order("limits.frame, .line, .message and .queue must be at least 1024 bytes"));
         }
@@ -381,18 +410,18 @@ impl Config {
 const MIN_SIZE: usize = 1024;
 const MAX_LINE: usize = 1 << 30;
 
-/// A configuration that has been checked.
+/// A configuration that has been checked. It is small: what gateways of clones of one [`Config`] have in common, they share.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(crate) target: Target,
-    proxy: Option<Proxy>,
-    pub(crate) identities: Vec<Identity>,
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) target: Arc<Target>,
+    proxy: Option<Box<Proxy>>,
+    pub(crate) identities: Arc<Vec<Identity>>,
+    pub(crate) credentials: Option<Box<Credentials>>,
     pub(crate) reconnect: bool,
     pub(crate) confirm_refusals: bool,
-    pub(crate) timing: Timing,
-    pub(crate) limits: Limits,
-    warnings: Vec<ConfigWarning>,
+    pub(crate) timing: Preset<Timing>,
+    pub(crate) limits: Preset<Limits>,
+    warning: Option<ConfigWarning>,
 }
 
 impl Settings {
@@ -403,7 +432,7 @@ impl Settings {
 
     /// The proxy on the way there.
     pub fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+        self.proxy.as_deref()
     }
 
     /// The identities it fronts, the default first.
@@ -423,7 +452,7 @@ impl Settings {
 
     /// What is allowed and probably not meant.
     pub fn warnings(&self) -> &[ConfigWarning] {
-        &self.warnings
+        self.warning.as_slice()
     }
 
     /// The bot id that goes with a platform: only of a fronted identity, only when not empty (REQ-4).

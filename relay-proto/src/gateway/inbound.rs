@@ -82,7 +82,7 @@ impl Machine {
                     Event::Undecodable(Delivered { id, buffer_id, payload: content })
                 });
             }
-            FromConnector::Descriptor(descriptor) => self.handle_descriptor(Arc::new(descriptor)),
+            FromConnector::Descriptor(descriptor) => self.handle_descriptor(frame::share(descriptor)),
             FromConnector::OutboundResult { request_id, result } => {
                 self.handle_result(&request_id, Outcome::Result(result));
             }
@@ -144,12 +144,7 @@ impl Machine {
     }
 
     fn handle_result(&mut self, request_id: &str, outcome: Outcome) {
-        // The wire form is exactly what `RequestId` displays: anything else is none of ours.
-        let id = Some(request_id)
-            .filter(|id| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-            .and_then(|id| u128::from_str_radix(id, 16).ok())
-            .map(RequestId);
-        match id.filter(|id| self.requests.remove_written(*id)) {
+        match RequestId::parse(request_id).filter(|id| self.requests.remove_written(*id)) {
             Some(request) => self.outputs.push(Output::RequestEnded { request, outcome }),
             None => {
                 self.stats.unmatched_results += 1;

@@ -1,7 +1,6 @@
 //! The machine itself: the life of links.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -31,9 +30,8 @@ use crate::transmit::Transmit;
 /// must not make us hold its answers.
 const MAX_TRANSMIT: usize = 256 << 10;
 
-/// For how many frames a link keeps room when none waits: as many as the acknowledgements of one read, unless there were
-/// never more than a few.
-const TRANSMIT_ROOM: core::ops::RangeInclusive<usize> = 5..=64;
+/// Frames that a link without any keeps room for: as many as the acknowledgements of one read.
+const FEW_FRAMES: usize = 64;
 
 /// How much further the wall clock has to go than the monotonic clock for that to be a suspended machine, and not a clock
 /// that was corrected.
@@ -156,9 +154,8 @@ impl Machine {
         }
         loop {
             let Some(queued) = current.transmit.pop_front() else {
-                if !TRANSMIT_ROOM.contains(&current.transmit.capacity()) {
-                    current.transmit = VecDeque::new();
-                }
+                // What a few frames need stays until the link is idle: each request would pay for it again.
+                current.transmit.shrink_to(FEW_FRAMES);
                 return None;
             };
             let transmit = match queued {
@@ -286,7 +283,7 @@ impl Machine {
         }
         link.phase = Phase::Handshaking { until: at.saturating_add(timing.handshake) };
         link.hear(at, timing);
-        for identity in &self.settings.identities {
+        for identity in self.settings.identities.iter() {
             link.queue_frame(encode::hello(&identity.platform, &identity.bot_id, identity.command_manifest.as_ref()));
         }
     }

@@ -58,6 +58,7 @@ mod inbound;
 mod link;
 mod machine;
 mod output;
+mod preset;
 mod queue;
 mod requests;
 mod revocation;

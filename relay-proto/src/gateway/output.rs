@@ -21,6 +21,39 @@ pub struct LinkId(pub(crate) u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub(crate) u128);
 
+impl RequestId {
+    /// Appends the id on the wire as a JSON string: what formatting it makes, without its price.
+    pub(super) fn push_quoted(self, out: &mut String) {
+        let mut text = [b'"'; 34];
+        let pairs = text.get_mut(1..33).unwrap_or_default().chunks_exact_mut(2);
+        for (pair, byte) in pairs.zip(self.0.to_be_bytes()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        // Digits are ASCII.
+        out.push_str(core::str::from_utf8(&text).unwrap_or_default());
+    }
+
+    /// Reads the id on the wire: exactly what it displays as.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+        digits
+            .iter()
+            .try_fold(0, |id, byte| {
+                let digit = match byte {
+                    b'0'..=b'9' => byte - b'0',
+                    b'a'..=b'f' => byte - b'a' + 10,
+                    _ => return None,
+                };
+                Some(id << 4 | u128::from(digit))
+            })
+            .map(Self)
+    }
+}
+
+fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

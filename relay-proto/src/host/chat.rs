@@ -217,10 +217,9 @@ impl Gateway {
         &self,
         action: Action,
         heard_on: Option<&str>,
-        mut options: RequestOptions,
+        options: RequestOptions,
     ) -> Result<ActionResult, RequestError> {
-        let prepared = self.shared.lock().dialer.machine_mut().prepare(action, heard_on, &mut options)?;
-        sort(self.call(&prepared, &options).await)
+        sort(self.call_in(action, heard_on, options).await)
     }
 
     /// What can be done in a chat, on the platform where it was heard from last. `None` without a ready link.

@@ -1,16 +1,18 @@
 //! The handle.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::error::{RequestError, sort};
 use super::shared::{Shared, Wish};
 use crate::action::Action;
 use crate::frame::{ActionResult, Descriptor, RawJson};
-use crate::gateway::{IdleId, IdleOutcome, NotSent, Outcome, RequestId, RequestOptions, State, Stats};
+use crate::gateway::{IdleId, IdleOutcome, Machine, NotSent, Outcome, RequestId, RequestOptions, State, Stats};
+use crate::time::Now;
 
 /// The handle of a gateway. Clones are of the same gateway; every method may be called from any thread.
 ///
@@ -43,10 +45,14 @@ impl Gateway {
     ///
     /// The request is queued by this call, before the future is polled: requests leave in the order of the calls.
     pub fn call(&self, action: &RawJson, options: &RequestOptions) -> impl Future<Output = Outcome> + Send + use<> {
-        match self.shared.request(action, options) {
-            Ok(id) => Request::Waiting(Some(self.shared.clone()), id),
-            Err(why) => Request::Refused(Some(why)),
-        }
+        Request::new(&self.shared, None, |machine, now| machine.request(action, options, now))
+    }
+
+    /// As [`perform`](Self::perform), with its outcome as it is; `heard_on` as [`Machine::perform`] has it.
+    pub(super) async fn call_in(&self, action: Action, heard_on: Option<&str>, options: RequestOptions) -> Outcome {
+        // Whoever waits is known before the request is made, and need not be registered for it afterwards.
+        let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+        Request::new(&self.shared, Some(waker), |machine, now| machine.perform(action, heard_on, options, now)).await
     }
 
     /// Tells the connector that the agent stopped a session.
@@ -158,10 +164,29 @@ impl fmt::Debug for Gateway {
 
 /// A request under way.
 enum Request {
-    /// `None` once it has ended.
-    Waiting(Option<Arc<Shared>>, RequestId),
+    Waiting {
+        /// `None` once it has ended.
+        shared: Option<Arc<Shared>>,
+        id: RequestId,
+        /// It was made with the waker of the task that polls it first, and was not polled yet.
+        registered: bool,
+    },
     /// Never begun, for a reason that was not told yet.
     Refused(Option<NotSent>),
+}
+
+impl Request {
+    fn new(
+        shared: &Arc<Shared>,
+        waker: Option<Waker>,
+        make: impl FnOnce(&mut Machine, Now) -> Result<RequestId, NotSent>,
+    ) -> Self {
+        let registered = waker.is_some();
+        match shared.request(waker, make) {
+            Ok(id) => Self::Waiting { shared: Some(shared.clone()), id, registered },
+            Err(why) => Self::Refused(Some(why)),
+        }
+    }
 }
 
 impl Future for Request {
@@ -169,8 +194,12 @@ impl Future for Request {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         match &mut *self {
-            Self::Waiting(shared, id) => {
+            Self::Waiting { shared, id, registered } => {
                 let Some(known) = shared else { return Poll::Pending };
+                // Whatever has come of it since it was made has called that waker.
+                if mem::take(registered) {
+                    return Poll::Pending;
+                }
                 let outcome = ready!(known.poll_request(*id, context.waker()));
                 // It has ended: nothing is left to cancel.
                 *shared = None;
@@ -186,7 +215,7 @@ impl Future for Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if let Self::Waiting(Some(shared), id) = self {
+        if let Self::Waiting { shared: Some(shared), id, .. } = self {
             shared.cancel(*id);
         }
     }

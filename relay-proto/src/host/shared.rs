@@ -10,9 +10,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, clock, seed, unix};
-use crate::frame::RawJson;
 use crate::gateway::{
-    Event, IdleId, IdleOutcome, NotSent, Notice, Outcome, RequestId, RequestOptions, Settings, State, Stats,
+    Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
 };
 use crate::time::Now;
 use crate::wire::{Action, ClientTls, Dialer, Work};
@@ -262,11 +261,21 @@ impl Shared {
 
     // ── requests ─────────────────────────────────────────────────────────
 
-    pub(super) fn request(&self, action: &RawJson, options: &RequestOptions) -> Result<RequestId, NotSent> {
+    /// Makes a request. `waker`: of who waits for it, if that is known.
+    pub(super) fn request(
+        &self,
+        waker: Option<Waker>,
+        make: impl FnOnce(&mut Machine, Now) -> Result<RequestId, NotSent>,
+    ) -> Result<RequestId, NotSent> {
         self.with(|inner, now| {
-            let id = inner.dialer.machine_mut().request(action, options, now)?;
-            inner.requests.insert(id, Slot::Waiting(None));
-            Ok(id)
+            let made = make(inner.dialer.machine_mut(), now);
+            match &made {
+                Ok(id) => {
+                    inner.requests.insert(*id, Slot::Waiting(waker));
+                }
+                Err(_) => inner.after.drops.extend(waker),
+            }
+            made
         })
     }
 

@@ -1,6 +1,7 @@
 //! The end that dials.
 
 use core::fmt;
+use std::boxed::Box;
 use std::string::String;
 
 use tungstenite::protocol::Role;
@@ -39,7 +40,7 @@ pub struct ClientLink(Link<ClientUpgrade>);
 
 struct ClientUpgrade {
     /// `None` once the upgrade is through.
-    response: Option<ResponseReader>,
+    response: Option<Box<ResponseReader>>,
     opened: bool,
 }
 
@@ -65,7 +66,7 @@ impl Upgrade for ClientUpgrade {
     }
 
     fn buffered(&self) -> usize {
-        self.response.as_ref().map_or(0, ResponseReader::capacity)
+        self.response.as_ref().map_or(0, |response| response.capacity())
     }
 }
 
@@ -89,7 +90,7 @@ impl ClientLink {
     ) -> Result<Self, LinkEnd> {
         let (request, accept) =
             write_request(target, authorization).map_err(|detail| LinkEnd::Unreachable { detail })?;
-        let upgrade = ClientUpgrade { response: Some(ResponseReader::new(accept)), opened: false };
+        let upgrade = ClientUpgrade { response: Some(Box::new(ResponseReader::new(accept))), opened: false };
         let mut link = Link::new(upgrade, Session::new(Role::Client, options));
         match (target.is_tls(), tls) {
             (false, _) => {}

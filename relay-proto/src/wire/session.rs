@@ -1,6 +1,7 @@
 //! The WebSocket of a link, the same for both ends, and how the link ends.
 
 use std::{
+    boxed::Box,
     collections::VecDeque,
     format,
     io::{self, Read, Write},
@@ -67,7 +68,7 @@ pub(super) struct Session {
     end: End,
     gate: FrameGate,
     /// Made when it is needed and dropped to give memory back: tungstenite itself never does.
-    websocket: Option<WebSocketContext>,
+    websocket: Option<Box<WebSocketContext>>,
     /// What the WebSocket's buffers were needed for.
     usage: Usage,
     messages: VecDeque<Payload>,
@@ -361,8 +362,8 @@ impl Session {
     }
 }
 
-fn websocket(slot: &mut Option<WebSocketContext>, role: Role, config: WebSocketConfig) -> &mut WebSocketContext {
-    slot.get_or_insert_with(|| WebSocketContext::new(role, Some(config)))
+fn websocket(slot: &mut Option<Box<WebSocketContext>>, role: Role, config: WebSocketConfig) -> &mut WebSocketContext {
+    slot.get_or_insert_with(|| Box::new(WebSocketContext::new(role, Some(config))))
 }
 
 fn close_frame(code: u16, reason: &str) -> Message {
