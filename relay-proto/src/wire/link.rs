@@ -40,12 +40,13 @@ impl<U: Upgrade> Link<U> {
         self
     }
 
-    pub(super) fn receive(&mut self, bytes: &[u8], mut each: Option<Each<'_>>) {
+    pub(super) fn receive(&mut self, bytes: &[u8], each: Option<Each<'_>>) {
         if self.session.is_over() {
             return;
         }
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
+            let mut each = each;
             let state = tls.receive(bytes, |plaintext| {
                 receive_plaintext(
                     &mut self.upgrade,
