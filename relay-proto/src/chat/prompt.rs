@@ -178,26 +178,27 @@ impl ButtonStyle {
 /// Names prompts. A press reaches every gateway of its owner, so each gateway's ids begin with a mark of its own.
 #[derive(Clone, Debug)]
 pub struct PromptIds {
-    mark: String,
+    /// Of 24 bits.
+    mark: u32,
     next: u32,
 }
 
 impl PromptIds {
     /// Ids with a mark made of this, of which 24 bits count.
     pub fn new(mark: u32) -> Self {
-        Self { mark: format!("{:06x}", mark & 0xFF_FFFF), next: 0 }
+        Self { mark: mark & 0xFF_FFFF, next: 0 }
     }
 
     /// The next id.
     pub fn mint(&mut self) -> String {
-        let id = format!("{}.{:08x}", self.mark, self.next);
+        let id = format!("{:06x}.{:08x}", self.mark, self.next);
         self.next = self.next.wrapping_add(1);
         id
     }
 
     /// Whether this gateway made the id.
     pub fn is_own(&self, prompt_id: &str) -> bool {
-        prompt_id.split_once('.').is_some_and(|(mark, _)| mark == self.mark)
+        prompt_id.split_once('.').is_some_and(|(mark, _)| mark == format!("{:06x}", self.mark))
     }
 }
 

@@ -54,7 +54,7 @@ impl Machine {
         options: &mut RequestOptions,
     ) -> Result<Action, NotSent> {
         let heard_on = heard_on.or(options.platform.as_deref());
-        let scope = action.chat_id().and_then(|chat| self.scopes.recall(chat, heard_on)).cloned();
+        let scope = action.chat_id().and_then(|chat| self.traffic.get_mut()?.scopes.recall(chat, heard_on)).cloned();
         let platform = heard_on.or_else(|| scope.as_ref()?.platform.as_deref());
         if options.platform.is_none() {
             options.platform = self.fronted(platform);
@@ -80,7 +80,7 @@ impl Machine {
 
     /// The platform that a chat was heard from last, whether this gateway fronts it or not.
     pub fn heard_on(&mut self, chat_id: &str) -> Option<String> {
-        self.scopes.recall(chat_id, None)?.platform.clone()
+        self.traffic.get_mut()?.scopes.recall(chat_id, None)?.platform.clone()
     }
 
     /// The platform, if this gateway fronts it. A connector refuses one that was not in a hello, and takes the link's

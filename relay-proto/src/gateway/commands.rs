@@ -150,7 +150,7 @@ impl Machine {
     /// The same for a host that would ask for the time for this alone, since nothing of it depends on the time. Not to tell
     /// it is not the same as to tell an old one: that would be when a link that was not read is taken to have been heard.
     pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
-        let taken = self.deliveries.take(delivery);
+        let taken = self.traffic.get_mut().is_some_and(|tables| tables.deliveries.take(delivery));
         self.flush_acks();
         taken
     }
@@ -158,15 +158,18 @@ impl Machine {
     /// The application gives a delivery back: it will be replayed on the next link (ACK-6). Whether it held it.
     pub fn give_back(&mut self, delivery: DeliveryId, now: Now) -> bool {
         self.tick(now);
-        let held = self.deliveries.give_back(delivery);
-        self.stats.given_back += u64::from(held);
+        let Some(tables) = self.traffic.get_mut() else { return false };
+        let held = tables.deliveries.give_back(delivery);
+        tables.stats.given_back += u64::from(held);
         held
     }
 
     /// The application dropped a delivery without a word: the same as giving it back, and counted (ACK-6).
     pub fn drop_delivery(&mut self, delivery: DeliveryId, now: Now) {
         self.tick(now);
-        self.stats.dropped += u64::from(self.deliveries.give_back(delivery));
+        if let Some(tables) = self.traffic.get_mut() {
+            tables.stats.dropped += u64::from(tables.deliveries.give_back(delivery));
+        }
     }
 
     // ── sleeping and waking ──────────────────────────────────────────────

@@ -42,7 +42,7 @@ impl Machine {
         let frame = match frame::from_connector(line) {
             Ok(frame) => frame,
             Err(skipped) => {
-                if let Some(count) = self.stats.skipped.get_mut(skipped.kind()) {
+                if let Some(count) = self.tables().stats.skipped.get_mut(skipped.kind()) {
                     *count += 1;
                 }
                 self.notice(Notice::Skipped(skipped));
@@ -62,22 +62,24 @@ impl Machine {
         match frame {
             FromConnector::Message { mut event, buffer_id } => {
                 event.stamp_upstream();
-                self.scopes.learn(&event);
-                let admission = self.deliveries.admit(buffer_id.as_ref(), event.raw(), event.message_key());
+                let tables = self.tables();
+                tables.scopes.learn(&event);
+                let admission = tables.deliveries.admit(buffer_id.as_ref(), event.raw(), event.message_key());
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Message(Delivered { id, buffer_id, payload: event })
                 });
             }
             FromConnector::Passthrough { forward, buffer_id } => {
-                self.scopes.learn_forward(&forward);
-                let admission = self.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
+                let tables = self.tables();
+                tables.scopes.learn_forward(&forward);
+                let admission = tables.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Passthrough(Box::new(Delivered { id, buffer_id, payload: forward }))
                 });
             }
             FromConnector::Undecodable { content, buffer_id } => {
                 let payload = content.raw.as_ref().map_or("", |raw| raw.as_str());
-                let admission = self.deliveries.admit(buffer_id.as_ref(), payload, None);
+                let admission = self.tables().deliveries.admit(buffer_id.as_ref(), payload, None);
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Undecodable(Delivered { id, buffer_id, payload: content })
                 });
@@ -90,11 +92,11 @@ impl Machine {
             FromConnector::GoingIdleAck => self.handle_idle_ack(),
         }
         let limit = self.settings.limits.queue_hard;
-        if self.deliveries.owed() > limit {
+        if self.owed() > limit {
             // What may leave does not count.
             self.flush_acks();
         }
-        if self.deliveries.owed() > limit {
+        if self.owed() > limit {
             let reason = alloc::format!("more than {limit} bytes of acknowledgements wait for the application");
             let ended = Ended::local(Cause::QueueFull, reason);
             self.close_link(1013, "too many unacknowledged deliveries", Closing::End(ended));
@@ -108,6 +110,11 @@ impl Machine {
         true
     }
 
+    /// About how many bytes the acknowledgements that this link owes take.
+    fn owed(&self) -> usize {
+        self.traffic.get().map_or(0, |tables| tables.deliveries.owed())
+    }
+
     fn show(
         &mut self,
         admission: Admission,
@@ -116,11 +123,11 @@ impl Machine {
     ) {
         match (admission, buffer_id) {
             (Admission::Show(id), buffer_id) => {
-                self.stats.deliveries += 1;
+                self.tables().stats.deliveries += 1;
                 self.push_event(event(id, buffer_id));
             }
             (Admission::Suppress, Some(buffer_id)) => {
-                self.stats.replays_suppressed += 1;
+                self.tables().stats.replays_suppressed += 1;
                 self.notice(Notice::ReplaySuppressed(buffer_id));
             }
             (Admission::Suppress, None) => {}
@@ -147,7 +154,7 @@ impl Machine {
         match RequestId::parse(request_id).filter(|id| self.requests.remove_written(*id)) {
             Some(request) => self.outputs.push(Output::RequestEnded { request, outcome }),
             None => {
-                self.stats.unmatched_results += 1;
+                self.tables().stats.unmatched_results += 1;
                 self.notice(Notice::UnmatchedResult);
             }
         }
@@ -156,7 +163,7 @@ impl Machine {
     fn handle_idle_ack(&mut self) {
         let Life::Linked(link) = &mut self.life else { return };
         if !core::mem::take(&mut link.idling) {
-            self.stats.unasked_idle_acks += 1;
+            self.tables().stats.unasked_idle_acks += 1;
             self.notice(Notice::UnaskedIdleAck);
             return;
         }
@@ -176,9 +183,10 @@ impl Machine {
         if !link.is_open() {
             return;
         }
-        while let Some(buffer_id) = self.deliveries.pop_ack() {
+        let Some(tables) = self.traffic.get_mut() else { return };
+        while let Some(buffer_id) = tables.deliveries.pop_ack() {
             link.queue_ack(buffer_id);
-            self.stats.acks_sent += 1;
+            tables.stats.acks_sent += 1;
         }
     }
 }

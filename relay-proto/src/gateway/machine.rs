@@ -10,14 +10,13 @@ use fastrand::Rng;
 use super::backoff::{Backoff, Pace};
 use super::commands::{IdleCall, Shutdown};
 use super::config::{Settings, Timing};
-use super::deliveries::Deliveries;
 use super::ending::Ended;
 use super::link::{Closing, Link, Phase, Queued, ack_weight};
 use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats};
 use super::queue::Queue;
 use super::requests::Requests;
 use super::revocation::{Judgement, Revocation};
-use super::scopes::Scopes;
+use super::traffic::{Counters, Tables, Traffic};
 use crate::chat::PromptIds;
 use crate::end::LinkEnd;
 use crate::frame::{BufferId, Descriptor, encode};
@@ -61,14 +60,12 @@ pub struct Machine {
     pub(super) backoff: Backoff,
     pub(super) revocation: Revocation,
     pub(super) requests: Requests,
-    pub(super) deliveries: Deliveries,
-    /// What is known of chats. The gateway's, not a link's (CHAT-3).
-    pub(super) scopes: Scopes,
+    pub(super) traffic: Traffic,
     pub(super) prompts: PromptIds,
     pub(super) idle_calls: Vec<IdleCall>,
     pub(super) queue: Queue,
     pub(super) outputs: Outbox<Output>,
-    pub(super) stats: Stats,
+    pub(super) stats: Counters,
 }
 
 /// What is next to be written.
@@ -96,8 +93,6 @@ impl Machine {
     pub fn new(settings: Settings, seed: u64, now: Now) -> Self {
         let mut rng = Rng::with_seed(seed);
         let next_request = u128::from(rng.u64(..)) << 64;
-        let deliveries = Deliveries::new(rng.u64(..), settings.limits.replay_memory);
-        let scopes = Scopes::new(seed);
         Self {
             settings,
             rng,
@@ -112,14 +107,13 @@ impl Machine {
             backoff: Backoff::default(),
             revocation: Revocation::default(),
             requests: Requests::default(),
-            deliveries,
-            scopes,
+            traffic: Traffic::default(),
             // As random as the request ids, and as public.
             prompts: PromptIds::new((next_request >> 64) as u32),
             idle_calls: Vec::new(),
             queue: Queue::default(),
             outputs: Outbox::default(),
-            stats: Stats::default(),
+            stats: Counters::default(),
         }
     }
 
@@ -218,6 +212,11 @@ impl Machine {
             || matches!(self.shutdown, Some(Shutdown::Idling { .. }))
     }
 
+    /// What there is from the first delivery on.
+    pub(super) fn tables(&mut self) -> &mut Tables {
+        self.traffic.open(&mut self.rng, &self.settings)
+    }
+
     pub(super) fn is_queue_full(&self) -> bool {
         self.queue.bytes() >= self.settings.limits.queue
     }
@@ -250,8 +249,8 @@ impl Machine {
     }
 
     /// What has been counted.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        self.stats.with(&self.traffic)
     }
 
     /// What it was made with.
@@ -362,7 +361,9 @@ impl Machine {
     }
 
     pub(super) fn push_event(&mut self, event: Event) {
-        self.stats.reports_dropped += u64::from(self.queue.push(event));
+        if self.queue.push(event) {
+            self.tables().stats.reports_dropped += 1;
+        }
     }
 
     /// Dials. Only from [`Life::Waiting`], so that there is never a second link.
@@ -431,7 +432,7 @@ impl Machine {
             Phase::Closing { why: Closing::End(ended), .. } => Some(ended),
             _ => None,
         });
-        self.deliveries.end_link();
+        self.traffic.end_link();
         let outputs = &mut self.outputs;
         if self.shutdown.is_none() {
             self.requests.end_link(|request, outcome| outputs.push(Output::RequestEnded { request, outcome }));

@@ -66,6 +66,7 @@ mod scopes;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod traffic;
 
 pub use crate::transmit::Transmit;
 pub use commands::RequestOptions;

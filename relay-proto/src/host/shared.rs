@@ -334,7 +334,7 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.lock().dialer.machine().stats().clone()
+        self.lock().dialer.machine().stats()
     }
 
     /// A state that meets the wish. `watcher` names who waits, from the first time on that there is something to wait for:

@@ -7,7 +7,7 @@
 //! WebSocket's buffers can be given back. A whole message that came in one piece is taken here, and the WebSocket is not
 //! asked: that is most of what a gateway ever reads.
 
-use std::{format, io::Cursor, mem, string::String, vec::Vec};
+use std::{boxed::Box, format, io::Cursor, mem, string::String, vec::Vec};
 
 use tungstenite::protocol::frame::{
     FrameHeader,
@@ -79,7 +79,7 @@ pub(super) struct FrameGate {
     /// The longest message since somebody asked.
     longest: usize,
     /// The mask and the payload of the peer's close frame.
-    close: Option<([u8; 4], Vec<u8>)>,
+    close: Option<Box<([u8; 4], Vec<u8>)>>,
 }
 
 impl FrameGate {
@@ -98,6 +98,16 @@ impl FrameGate {
         }
     }
 
+    /// The longest frame that is let through, in bytes of payload.
+    pub(super) fn max_frame(&self) -> usize {
+        self.max_frame
+    }
+
+    /// The longest message that is let through, in bytes of payload.
+    pub(super) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
     /// Whether the input so far ended with the end of a message.
     pub(super) fn is_between_messages(&self) -> bool {
         self.header_len == 0 && self.owed == 0 && self.fragments.is_none()
@@ -112,7 +122,7 @@ impl FrameGate {
     ///
     /// The WebSocket replaces codes that it does not know, such as 1014, before it tells them.
     pub(super) fn close(&self) -> Option<(u16, String)> {
-        let (mask, payload) = self.close.as_ref()?;
+        let (mask, payload) = self.close.as_deref()?;
         let plain: Vec<u8> = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
         let (code, reason) = plain.split_first_chunk()?;
         Some((u16::from_be_bytes(*code), String::from_utf8_lossy(reason).into()))
@@ -206,7 +216,7 @@ impl FrameGate {
     fn payload(&mut self, input: &mut &[u8]) {
         let payload = cut(input, self.owed);
         self.owed -= payload.len();
-        if let Some((_, close)) = &mut self.close {
+        if let Some((_, close)) = self.close.as_deref_mut() {
             close.extend_from_slice(payload);
         }
     }
@@ -227,7 +237,7 @@ impl FrameGate {
         self.in_frame = true;
         let OpCode::Data(kind) = header.opcode else {
             if header.opcode == OpCode::Control(Control::Close) {
-                self.close = Some((header.mask.unwrap_or_default(), Vec::new()));
+                self.close = Some(Box::new((header.mask.unwrap_or_default(), Vec::new())));
             }
             self.owed = match usize::try_from(announced) {
                 Ok(_) if !header.is_final => return Err(Fault::protocol("a control frame is fragmented")),

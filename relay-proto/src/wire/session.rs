@@ -63,7 +63,6 @@ pub(super) type Each<'a> = &'a mut dyn FnMut(&[u8]);
 
 pub(super) struct Session {
     role: Role,
-    config: WebSocketConfig,
     state: State,
     end: End,
     gate: FrameGate,
@@ -83,16 +82,8 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(role: Role, options: &LinkOptions) -> Self {
         let gate = FrameGate::new(role == Role::Server, options.max_frame, options.max_message);
-        // A write buffer of 0 hands each frame on at once; it is `out` that lets frames gather. `out` takes everything,
-        // so the write buffer never holds more than one frame and needs no limit.
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_frame_size(Some(options.max_frame.min(options.max_message)))
-            .max_message_size(Some(options.max_message));
         Self {
             role,
-            config,
             state: State::Upgrading,
             end: End::Unknown,
             gate,
@@ -224,7 +215,7 @@ impl Session {
         // least one of them.
         while (frames > 0 || !bytes.is_empty()) && !self.is_over() {
             let mut memory = Memory { held, bytes, out: Some(&mut self.out) };
-            let message = websocket(&mut self.websocket, self.role, self.config).read(&mut memory);
+            let message = websocket(&mut self.websocket, self.role, &self.gate).read(&mut memory);
             (held, bytes) = (memory.held, memory.bytes);
             frames = frames.saturating_sub(1);
             match message {
@@ -324,7 +315,7 @@ impl Session {
 
     fn write(&mut self, message: Message) {
         let mut memory = Memory { out: Some(&mut self.out), ..Memory::default() };
-        let websocket = websocket(&mut self.websocket, self.role, self.config);
+        let websocket = websocket(&mut self.websocket, self.role, &self.gate);
         // Fails only on a WebSocket that is closing, and then there is nothing to send any more.
         let _ = websocket.write(&mut memory, message).and_then(|()| websocket.flush(&mut memory));
     }
@@ -362,8 +353,21 @@ impl Session {
     }
 }
 
-fn websocket(slot: &mut Option<Box<WebSocketContext>>, role: Role, config: WebSocketConfig) -> &mut WebSocketContext {
-    slot.get_or_insert_with(|| Box::new(WebSocketContext::new(role, Some(config))))
+fn websocket<'a>(
+    slot: &'a mut Option<Box<WebSocketContext>>,
+    role: Role,
+    gate: &FrameGate,
+) -> &'a mut WebSocketContext {
+    slot.get_or_insert_with(|| {
+        // A write buffer of 0 hands each frame on at once; it is `out` that lets frames gather. `out` takes everything,
+        // so the write buffer never holds more than one frame and needs no limit.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_frame_size(Some(gate.max_frame()))
+            .max_message_size(Some(gate.max_message()));
+        Box::new(WebSocketContext::new(role, Some(config)))
+    })
 }
 
 fn close_frame(code: u16, reason: &str) -> Message {

@@ -166,7 +166,7 @@ impl World {
     /// What must not change when nothing happened.
     pub(super) fn surface(&self) -> (State, Stats, Option<Deadline>, bool) {
         let machine = &self.machine;
-        (machine.state(), machine.stats().clone(), machine.poll_timeout(), machine.wants_read())
+        (machine.state(), machine.stats(), machine.poll_timeout(), machine.wants_read())
     }
 
     // ── time ─────────────────────────────────────────────────────────────

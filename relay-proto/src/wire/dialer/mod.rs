@@ -117,7 +117,6 @@ const PONG: usize = 256;
 pub struct Dialer {
     machine: Machine,
     tls: Option<ClientTls>,
-    options: LinkOptions,
     link: Option<Wire>,
     actions: VecDeque<Action>,
     /// How many messages the links have brought.
@@ -163,12 +162,9 @@ impl Dialer {
     /// `tls` is for `wss` targets; `None` takes the default configuration, made at the first dial that needs it. `seed`
     /// is the machine's: see [`Machine::new`].
     pub fn new(settings: Settings, tls: Option<ClientTls>, seed: u64, now: Now) -> Self {
-        let limits = settings.limits();
-        let max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
-        let options = LinkOptions { max_message: limits.message, max_frame, ..LinkOptions::default() };
         let mut machine = Machine::new(settings, seed, now);
         machine.handle_timeout(now);
-        Self { machine, tls, options, link: None, actions: VecDeque::new(), messages: 0 }
+        Self { machine, tls, link: None, actions: VecDeque::new(), messages: 0 }
     }
 
     /// The machine, to look at.
@@ -378,7 +374,7 @@ impl Dialer {
             return;
         };
         let broken = *broken;
-        match open(&self.machine, dial, &self.options, &mut self.tls) {
+        match open(&self.machine, dial, &mut self.tls) {
             Ok(mut client) => {
                 if broken {
                     client.transmit_failed();
@@ -542,16 +538,14 @@ impl Dialer {
     }
 }
 
-fn open(
-    machine: &Machine,
-    dial: &Dial,
-    options: &LinkOptions,
-    tls: &mut Option<ClientTls>,
-) -> Result<ClientLink, LinkEnd> {
+fn open(machine: &Machine, dial: &Dial, tls: &mut Option<ClientTls>) -> Result<ClientLink, LinkEnd> {
     let target = machine.settings().target();
     #[cfg(feature = "tls")]
     if target.is_tls() && tls.is_none() {
         *tls = Some(super::default_tls_config()?);
     }
-    ClientLink::new(target, dial.token.as_ref().map(|token| token.as_str()), options, tls.as_ref().cloned())
+    let limits = machine.settings().limits();
+    let max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
+    let options = LinkOptions { max_message: limits.message, max_frame, ..LinkOptions::default() };
+    ClientLink::new(target, dial.token.as_ref().map(|token| token.as_str()), &options, tls.as_ref().cloned())
 }

@@ -1,0 +1,82 @@
+//! What a gateway has from its first delivery on: the tables of deliveries and chats, and what is counted only then.
+//!
+//! Most gateways of a large host are idle, many of them since they were linked, and these tables would be a fifth of what one
+//! of those takes.
+
+use alloc::boxed::Box;
+
+use fastrand::Rng;
+
+use super::config::Settings;
+use super::deliveries::Deliveries;
+use super::output::Stats;
+use super::scopes::Scopes;
+
+/// The tables.
+#[derive(Clone, Debug)]
+pub(super) struct Tables {
+    pub(super) deliveries: Deliveries,
+    /// What is known of chats. The gateway's, not a link's (CHAT-3).
+    pub(super) scopes: Scopes,
+    /// All that is counted, but for what [`Counters`] has.
+    pub(super) stats: Stats,
+}
+
+/// The tables, once there is something to put into them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traffic(Option<Box<Tables>>);
+
+impl Traffic {
+    /// The tables, if there ever was something to put into them.
+    pub(super) fn get(&self) -> Option<&Tables> {
+        self.0.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self) -> Option<&mut Tables> {
+        self.0.as_deref_mut()
+    }
+
+    /// The link is gone, and with it what it owed (ACK-3).
+    pub(super) fn end_link(&mut self) {
+        if let Some(tables) = self.get_mut() {
+            tables.deliveries.end_link();
+        }
+    }
+
+    /// The tables, to put something into them.
+    pub(super) fn open(&mut self, rng: &mut Rng, settings: &Settings) -> &mut Tables {
+        self.0.get_or_insert_with(|| made(rng, settings))
+    }
+}
+
+#[cold]
+fn made(rng: &mut Rng, settings: &Settings) -> Box<Tables> {
+    Box::new(Tables {
+        deliveries: Deliveries::new(rng.u64(..), settings.limits.replay_memory),
+        scopes: Scopes::new(rng.u64(..)),
+        stats: Stats::default(),
+    })
+}
+
+/// What is counted from the first dial on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counters {
+    pub(super) dials: u64,
+    pub(super) links: u64,
+    pub(super) lines_received: u64,
+    pub(super) frames_sent: u64,
+}
+
+impl Counters {
+    /// All that was counted.
+    pub(super) fn with(&self, traffic: &Traffic) -> Stats {
+        let Self { dials, links, lines_received, frames_sent } = *self;
+        Stats {
+            dials,
+            links,
+            lines_received,
+            frames_sent,
+            ..traffic.get().map(|tables| tables.stats.clone()).unwrap_or_default()
+        }
+    }
+}
