@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::driver::Driver;
+use super::read_buffer::ReadBuffer;
 use crate::gateway::LinkId;
 use crate::wire::{Attempt, Work};
 
@@ -72,12 +73,10 @@ enum Socket<N: Net> {
 
 /// How often the loop goes round before it lets others run.
 const ROUNDS: usize = 32;
-/// Bytes a read takes at most.
-const READ: usize = 16 << 10;
 
 thread_local! {
     /// One read buffer a thread serves every link on it: an idle link needs none.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static BUFFER: Cell<ReadBuffer> = const { Cell::new(ReadBuffer::new()) };
 }
 
 fn poll<N: Net>(
@@ -279,14 +278,16 @@ fn poll_read<N: Net>(
 ) -> Read {
     // Taken and put back, since what is received may wake a task that the waker runs at once, another driver's even.
     let mut buffer = BUFFER.take();
-    buffer.resize(READ, 0);
-    let read = match N::poll_read(stream, context, &mut buffer) {
+    let read = match N::poll_read(stream, context, buffer.space()) {
         Poll::Pending => Read::Nothing,
         Poll::Ready(result) => {
             match (result, broken) {
                 (Ok(0), Some(error)) => driver.read_failed(link, error),
                 (Ok(0), None) => driver.eof(link),
-                (Ok(n), _) => driver.received(link, buffer.get(..n).unwrap_or(&[])),
+                (Ok(n), _) => {
+                    driver.received(link, buffer.filled(n));
+                    buffer.adapt(n);
+                }
                 (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
                 (Err(error), _) => driver.read_failed(link, &error),
             }
