@@ -204,7 +204,7 @@ fn poll_socket<N: Net>(
                     Poll::Pending => None,
                     Poll::Ready(result) => Some((at, result)),
                 });
-            let Some((at, result)) = done else { return None };
+            let (at, result) = done?;
             let (attempt, _) = all.swap_remove(at);
             match result {
                 Ok(stream) => {
