@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use relay_proto::gateway::LinkId;
+use relay_proto::host::ReadBuffer;
 
 use crate::signal::Signal;
 use crate::system::has_timeouts;
@@ -30,7 +31,7 @@ pub(super) struct Link {
 
 /// What reading needs.
 pub(super) struct Reader {
-    pub(super) buffer: Box<[u8]>,
+    pub(super) buffer: ReadBuffer,
     /// How many calls waited when something had been read, and was not passed on yet.
     pub(super) waited: usize,
     /// How long a read waits.
@@ -53,7 +54,7 @@ impl Link {
             stream,
             resume: Signal::default(),
             broken: OnceLock::new(),
-            reader: Mutex::new(Reader { buffer: vec![0; 16 << 10].into(), waited: 0, wait: None }),
+            reader: Mutex::new(Reader { buffer: ReadBuffer::new(), waited: 0, wait: None }),
             turns: AtomicUsize::default(),
         }
     }

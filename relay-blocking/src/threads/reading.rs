@@ -136,13 +136,14 @@ impl Threads {
             link.resume.set();
         }
         drop(socket);
-        let read = link.set_wait(reader, wait).and_then(|()| (&link.stream).read(&mut reader.buffer));
+        let read = link.set_wait(reader, wait).and_then(|()| (&link.stream).read(reader.buffer.space()));
         match (read, link.broken.get()) {
             (Ok(0), None) => self.driver.eof(link.id),
             (Ok(0), Some(error)) => self.driver.read_failed(link.id, error),
             (Ok(n), _) => {
                 reader.waited = self.waiting.load(Ordering::SeqCst);
-                self.driver.received(link.id, reader.buffer.get(..n).unwrap_or(&[]));
+                self.driver.received(link.id, reader.buffer.filled(n));
+                reader.buffer.adapt(n);
                 return Read::Something;
             }
             (Err(error), _) if not_now(&error) => return Read::Nothing,

@@ -34,7 +34,7 @@ impl<T> Delivery<T> {
     /// none, nothing does.
     pub fn ack(mut self) {
         self.open = false;
-        self.shared.with_last_time(|inner, _| inner.dialer.machine_mut().take(self.delivered.id));
+        self.shared.take(self.delivered.id);
     }
 
     /// The application cannot take it now. It comes again on the next link, if the connector buffers it.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::driver::Driver;
+use super::read_buffer::ReadBuffer;
 use crate::gateway::LinkId;
 use crate::wire::{Attempt, Work};
 
@@ -72,12 +73,13 @@ enum Socket<N: Net> {
 
 /// How often the loop goes round before it lets others run.
 const ROUNDS: usize = 32;
-/// Bytes a read takes at most.
-const READ: usize = 16 << 10;
+/// Bytes that it reads before it lets others run. What is read further ahead of the application has left the cache, and taken
+/// fresh memory from the system, before it is looked at.
+const AHEAD: usize = 64 << 10;
 
 thread_local! {
     /// One read buffer a thread serves every link on it: an idle link needs none.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static BUFFER: Cell<ReadBuffer> = const { Cell::new(ReadBuffer::new()) };
 }
 
 fn poll<N: Net>(
@@ -88,6 +90,7 @@ fn poll<N: Net>(
     context: &mut Context<'_>,
 ) -> Poll<()> {
     let Network { lookup, socket, timer } = network;
+    let mut ahead = 0;
     for _ in 0..ROUNDS {
         let turn = loop {
             let turn = driver.turn(out);
@@ -120,13 +123,18 @@ fn poll<N: Net>(
         if turn.finished {
             return Poll::Ready(());
         }
-        let moved = poll_lookup(driver, lookup, context) | poll_socket(driver, socket, turn.wants_read, out, context);
+        let looked_up = poll_lookup(driver, lookup, context);
+        let moved = poll_socket(driver, socket, turn.wants_read, out, context);
         let late = poll_timer(net, timer, turn.deadline, context);
         if late {
             driver.timeout();
         }
-        if !moved && !late && driver.park(context.waker()) {
+        if !looked_up && moved.is_none() && !late && driver.park(context.waker()) {
             return Poll::Pending;
+        }
+        ahead += moved.unwrap_or(0);
+        if ahead >= AHEAD {
+            break;
         }
     }
     context.waker().wake_by_ref();
@@ -179,16 +187,16 @@ fn poll_lookup<N: Net>(driver: &Driver, lookup: &mut Option<Box<Lookup<N>>>, con
     true
 }
 
-/// Moves what can be moved. Whether anything was.
+/// Moves what can be moved. If anything was, how many bytes were read.
 fn poll_socket<N: Net>(
     driver: &Driver,
     socket: &mut Socket<N>,
     wants_read: bool,
     out: &mut Vec<u8>,
     context: &mut Context<'_>,
-) -> bool {
+) -> Option<usize> {
     match socket {
-        Socket::None => false,
+        Socket::None => None,
         Socket::Connecting(link, all) => {
             let link = *link;
             let done =
@@ -196,7 +204,7 @@ fn poll_socket<N: Net>(
                     Poll::Pending => None,
                     Poll::Ready(result) => Some((at, result)),
                 });
-            let Some((at, result)) = done else { return false };
+            let (at, result) = done?;
             let (attempt, _) = all.swap_remove(at);
             match result {
                 Ok(stream) => {
@@ -207,7 +215,7 @@ fn poll_socket<N: Net>(
                 }
                 Err(error) => driver.unreachable(link, attempt, &error),
             }
-            true
+            Some(0)
         }
         Socket::Open(link, stream) => {
             let link = *link;
@@ -218,18 +226,18 @@ fn poll_socket<N: Net>(
                 if let Socket::Open(_, stream) = std::mem::replace(socket, Socket::None) {
                     *socket = Socket::Deaf(link, stream, error);
                 }
-                return true;
+                return Some(0);
             }
             let wrote = before != out.len();
-            let read = wants_read && poll_read::<N>(driver, link, stream, None, context) != Read::Nothing;
-            wrote || read
+            let read = if wants_read { poll_read::<N>(driver, link, stream, None, context) } else { None };
+            read.or(wrote.then_some(0))
         }
         Socket::Deaf(link, stream, error) => {
             // What arrived before the connection broke is read to its end, and whether or not the queue has room, since
             // there is not much of it. The runtime may not have noticed yet that there is something to read: a read that
             // is not ready says nothing. A broken connection becomes readable by itself, and should one ever not, the
             // keepalive ends the link.
-            poll_read::<N>(driver, *link, stream, Some(error), context) != Read::Nothing
+            poll_read::<N>(driver, *link, stream, Some(error), context)
         }
     }
 }
@@ -263,34 +271,32 @@ fn poll_write_all<N: Net>(
     Poll::Ready(ready!(result))
 }
 
-#[derive(PartialEq)]
-enum Read {
-    Something,
-    Nothing,
-}
-
-/// Reads once. `broken` is why writing failed, if it did: it says more than that the stream has ended.
+/// Reads once. If anything came, the end or an error included, how many bytes. `broken` is why writing failed, if it did: it
+/// says more than that the stream has ended.
 fn poll_read<N: Net>(
     driver: &Driver,
     link: LinkId,
     stream: &mut N::Stream,
     broken: Option<&io::Error>,
     context: &mut Context<'_>,
-) -> Read {
+) -> Option<usize> {
     // Taken and put back, since what is received may wake a task that the waker runs at once, another driver's even.
     let mut buffer = BUFFER.take();
-    buffer.resize(READ, 0);
-    let read = match N::poll_read(stream, context, &mut buffer) {
-        Poll::Pending => Read::Nothing,
+    let read = match N::poll_read(stream, context, buffer.space()) {
+        Poll::Pending => None,
         Poll::Ready(result) => {
+            let read = result.as_ref().map_or(0, |n| *n);
             match (result, broken) {
                 (Ok(0), Some(error)) => driver.read_failed(link, error),
                 (Ok(0), None) => driver.eof(link),
-                (Ok(n), _) => driver.received(link, buffer.get(..n).unwrap_or(&[])),
+                (Ok(n), _) => {
+                    driver.received(link, buffer.filled(n));
+                    buffer.adapt(n);
+                }
                 (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
                 (Err(error), _) => driver.read_failed(link, &error),
             }
-            Read::Something
+            Some(read)
         }
     };
     BUFFER.set(buffer);

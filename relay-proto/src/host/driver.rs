@@ -31,7 +31,7 @@ impl Driver {
     /// [`unpark`](Self::unpark), [`work`](Self::work), and without work [`is_finished`](Self::is_finished),
     /// [`transmit`](Self::transmit), [`wants_read`](Self::wants_read) and [`deadline`](Self::deadline).
     pub fn turn(&self, out: &mut Vec<u8>) -> Turn {
-        self.shared.locked(|inner| {
+        self.caught_up(|inner| {
             inner.unpark_driver();
             let mut turn = Turn { work: inner.next_work(), finished: false, wants_read: false, deadline: None };
             if turn.work.is_none() {
@@ -44,10 +44,18 @@ impl Driver {
         })
     }
 
+    /// Asks for something. What follows from calls that were made while the driver was awake comes first.
+    fn caught_up<T>(&self, ask: impl FnOnce(&mut Inner) -> T) -> T {
+        self.shared.locked(|inner| {
+            inner.catch_up();
+            ask(inner)
+        })
+    }
+
     /// Has `waker` called, once, when there is something new: work, bytes to write, a wish to read, an earlier deadline,
     /// or the end. False, and nothing registered, when there is something already.
     pub fn park(&self, waker: &Waker) -> bool {
-        self.shared.locked(|inner| inner.park_driver(waker))
+        self.caught_up(|inner| inner.park_driver(waker))
     }
 
     /// The driver is awake: its waker need not be called.
@@ -57,7 +65,7 @@ impl Driver {
 
     /// The next piece of work.
     pub fn work(&self) -> Option<Work> {
-        self.shared.lock().next_work()
+        self.caught_up(Inner::next_work)
     }
 
     /// Whether the application has events left to read.
@@ -67,23 +75,23 @@ impl Driver {
 
     /// Whether the gateway has ended and there is no work left: the driver's own end.
     pub fn is_finished(&self) -> bool {
-        self.shared.lock().is_finished()
+        self.caught_up(|inner| inner.is_finished())
     }
 
     /// Moves what waits to be written to the current link's socket into `out`, if that is empty. A driver that could not
     /// write everything calls this again when it has: until then it is not told of more.
     pub fn transmit(&self, out: &mut Vec<u8>) {
-        self.shared.locked(|inner| transmit(inner, out));
+        self.caught_up(|inner| transmit(inner, out));
     }
 
     /// Whether to read from the socket. A driver that waits without reading is told when that changes.
     pub fn wants_read(&self) -> bool {
-        wants_read(&mut self.shared.lock())
+        self.caught_up(wants_read)
     }
 
     /// The next deadline, towards which the driver is now taken to sleep: it is told when an earlier one comes up.
     pub fn deadline(&self) -> Option<Instant> {
-        let at = arm(&mut self.shared.lock());
+        let at = self.caught_up(arm);
         at.and_then(|at| self.shared.instant(at))
     }
 

@@ -13,6 +13,7 @@ mod driver;
 mod error;
 mod events;
 mod handle;
+mod read_buffer;
 mod shared;
 mod system;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use driver::{Driver, Turn};
 pub use error::RequestError;
 pub use events::{Event, Events};
 pub use handle::Gateway;
+pub use read_buffer::ReadBuffer;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, clock, seed, unix};
 use crate::gateway::{
-    Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
+    DeliveryId, Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
 };
 use crate::time::Now;
 use crate::wire::{Action, ClientTls, Dialer, Work};
@@ -44,6 +44,8 @@ pub(super) struct Inner {
     driver_waker: Option<Waker>,
     /// The driver sleeps until its waker is called.
     driver_sleeps: bool,
+    /// Something has changed, and what follows from it is left to the driver, which is awake.
+    unsettled: bool,
     pub(super) after: After,
     state: State,
     watchers: BTreeMap<u64, Watcher>,
@@ -169,6 +171,7 @@ impl Shared {
                 events_waker: None,
                 driver_waker: None,
                 driver_sleeps: false,
+                unsettled: false,
                 after: After::default(),
                 state,
                 watchers: BTreeMap::new(),
@@ -199,16 +202,6 @@ impl Shared {
         let now = self.now();
         self.locked(|inner| {
             inner.now = now;
-            let result = change(inner, now);
-            inner.settle(now);
-            result
-        })
-    }
-
-    /// The same for what does not ask for the time: reading two clocks costs as much as the rest.
-    pub(super) fn with_last_time<T>(&self, change: impl FnOnce(&mut Inner, Now) -> T) -> T {
-        self.locked(|inner| {
-            let now = inner.now;
             let result = change(inner, now);
             inner.settle(now);
             result
@@ -316,17 +309,35 @@ impl Shared {
 
     // ── events and state ─────────────────────────────────────────────────
 
-    /// The next event; `None` when there will never be one again.
+    /// The next event; `None` when there will never be one again. Asks for no time: reading two clocks costs as much as the
+    /// rest.
     pub(super) fn poll_event(&self, waker: &Waker) -> Poll<Option<Event>> {
-        self.with_last_time(|inner, _| {
+        self.locked(|inner| {
             let event = inner.dialer.machine_mut().next_event();
             if event.is_some() || inner.dialer.machine().state().is_terminal() {
                 inner.after.drops.extend(inner.events_waker.take());
+                // All that can follow from it is that there is room again, for a driver that did not read for want of it.
+                if inner.driver_sleeps && !inner.reading {
+                    inner.settle(inner.now);
+                }
                 return Poll::Ready(event);
             }
             register(&mut inner.events_waker, waker, &mut inner.after);
+            inner.settle(inner.now);
             Poll::Pending
         })
+    }
+
+    /// The application has taken a delivery. Asks for no time either, and leaves what follows to the driver when that is
+    /// awake: acknowledgements come in rows, and are written together.
+    pub(super) fn take(&self, delivery: DeliveryId) {
+        self.locked(|inner| {
+            inner.dialer.machine_mut().take(delivery);
+            inner.unsettled = true;
+            if inner.driver_sleeps {
+                inner.settle(inner.now);
+            }
+        });
     }
 
     pub(super) fn state(&self) -> State {
@@ -379,6 +390,7 @@ impl std::fmt::Debug for Shared {
 impl Inner {
     /// Passes the dialer's actions on, and finds out whom to wake.
     pub(super) fn settle(&mut self, now: Now) {
+        self.unsettled = false;
         if self.unread {
             self.discard_events(now);
         }
@@ -431,6 +443,13 @@ impl Inner {
     /// The time of the last input.
     pub(super) fn now(&self) -> Now {
         self.now
+    }
+
+    /// Does what was left to the driver.
+    pub(super) fn catch_up(&mut self) {
+        if self.unsettled {
+            self.settle(self.now);
+        }
     }
 
     /// The driver sleeps from now on, unless it has something to do already. Whether it does.

@@ -4,8 +4,8 @@
 //! payload is there, for which it has set memory aside by then; it replaces close codes that it does not know; and it
 //! does not tell whether it is in the middle of a frame. The gate refuses what a header alone condemns, lets everything
 //! before it pass, reads the close frame for itself, and knows when nothing is half received, which is when the
-//! WebSocket's buffers can be given back. A whole message that came in one piece is taken here, and the WebSocket is not
-//! asked: that is most of what a gateway ever reads.
+//! WebSocket's buffers can be given back. A message in a frame of its own that is not masked is taken here, and the WebSocket
+//! is not asked: that is most of what a gateway ever reads.
 
 use std::{boxed::Box, format, io::Cursor, mem, string::String, vec::Vec};
 
@@ -151,8 +151,19 @@ impl FrameGate {
         (!plain.is_text || is_utf8(plain.payload)).then_some(plain)
     }
 
+    /// The length of the frame that the input is the beginning of, header included, if the WebSocket need not see that frame:
+    /// it is as those of [`messages`](Self::messages) are, once the rest of it is there.
+    pub(super) fn begun(&self, input: &[u8]) -> Option<usize> {
+        if self.peer_masks || !self.is_between_messages() || self.close.is_some() {
+            return None;
+        }
+        let (header, payload) = Plain::header(input)?;
+        let payload = usize::try_from(payload).ok().filter(|payload| *payload <= self.max_frame)?;
+        Some(header.saturating_add(payload)).filter(|whole| *whole > input.len())
+    }
+
     /// Judges the input: the stretch that the WebSocket may see, and what is wrong with the frame behind it, if anything
-    /// is. What is left of the input begins with [`messages`](Self::messages). A header that the input ended in is kept for
+    /// is. What is left of the input begins with [`messages`](Self::messages) or with a frame that has [`begun`](Self::begun). A header that the input ended in is kept for
     /// the next call; input behind a close frame is dropped.
     pub(super) fn judge<'a>(&mut self, input: &mut &'a [u8]) -> (Run<'a>, Result<(), Fault>) {
         let all = mem::take(input);
@@ -174,7 +185,7 @@ impl FrameGate {
             if rest.is_empty() || (self.close.is_some() && self.owed == 0) {
                 break Ok(());
             }
-            if self.message(rest).is_some() {
+            if self.message(rest).is_some() || self.begun(rest).is_some() {
                 *input = rest;
                 break Ok(());
             }
@@ -291,16 +302,22 @@ impl<'a> Plain<'a> {
     /// Such a message at the front of the input, if it is whole.
     #[inline]
     pub(super) fn parse(input: &'a [u8]) -> Option<Self> {
-        let (length, payload) = match input {
-            [TEXT | BINARY, length @ 0..=125, rest @ ..] => (u64::from(*length), rest),
-            [TEXT | BINARY, 126, a, b, rest @ ..] => (u64::from(u16::from_be_bytes([*a, *b])), rest),
-            [TEXT | BINARY, 127, a, b, c, d, e, f, g, h, rest @ ..] => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest)
-            }
-            _ => return None,
-        };
-        let (payload, rest) = payload.split_at_checked(usize::try_from(length).ok()?)?;
+        let (header, length) = Self::header(input)?;
+        let (payload, rest) = input.get(header..)?.split_at_checked(usize::try_from(length).ok()?)?;
         Some(Self { payload, is_text: input.first() == Some(&TEXT), rest })
+    }
+
+    /// The lengths of such a message's header and of its payload.
+    #[inline]
+    fn header(input: &[u8]) -> Option<(usize, u64)> {
+        match input {
+            [TEXT | BINARY, length @ 0..=125, ..] => Some((2, u64::from(*length))),
+            [TEXT | BINARY, 126, a, b, ..] => Some((4, u64::from(u16::from_be_bytes([*a, *b])))),
+            [TEXT | BINARY, 127, a, b, c, d, e, f, g, h, ..] => {
+                Some((10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -55,6 +55,7 @@ mod http;
 mod link;
 mod options;
 mod output;
+mod partial;
 mod payload;
 mod post;
 mod request;

@@ -25,6 +25,7 @@ use super::{
     gate::{Fault, FrameGate, Plain, Run},
     options::LinkOptions,
     output::Output,
+    partial::Partial,
     payload::Payload,
     usage::Usage,
 };
@@ -66,9 +67,11 @@ pub(super) struct Session {
     state: State,
     end: End,
     gate: FrameGate,
+    /// A frame that the WebSocket need not see, and that the input ended in.
+    partial: Partial,
     /// Made when it is needed and dropped to give memory back: tungstenite itself never does.
     websocket: Option<Box<WebSocketContext>>,
-    /// What the WebSocket's buffers were needed for.
+    /// What its buffers and those of partial frames were needed for.
     usage: Usage,
     messages: VecDeque<Payload>,
     /// The latest ping that could not be answered at once.
@@ -87,6 +90,7 @@ impl Session {
             state: State::Upgrading,
             end: End::Unknown,
             gate,
+            partial: Partial::default(),
             websocket: None,
             usage: Usage::default(),
             messages: VecDeque::new(),
@@ -121,6 +125,7 @@ impl Session {
             self.state = State::Over;
             self.end = End::Known(end);
             self.pong = None;
+            self.partial = Partial::default();
             self.websocket = None;
         }
     }
@@ -158,25 +163,46 @@ impl Session {
     pub(super) fn receive(&mut self, input: &[u8], mut each: Option<Each<'_>>) {
         if matches!(self.state, State::Open | State::Closing) && !input.is_empty() {
             let mut rest = input;
-            while !rest.is_empty() && !self.is_over() {
-                match each.as_mut().filter(|_| self.messages.is_empty()) {
-                    Some(each) => self.hand_over(&mut rest, &mut **each),
-                    None => self.take_messages(&mut rest),
+            if !self.partial.is_empty() {
+                let Some(frame) = self.partial.complete(&mut rest) else { return };
+                self.take(&frame, &mut each);
+                if self.is_over() {
+                    return;
                 }
-                if rest.is_empty() {
-                    break;
-                }
-                let (run, verdict) = self.gate.judge(&mut rest);
-                self.read(&run);
-                if let Err(fault) = verdict {
-                    self.fail(fault);
-                }
+                self.partial.release(frame);
             }
+            self.take(rest, &mut each);
             let longest = self.gate.take_longest();
-            if longest > 0 || self.gate.is_between_messages() {
+            if longest > 0 || self.is_between_messages() {
                 self.used(longest);
             }
         }
+    }
+
+    /// Takes all of the input, unless the link ends with it.
+    fn take(&mut self, mut rest: &[u8], each: &mut Option<Each<'_>>) {
+        while !rest.is_empty() && !self.is_over() {
+            match each.as_mut().filter(|_| self.messages.is_empty()) {
+                Some(each) => self.hand_over(&mut rest, &mut **each),
+                None => self.take_messages(&mut rest),
+            }
+            if rest.is_empty() {
+                return;
+            }
+            if let Some(whole) = self.gate.begun(rest) {
+                return self.partial.begin(rest, whole);
+            }
+            let (run, verdict) = self.gate.judge(&mut rest);
+            self.read(&run);
+            if let Err(fault) = verdict {
+                self.fail(fault);
+            }
+        }
+    }
+
+    /// Whether the input so far ended with the end of a message.
+    fn is_between_messages(&self) -> bool {
+        self.partial.is_empty() && self.gate.is_between_messages()
     }
 
     /// Takes whole messages off the front of the input, and hands each over.
@@ -320,7 +346,7 @@ impl Session {
         let _ = websocket.write(&mut memory, message).and_then(|()| websocket.flush(&mut memory));
     }
 
-    /// The WebSocket had to hold so much at once.
+    /// So much had to be held at once.
     fn used(&mut self, bytes: usize) {
         self.usage.note(bytes);
         if self.usage.is_over() {
@@ -331,7 +357,8 @@ impl Session {
     /// Drops the WebSocket with its buffers, if nothing is half received. A closing one is kept: its successor would not
     /// know of the close frame that is out.
     fn drop_buffers(&mut self) {
-        if self.is_open() && self.gate.is_between_messages() {
+        if self.is_open() && self.is_between_messages() {
+            self.partial = Partial::default();
             self.websocket = None;
             self.usage = Usage::default();
         }
@@ -349,7 +376,8 @@ impl Session {
         let websocket = if self.websocket.is_some() { READ_BUFFER.saturating_add(self.usage.peak()) } else { 0 };
         let queue = self.messages.capacity() * mem::size_of::<Payload>();
         let messages: usize = self.messages.iter().map(|message| message.len()).sum();
-        [websocket, queue, messages, self.pong.as_ref().map_or(0, Bytes::len), self.out.capacity()].iter().sum()
+        let pong = self.pong.as_ref().map_or(0, Bytes::len);
+        [websocket, queue, messages, pong, self.partial.capacity(), self.out.capacity()].iter().sum()
     }
 }
 

@@ -70,6 +70,37 @@ fn shrinking_inside_a_message_loses_nothing() {
 }
 
 #[test]
+fn shrinking_inside_a_frame_loses_nothing() {
+    let bytes = [from_server(TEXT, &[b'a'; 300]), from_server(BINARY, b"next")].concat();
+    for at in 0..bytes.len() {
+        let mut client = open_client();
+        client.receive(&bytes[..at]);
+        client.shrink();
+        client.receive(&bytes[at..]);
+        assert_eq!(events(&mut client), [message(&[b'a'; 300]), message(b"next")], "{at}");
+    }
+}
+
+// proves: FRAME-3
+#[test]
+fn what_has_come_of_a_frame_is_all_that_is_held_of_it() {
+    let mut client = open_client();
+    let frame = from_server(TEXT, &vec![b'x'; 1 << 20]);
+    for (n, piece) in frame.chunks(1000).enumerate() {
+        client.receive(piece);
+        assert!(client.buffered() <= (3000 * (n + 1)).max(8 << 10), "{} after {n}", client.buffered());
+    }
+    assert_eq!(events(&mut client).len(), 1);
+    client.shrink();
+    assert_eq!(client.buffered(), 0);
+    // A link that is over keeps nothing of a frame that will never be whole.
+    client.receive(&frame[..100_000]);
+    client.receive_eof();
+    assert!(matches!(events(&mut client)[..], [LinkEvent::Ended(_)]));
+    assert!(client.buffered() < 8 << 10, "{}", client.buffered());
+}
+
+#[test]
 fn what_is_held_is_bounded_by_what_was_received() {
     let mut client = open_client();
     client.receive(&from_server(0x02, &[0; 100_000]));
