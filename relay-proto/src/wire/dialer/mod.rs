@@ -133,7 +133,6 @@ struct Wire {
 }
 
 /// How far the wire has come.
-#[expect(clippy::large_enum_variant, reason = "a wire spends its life in the largest one")]
 enum Stage {
     /// The host looks a name up.
     Resolving(Dial),
