@@ -82,14 +82,6 @@ impl Kind {
     }
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        let harm_store = vec![Kind::Memory, Kind::Disk];
-        let (only, harm) = (Vec::new(), Vec::new());
-        Self { only, harm, harm_store, gateways: None, draining: None, backlog: None, rounds: None, dir: None }
-    }
-}
-
 impl Options {
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.clone().unwrap_or_else(std::env::temp_dir)

@@ -131,7 +131,7 @@ pub(super) fn sizes(plan: &Plan<'_>) -> Result<Table> {
             .map(|client| Load { size, ..Load::of(client, frames, true) });
         pairs.push(pair(format!("{size}-byte events, 1 link"), relay, floor, None));
     }
-    for links in if plan.quick { [1, 10, 50] } else { [1, 100, 1000] } {
+    for links in if plan.quick { [10, 50] } else { [100, 1000] } {
         let frames = plan.count(60_000).div_ceil(links);
         let [relay, floor] = [Client::RelayTokio, Client::TokioTungstenite]
             .map(|client| Load { links, ..Load::of(client, frames, true) });
