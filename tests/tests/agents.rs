@@ -13,10 +13,10 @@ use relay_tokio::connector::{self, Connector};
 use serde_json::{Value, json};
 
 #[allow(dead_code, reason = "its `main`")]
-#[path = "../../relay-async-std/examples/agent.rs"]
+#[path = "../../relay-async-std/examples/agent-async-std.rs"]
 mod on_async_std;
 #[allow(dead_code, reason = "its `main`")]
-#[path = "../../relay-blocking/examples/agent.rs"]
+#[path = "../../relay-blocking/examples/agent-blocking.rs"]
 mod on_threads;
 #[allow(dead_code, reason = "its `main`")]
 #[path = "../../relay-tokio/examples/agent.rs"]

@@ -1,4 +1,4 @@
-//! Answers every message with its own text, without an async runtime: `cargo run -p relay-blocking --example echo URL`.
+//! Answers every message with its own text, without an async runtime: `cargo run -p relay-blocking --example echo-blocking URL`.
 
 use std::time::Duration;
 
