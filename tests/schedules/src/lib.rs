@@ -5,6 +5,7 @@
 //! crate `simulated`. A scenario fails when one of its threads panics, and when no thread can go on although some have not
 //! ended: that is what a lost wake-up looks like.
 
+pub mod calls;
 mod connector;
 mod explore;
 mod network;

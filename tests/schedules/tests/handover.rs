@@ -5,35 +5,10 @@
 
 use std::time::Duration;
 
-use relay_blocking::{Event, Gateway, NotYet, Outcome, RequestOptions, State, block_on};
+use relay_blocking::{Event, NotYet, Outcome, RequestOptions, State, block_on};
+use relay_schedules::calls::{ask, ask_patiently, get, rows_of_calls_through_little_room, until_linked_again};
 use relay_schedules::{Connector, Threads, config, explore, quick, sleep};
 use simulated::{net, thread, time};
-
-fn ask(gateway: &Gateway, connector: &Connector, name: &str, options: &RequestOptions) -> Outcome {
-    let outcome = gateway.call(&Connector::request(name), options);
-    connector.check(name, &outcome);
-    outcome
-}
-
-fn get(gateway: &Gateway, connector: &Connector, name: &str) {
-    let outcome = ask(gateway, connector, name, &RequestOptions::default());
-    assert!(matches!(outcome, Outcome::Result(_)), "{name}: {outcome:?}");
-}
-
-/// Asks when there is a link, and is sent.
-fn ask_patiently(gateway: &Gateway, connector: &Connector, name: &str) {
-    let outcome = ask(gateway, connector, name, &RequestOptions::default().wait_for_link());
-    assert!(!matches!(outcome, Outcome::NotSent(_)), "{name}: {outcome:?}: there was a link again");
-}
-
-/// Lets time pass until there has been another link, and no further.
-fn until_linked_again(connector: &Connector, by: Duration) {
-    while connector.accepted() < 2 {
-        // Others come first, or time would pass while nobody could do anything about it.
-        thread::yield_now();
-        time::advance(by);
-    }
-}
 
 /// Nothing ever comes that would end its read.
 #[test]
@@ -250,17 +225,7 @@ mod without_timeouts {
     fn rows_of_calls() {
         explore(3000, || {
             net::without_timeouts();
-            let (mut threads, events) = Threads::ready(config());
-            drop(events);
-            threads.connector.make_room(10);
-            for names in [["a1", "a2"], ["b1", "b2"]] {
-                threads.run(move |gateway, connector| names.iter().for_each(|name| get(&gateway, &connector, name)));
-            }
-            threads.run(|_, connector| {
-                connector.make_room(50);
-                connector.make_room(usize::MAX);
-            });
-            threads.end();
+            rows_of_calls_through_little_room(Threads::ready(config()));
         });
     }
 

@@ -5,24 +5,10 @@
 
 use std::time::Duration;
 
-use relay_blocking::{Event, Gateway, NotYet, Outcome, RequestOptions, State, block_on};
+use relay_blocking::{Event, NotYet, Outcome, RequestOptions, State, block_on};
+use relay_schedules::calls::{ask, ask_patiently, get, patient, rows_of_calls_through_little_room, until_linked_again};
 use relay_schedules::{Connector, Threads, config, explore, polled, quick};
 use simulated::{switch, thread, time};
-
-fn ask(gateway: &Gateway, connector: &Connector, name: &str) -> Outcome {
-    ask_with(gateway, connector, name, &RequestOptions::default())
-}
-
-fn ask_with(gateway: &Gateway, connector: &Connector, name: &str, options: &RequestOptions) -> Outcome {
-    let outcome = gateway.call(&Connector::request(name), options);
-    connector.check(name, &outcome);
-    outcome
-}
-
-fn get(gateway: &Gateway, connector: &Connector, name: &str) {
-    let outcome = ask(gateway, connector, name);
-    assert!(matches!(outcome, Outcome::Result(_)), "{name}: {outcome:?}");
-}
 
 // proves: REQ-1
 #[test]
@@ -110,7 +96,7 @@ fn a_request_comes_to_its_time_while_others_wait() {
         threads.connector.answer(false);
         threads.run(|gateway, connector| {
             let short = RequestOptions::default().timeout(Duration::from_secs(1));
-            ask_with(&gateway, &connector, "a", &short);
+            ask(&gateway, &connector, "a", &short);
         });
         threads.run(|gateway, connector| get(&gateway, &connector, "b"));
         threads.run(|_, connector| {
@@ -129,7 +115,7 @@ fn another_thread_closes_while_calls_read() {
         drop(events);
         threads.connector.answer(false);
         for name in ["a", "b"] {
-            threads.run(move |gateway, connector| drop(ask(&gateway, &connector, name)));
+            threads.run(move |gateway, connector| drop(ask(&gateway, &connector, name, &RequestOptions::default())));
         }
         threads.run(|gateway, _| assert_eq!(gateway.ended(), State::Closed));
         threads.run(|_, connector| {
@@ -149,18 +135,14 @@ fn a_link_ends_under_calls_and_another_takes_its_place() {
         for names in [["a1", "a2"], ["b1", "b2"]] {
             threads.run(move |gateway, connector| {
                 for name in names {
-                    let outcome = ask_with(&gateway, &connector, name, &RequestOptions::default().wait_for_link());
-                    assert!(!matches!(outcome, Outcome::NotSent(_)), "{outcome:?}: there was a link again");
+                    ask_patiently(&gateway, &connector, name);
                 }
             });
         }
         threads.run(|_, connector| {
             connector.cut();
             // It dials after 10 ms, and from then on time stands still.
-            while connector.accepted() < 2 {
-                thread::yield_now();
-                time::advance(Duration::from_millis(10));
-            }
+            until_linked_again(&connector, Duration::from_millis(10));
         });
         threads.end();
     });
@@ -195,19 +177,7 @@ fn calls_wait_behind_a_queue_that_is_full() {
 // proves: REQ-1
 #[test]
 fn a_socket_takes_nothing_for_a_while_under_calls_that_read() {
-    explore(4000, || {
-        let (mut threads, events) = Threads::ready(config());
-        drop(events);
-        threads.connector.make_room(10);
-        for names in [["a1", "a2"], ["b1", "b2"]] {
-            threads.run(move |gateway, connector| names.iter().for_each(|name| get(&gateway, &connector, name)));
-        }
-        threads.run(|_, connector| {
-            connector.make_room(50);
-            connector.make_room(usize::MAX);
-        });
-        threads.end();
-    });
+    explore(4000, || rows_of_calls_through_little_room(Threads::ready(config())));
 }
 
 /// Acknowledgements that are put off go out although nobody says or reads anything after them.
@@ -349,12 +319,12 @@ fn a_link_is_given_up_under_calls() {
         let patient = || RequestOptions::default().wait_for_link();
         threads.run(move |gateway, connector| {
             for name in ["a1", "a2", "a3"] {
-                ask_with(&gateway, &connector, name, &patient());
+                ask(&gateway, &connector, name, &patient());
             }
         });
         threads.run(move |gateway, connector| {
             gateway.reconnect();
-            ask_with(&gateway, &connector, "b", &patient());
+            ask(&gateway, &connector, "b", &patient());
         });
         threads.run(|gateway, _| assert_eq!(gateway.ended(), State::Closed));
         threads.close_after(2);
@@ -369,13 +339,13 @@ fn a_gateway_sleeps_and_wakes_under_calls() {
         drop(events);
         threads.run(move |gateway, connector| {
             for name in ["a1", "a2"] {
-                ask_with(&gateway, &connector, name, &RequestOptions::default().wait_for_link());
+                ask(&gateway, &connector, name, &patient());
             }
         });
         threads.run(move |gateway, connector| {
             let _ = gateway.go_dormant();
             gateway.wake();
-            ask_with(&gateway, &connector, "b", &RequestOptions::default().wait_for_link());
+            ask(&gateway, &connector, "b", &patient());
         });
         threads.close_after(2);
     });

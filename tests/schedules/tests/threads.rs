@@ -2,19 +2,10 @@
 
 use std::time::Duration;
 
-use relay_blocking::{Event, Gateway, NotYet, Outcome, RequestOptions};
-use relay_schedules::{Connector, Threads, config, explore, quick, repeat, sleep, wait};
+use relay_blocking::{Event, NotYet, Outcome, RequestOptions};
+use relay_schedules::calls::{ask, ask_patiently, patient};
+use relay_schedules::{Threads, config, explore, quick, repeat, sleep, wait};
 use simulated::{thread, time};
-
-fn ask(gateway: &Gateway, connector: &Connector, name: &str, options: &RequestOptions) -> Outcome {
-    let outcome = gateway.call(&Connector::request(name), options);
-    connector.check(name, &outcome);
-    outcome
-}
-
-fn patient() -> RequestOptions {
-    RequestOptions::default().wait_for_link()
-}
 
 // proves: REQ-1, REQ-2
 #[test]
@@ -26,8 +17,7 @@ fn a_link_is_cut_under_requests() {
             ask(&gateway, &connector, "a2", &RequestOptions::default());
         });
         threads.run(|gateway, connector| {
-            let outcome = ask(&gateway, &connector, "b", &patient());
-            assert!(!matches!(outcome, Outcome::NotSent(_)), "{outcome:?}: there was a link again");
+            ask_patiently(&gateway, &connector, "b");
             gateway.close();
         });
         threads.run(|_, connector| connector.cut());
@@ -170,9 +160,7 @@ fn a_socket_breaks_while_it_takes_nothing() {
         for name in ["a", "b"] {
             threads.run(move |gateway, connector| {
                 ask(&gateway, &connector, name, &RequestOptions::default());
-                let name = format!("{name} again");
-                let outcome = ask(&gateway, &connector, &name, &patient());
-                assert!(!matches!(outcome, Outcome::NotSent(_)), "{outcome:?}: there was a link again");
+                ask_patiently(&gateway, &connector, &format!("{name} again"));
             });
         }
         threads.run(|_, connector| connector.cut());
