@@ -221,6 +221,7 @@ mod tests {
     #[test]
     fn a_line_over_the_limit_is_an_error_and_is_not_kept() {
         assert_eq!(lines(&[b"1234\n", b"{\"a\"\n"], 4).unwrap(), ["1234", "{\"a\""]);
+        assert_eq!(lines(&[b"12", b"34", b"\n"], 4).unwrap(), ["1234"], "held, as much as there may be");
         assert_eq!(lines(&[b"12345\n"], 4), Err(LineTooLong { limit: 4 }));
         let mut buffer = LineBuffer::new();
         buffer.feed(b"123", 4, |_| true).unwrap();

@@ -101,6 +101,8 @@ fn what_is_skipped_is_counted_and_observable() {
         assert_eq!(world.machine.stats().skipped, expected, "{line}");
         assert_eq!(world.notices.pop(), Some(Notice::Skipped(skipped)));
     }
+    // Each kind has a counter of its own.
+    assert_eq!(world.machine.stats().skipped, [1, 1, 1, 1, 1, 2, 2, 1, 1]);
     assert_eq!(world.machine.stats().skipped_total(), 11);
     assert!(world.take_events().is_empty());
 }
