@@ -3,3 +3,6 @@
 
 #[path = "../../tests/src/fuzz/mod.rs"]
 pub mod bodies;
+
+#[path = "../../tests/src/model/mod.rs"]
+pub mod model;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use relay_tests::fuzz::{
     Body, TARGETS, address, client_link, config, connector, enroll_answer, enroll_request, frames, gateway, lines,
-    server_link, token,
+    model, server_link, token,
 };
 
 fn fuzz() -> PathBuf {
@@ -103,6 +103,12 @@ fn a_gateway_keeps_its_rules_whatever_its_wire_says() {
 #[test]
 fn lines_do_not_depend_on_how_bytes_are_cut() {
     each("lines", lines::run);
+}
+
+// proves: ACK-1, ACK-4, LINK-1, LINK-2, AUTH-1
+#[test]
+fn the_machine_does_what_the_model_does() {
+    each("model", model::run);
 }
 
 // proves: FRAME-3

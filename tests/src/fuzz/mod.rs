@@ -1,7 +1,8 @@
 //! The bodies of the fuzz targets in `fuzz/fuzz_targets`: ordinary functions of some bytes, which panic when something is
 //! not as it should be. `cargo test` runs each over its committed corpus; see `tests/corpora.rs`.
 //!
-//! They depend on nothing but `relay-proto` and `serde_json`, because the fuzz crate takes these files by path.
+//! They depend on nothing but `relay-proto`, `serde_json` and `crate::model`, because the fuzz crate takes these files by
+//! path.
 
 pub mod address;
 pub mod client_link;
@@ -12,6 +13,7 @@ pub mod enroll_request;
 pub mod frames;
 pub mod gateway;
 pub mod lines;
+pub mod model;
 pub mod server_link;
 pub mod token;
 
@@ -21,7 +23,7 @@ mod input;
 pub type Body = fn(&[u8]);
 
 /// Every target by name: that of its corpus, of its file in `fuzz/fuzz_targets`, and of its module here.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: [(&str, Body); 12] = [
     ("address", address::run),
     ("client_link", client_link::run),
     ("config", config::run),
@@ -31,6 +33,7 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("frames", frames::run),
     ("gateway", gateway::run),
     ("lines", lines::run),
+    ("model", model::run),
     ("server_link", server_link::run),
     ("token", token::run),
 ];

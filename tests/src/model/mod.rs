@@ -1,14 +1,20 @@
 //! A reference model of the gateway half: what the contract says, as plainly as it can be written down.
 //!
 //! It keeps everything for ever, searches lists from end to end, and knows no bytes, so that it can be read next to
-//! `docs/contract.md` and believed. `tests/model.rs` runs it side by side with the real machine. What it leaves out is
-//! what needs bytes or bounds: lines, limits, unread events, a socket that has no room.
+//! `docs/contract.md` and believed. [`run`] does the same to it and to the real machine, for
+//! `tests/model.rs` and for the fuzz target `model`. What it leaves out is what needs bytes or bounds: lines, limits,
+//! unread events, a socket that has no room.
 
 mod deliveries;
+mod pair;
 mod requests;
 mod sleeping;
+mod step;
 
 use relay_proto::end::LinkEnd;
+
+pub use pair::run;
+pub use step::{ENDS, Step};
 
 /// Milliseconds of monotonic time.
 pub type Millis = u64;
