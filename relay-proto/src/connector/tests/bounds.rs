@@ -4,6 +4,7 @@ use alloc::string::ToString;
 
 use super::*;
 use crate::connector::{AckPolicy, Limits, Refused, Timing};
+use crate::end::LinkEnd;
 use crate::frame::encode;
 
 fn rig(limits: Limits) -> Rig {
@@ -108,9 +109,108 @@ fn hellos_weigh_what_they_hold_until_they_are_answered() {
     }
 }
 
+/// A link is not read from the byte on that reaches the limit.
+#[test]
+fn unread_events_stop_the_reading_at_the_limit() {
+    let x = |length: usize| "x".repeat(length);
+    let interrupt =
+        |key, reason| format!("{{\"type\":\"interrupt\",\"session_key\":\"{}\",\"reason\":\"{}\"}}", x(key), x(reason));
+    let outbound = |id, platform, bot, action| {
+        let [id, platform, bot] = [id, platform, bot].map(x);
+        let action = object(action);
+        format!(
+            "{{\"type\":\"outbound\",\"requestId\":\"{id}\",\"platform\":\"{platform}\",\"botId\":\"{bot}\",\"action\":{}}}",
+            action.as_str()
+        )
+    };
+    let hello = |platform, bot, manifest: usize| {
+        let [platform, bot, manifest] = [platform, bot, manifest - 2].map(x);
+        format!(
+            "{{\"type\":\"hello\",\"platform\":\"{platform}\",\"botId\":\"{bot}\",\"command_manifest\":\"{manifest}\"}}"
+        )
+    };
+    // An event weighs 128 bytes and its texts.
+    for (line, reads) in [
+        (interrupt(500, 395), true),
+        (interrupt(500, 396), false),
+        (interrupt(501, 395), false),
+        (outbound(1, 200, 300, 394), true),
+        (outbound(1, 200, 300, 395), false),
+        (outbound(1, 200, 301, 394), false),
+        (outbound(1, 201, 300, 394), false),
+        (outbound(2, 200, 300, 394), false),
+        (hello(200, 300, 395), true),
+        (hello(200, 300, 396), false),
+        (hello(200, 301, 395), false),
+        (hello(201, 300, 395), false),
+    ] {
+        let mut rig = rig(Limits { queue: 1024, ..Limits::default() });
+        let link = rig.link();
+        rig.events();
+        rig.say(link, &line);
+        assert!(rig.peer.has_event());
+        assert_eq!(rig.peer.wants_read(link), reads, "{line}");
+        rig.events();
+        assert!(!rig.peer.has_event());
+        assert!(rig.peer.wants_read(link));
+    }
+}
+
+#[test]
+fn hellos_that_wait_stop_the_reading_at_the_limit() {
+    for (length, reads) in [(1022, true), (1023, false)] {
+        let mut rig = rig(Limits { queue: 1024, ..Limits::default() });
+        rig.describe = false;
+        let link = rig.peer.handle_opened(rig.now);
+        rig.say(link, &format!("{{\"type\":\"hello\",\"platform\":\"p\",\"botId\":\"{}\"}}", "b".repeat(length)));
+        rig.events();
+        assert_eq!(rig.peer.wants_read(link), reads, "{length}");
+    }
+}
+
+#[test]
+fn unwritten_answers_stop_the_reading_at_the_limit() {
+    for (spare, reads) in [(1, true), (0, false)] {
+        let frame = encode::interrupt_inbound("s", "c").len();
+        let mut rig = rig(Limits { transmit: 2 * (32 + frame) + spare, ..Limits::default() });
+        let link = rig.link();
+        for _ in 0..2 {
+            rig.peer.interrupt("s", "c", rig.now).unwrap();
+        }
+        assert_eq!(rig.peer.wants_read(link), reads);
+        assert_eq!(rig.frames(link).len(), 2);
+        assert!(rig.peer.wants_read(link));
+    }
+}
+
+#[test]
+fn a_closed_link_is_read_to_its_end_and_others_are_not() {
+    let mut rig = Rig::new();
+    let [first, second] = [rig.link(), rig.link()];
+    assert_eq!([first, second].map(|link| rig.peer.wants_read(link)), [true, true]);
+    rig.peer.handle_ended(first, LinkEnd::Lost { detail: "eof".into() }, rig.now);
+    assert_eq!([first, second].map(|link| rig.peer.wants_read(link)), [false, true]);
+}
+
+#[test]
+fn each_of_several_is_counted() {
+    let mut rig = Rig::new();
+    for _ in 0..3 {
+        let link = rig.link();
+        for action in ["0", "{}"] {
+            rig.say(link, &format!("{{\"type\":\"outbound\",\"requestId\":\"r\",\"action\":{action}}}"));
+        }
+    }
+    // Of each link, one for its action; of the first two, another for the next link.
+    let stats = rig.peer.stats();
+    assert_eq!((stats.links, stats.replaced, stats.outbounds, stats.outbounds_failed), (3, 2, 6, 3 + 2));
+}
+
 #[test]
 fn settings_say_what_they_were_made_with() {
     let settings = Settings::default();
     assert_eq!(settings.acks(), AckPolicy::Required);
-    assert_eq!(settings.with_acks(AckPolicy::Presumed).acks(), AckPolicy::Presumed);
+    let settings = settings.with_acks(AckPolicy::Presumed);
+    assert_eq!(settings.acks(), AckPolicy::Presumed);
+    assert_eq!(Rig::with(settings).peer.settings().acks(), AckPolicy::Presumed);
 }

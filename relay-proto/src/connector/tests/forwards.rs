@@ -127,6 +127,26 @@ fn without_the_exception_forwards_are_entries_like_all_others() {
 
 // proves: CONN-3
 #[test]
+fn the_latest_sixty_four_that_are_presumed_are_remembered() {
+    for (acked, presumed_next) in [(0, true), (1, false)] {
+        let mut rig = Rig::with(Settings::with_window(65).unwrap());
+        let link = rig.link();
+        let forwards: Vec<_> = (0..65).map(|n| rig.forward(n)).collect();
+        assert_eq!(rig.entries(link), forwards);
+        rig.wait_secs(PATIENCE);
+        pong(&mut rig, link);
+        assert_eq!(rig.peer.stats().forwards_unacknowledged, 65);
+        rig.ack(link, forwards[acked]);
+        // A gateway that has acknowledged one late is held to acknowledge.
+        let next = rig.forward(65);
+        assert_eq!(rig.entries(link), [next]);
+        stay(&mut rig, link);
+        assert_eq!(rig.peer.buffered() == 0, presumed_next, "{acked}");
+    }
+}
+
+// proves: CONN-3
+#[test]
 fn a_late_ack_shows_that_the_gateway_acknowledges() {
     let mut rig = Rig::new();
     let link = rig.link();
