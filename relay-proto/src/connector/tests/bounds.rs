@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 
 use super::*;
-use crate::connector::{AckPolicy, Limits, Refused, Timing};
+use crate::connector::{AckPolicy, Limits, Reason, Refused, Timing};
 use crate::end::LinkEnd;
 use crate::frame::encode;
 
@@ -190,6 +190,16 @@ fn a_closed_link_is_read_to_its_end_and_others_are_not() {
     assert_eq!([first, second].map(|link| rig.peer.wants_read(link)), [true, true]);
     rig.peer.handle_ended(first, LinkEnd::Lost { detail: "eof".into() }, rig.now);
     assert_eq!([first, second].map(|link| rig.peer.wants_read(link)), [false, true]);
+}
+
+#[test]
+fn of_two_deadlines_at_once_the_graver_one_is_named() {
+    let timing =
+        Timing { handshake: Duration::from_secs(30), ping_after: Duration::from_secs(30), ..Timing::default() };
+    let mut rig = Rig::with(Settings::new(timing, Limits::default()).unwrap());
+    rig.peer.handle_opened(rig.now);
+    let deadline = rig.peer.poll_timeout().unwrap();
+    assert_eq!((deadline.at - rig.now.monotonic, deadline.reason), (Duration::from_secs(30), Reason::Handshake));
 }
 
 #[test]

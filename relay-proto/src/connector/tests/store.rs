@@ -17,6 +17,7 @@ fn an_entry_is_accepted_and_sent_only_once_it_is_durable() {
     rig.commit(2);
     rig.settle();
     assert_eq!(rig.accepted, ids[..2]);
+    assert_eq!(rig.peer.stats().accepted, 2);
     assert_eq!(rig.entries(link), ids[..2]);
 }
 
