@@ -12,7 +12,7 @@ use memchr::{memchr, memchr2};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a line is over the limit of {limit} bytes")]
 pub struct LineTooLong {
-    /// The limit, in bytes, without the line's newline.
+    /// The limit, in bytes, without the line's newline, but with a carriage return before it.
     pub limit: usize,
 }
 

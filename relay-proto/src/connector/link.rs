@@ -48,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) heard: Duration,
     /// When to ping next, unless the gateway is heard before.
     pub(crate) ping_at: Duration,
+    /// Whether reading was taken up again after a pause, at a time that the next input will tell.
+    pub(crate) resumed: bool,
     /// Whether a hello was answered: deliveries may start.
     pub(crate) answered: bool,
     /// Whether the gateway went idle: deliveries have stopped (CONN-4).
@@ -80,6 +82,7 @@ impl Link {
             since: now,
             heard: now,
             ping_at: now.saturating_add(ping_after),
+            resumed: false,
             answered: false,
             idle: false,
             cursor: 0,
@@ -95,6 +98,13 @@ impl Link {
     pub(crate) fn hear(&mut self, now: Duration, ping_after: Duration) {
         self.heard = now;
         self.ping_at = now.saturating_add(ping_after);
+    }
+
+    /// This time does not count as silence.
+    pub(crate) fn pass_over(&mut self, time: Duration) {
+        for at in [&mut self.since, &mut self.heard, &mut self.ping_at] {
+            *at = at.saturating_add(time);
+        }
     }
 
     /// Whether entries may go out.

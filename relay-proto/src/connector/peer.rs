@@ -178,9 +178,7 @@ impl Peer {
             && !self.is_queue_full()
             && let Some(link) = &mut self.current
         {
-            // Silence while we did not read says nothing about the gateway.
-            link.hear(self.now, self.settings.timing.ping_after);
-            link.since = self.now;
+            link.resumed = true;
         }
         event
     }
@@ -296,7 +294,15 @@ impl Peer {
 
     /// Every input begins with this. Time never goes back (CLOCK-1).
     pub(super) fn tick(&mut self, now: Now) {
+        let passed = now.monotonic.saturating_sub(self.now);
         self.now = self.now.max(now.monotonic);
+        // Silence while we did not read says nothing about the gateway: its clock stands still.
+        let full = self.is_queue_full();
+        if let Some(link) = &mut self.current
+            && (core::mem::take(&mut link.resumed) || full)
+        {
+            link.pass_over(passed);
+        }
         self.presume_handed();
     }
 

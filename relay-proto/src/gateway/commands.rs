@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::config::Settings;
 use super::ending::{Cause, Ended};
-use super::link::{Closing, Link, Phase, Queued};
+use super::link::{Closing, Link, Phase};
 use super::machine::{Life, Machine, RECONNECT};
 use super::output::{DeliveryId, IdleId, IdleOutcome, NotSent, Output, RequestId, State};
 use crate::frame::{RawJson, encode};
@@ -100,7 +100,7 @@ impl Machine {
         if let Life::Linked(link) = &mut self.life
             && ready
         {
-            link.transmit.push_back(Queued::Request(id));
+            link.queue_request(id);
         }
         Ok(id)
     }
@@ -117,10 +117,16 @@ impl Machine {
         }
     }
 
+    /// Why a request that does not wait for a link would not be sent now.
+    pub(crate) fn unsent(&self) -> NotSent {
+        self.accepts_requests(false).err().unwrap_or(NotSent::NoLink)
+    }
+
     /// The caller of a request no longer waits. Nothing of it remains; a late result is ignored (REQ-3).
     pub fn cancel(&mut self, request: RequestId, now: Now) {
         self.tick(now);
         self.requests.remove(request);
+        self.forget_ended_requests();
         self.advance_shutdown();
     }
 
@@ -147,8 +153,7 @@ impl Machine {
         self.take(delivery)
     }
 
-    /// The same for a host that would ask for the time for this alone, since nothing of it depends on the time. Not to tell
-    /// it is not the same as to tell an old one: that would be when a link that was not read is taken to have been heard.
+    /// The same for a host that would ask for the time for this alone, since nothing of it depends on the time.
     pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
         let taken = self.traffic.get_mut().is_some_and(|tables| tables.deliveries.take(delivery));
         self.flush_acks();

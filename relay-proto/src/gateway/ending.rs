@@ -8,6 +8,9 @@ use super::backoff::Pace;
 use crate::end::{LinkEnd, TlsProblem};
 use crate::token::Token;
 
+/// So much of a token is recognised as one. It is less than its id may have, and so far from its signature.
+const TOKEN_HEAD: usize = 16;
+
 /// The class of a link's end, or of a failed dial's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -107,11 +110,21 @@ impl Ended {
         Self::local(Cause::Lost, format!("nothing from the peer for {} s", time.as_secs()))
     }
 
-    /// The same, should the peer have sent our own token back: reasons end up in logs (TOKEN-3).
+    /// The same, should the peer have sent our own token back: reasons end up in logs (TOKEN-3). Also when it sent only how
+    /// it begins, since close frames and answers are cut.
     pub(crate) fn without(mut self, token: Option<&Token>) -> Self {
-        if let Some(token) = token.filter(|token| self.reason.contains(token.as_str())) {
-            self.reason = self.reason.replace(token.as_str(), "***");
+        let Some(token) = token.map(Token::as_str) else { return self };
+        let Some(head) = token.get(..TOKEN_HEAD).filter(|head| self.reason.contains(head)) else { return self };
+        let mut shown = String::new();
+        let mut rest = self.reason.as_str();
+        while let Some((before, from)) = rest.split_once(head) {
+            let same = from.bytes().zip(token.bytes().skip(head.len())).take_while(|(said, own)| said == own).count();
+            shown.push_str(before);
+            shown.push_str("***");
+            rest = from.get(same..).unwrap_or_default();
         }
+        shown.push_str(rest);
+        self.reason = shown;
         self
     }
 
@@ -231,6 +244,15 @@ mod tests {
         let ended = Ended::from(LinkEnd::Refused { status: 400, reason: echo }).without(Some(&token));
         assert_eq!(ended.reason, "bad header: Bearer ***!");
         assert_eq!(closed(1000, "bye").without(Some(&token)).reason, "bye");
+        // A close frame has room for 123 bytes.
+        for length in [TOKEN_HEAD, 40, token.as_str().len() - 1] {
+            let cut = token.as_str().get(..length).unwrap();
+            let reason = closed(4400, &format!("bad: {cut}")).without(Some(&token)).reason;
+            assert_eq!(reason, "bad: ***", "{length}");
+            let reason =
+                closed(4400, &format!("{cut}…, {cut}, {token}é", token = token.as_str())).without(Some(&token)).reason;
+            assert_eq!(reason, "***…, ***, ***é", "{length}");
+        }
     }
 
     // proves: AUTH-3

@@ -143,7 +143,7 @@ impl Machine {
         }
         link.phase = Phase::Ready { since: now };
         for id in self.requests.queue_waiting() {
-            link.transmit.push_back(super::link::Queued::Request(id));
+            link.queue_request(id);
         }
         self.revocation.on_ready();
         self.stats.links += 1;

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::ending::Ended;
 use super::output::{LinkId, RequestId};
+use super::requests::Requests;
 use crate::frame::{BufferId, Descriptor};
 use crate::ndjson::LineBuffer;
 use crate::token::Token;
@@ -66,6 +67,8 @@ pub(crate) struct Link {
     /// Bytes of the frames in `transmit`, of acknowledgements those of their ids; requests left out: those are their callers'
     /// affair.
     pub(crate) transmit_bytes: usize,
+    /// How many requests are in `transmit`, those that have ended meanwhile included.
+    pub(crate) requests: u32,
     /// When the peer was last heard.
     pub(crate) heard: Duration,
     /// When to ping next, unless the peer is heard before.
@@ -98,6 +101,7 @@ impl Link {
             lines: LineBuffer::new(),
             transmit: VecDeque::new(),
             transmit_bytes: 0,
+            requests: 0,
             heard: Duration::ZERO,
             ping_at: Duration::ZERO,
             lost_at: Duration::ZERO,
@@ -130,6 +134,22 @@ impl Link {
     pub(crate) fn queue_frame(&mut self, frame: String) {
         self.transmit_bytes += frame.len();
         self.transmit.push_back(Queued::Frame(frame));
+    }
+
+    pub(crate) fn queue_request(&mut self, id: RequestId) {
+        self.requests = self.requests.saturating_add(1);
+        self.transmit.push_back(Queued::Request(id));
+    }
+
+    /// Forgets requests that have ended once they are most of what waits: a peer may read nothing for as long as it likes.
+    pub(crate) fn forget_ended(&mut self, requests: &Requests) {
+        const FEW: usize = 16;
+        let ended = (self.requests as usize).saturating_sub(requests.len());
+        if ended > FEW && ended > self.transmit.len() / 2 {
+            self.transmit.retain(|queued| !matches!(queued, Queued::Request(id) if !requests.contains(*id)));
+            self.transmit.shrink_to(FEW);
+            self.requests = self.transmit.iter().filter(|queued| matches!(queued, Queued::Request(_))).count() as u32;
+        }
     }
 
     pub(crate) fn queue_ack(&mut self, buffer_id: BufferId) {

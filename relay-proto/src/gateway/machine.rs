@@ -162,11 +162,14 @@ impl Machine {
                     current.transmit_bytes -= frame.len();
                     Transmit::Text(frame)
                 }
-                Queued::Request(id) => match self.requests.write(id) {
-                    Some(frame) => Transmit::Text(frame),
-                    // It was cancelled, or its deadline passed.
-                    None => continue,
-                },
+                Queued::Request(id) => {
+                    current.requests = current.requests.saturating_sub(1);
+                    match self.requests.write(id) {
+                        Some(frame) => Transmit::Text(frame),
+                        // It was cancelled, or its deadline passed.
+                        None => continue,
+                    }
+                }
                 Queued::Ping => Transmit::Ping,
                 Queued::Close { code, reason } => Transmit::Close { code, reason },
             };
@@ -311,19 +314,20 @@ impl Machine {
 
     /// Takes the time. It never goes back (CLOCK-1).
     pub(super) fn tick(&mut self, now: Now) {
-        let passed = Duration::from_secs(now.unix.saturating_sub(self.unix));
-        let slept = passed.saturating_sub(now.monotonic.saturating_sub(self.now));
+        let wall = Duration::from_secs(now.unix.saturating_sub(self.unix));
+        let passed = now.monotonic.saturating_sub(self.now);
+        let slept = wall.saturating_sub(passed);
         self.now = self.now.max(now.monotonic);
         self.unix = now.unix;
-        if slept >= SUSPENDED {
-            self.resume(slept);
-        }
-        // Silence while we did not read says nothing about the peer.
+        // Silence while we did not read says nothing about the peer: its clock stands still.
         let paused = self.is_reading_paused();
         if let Life::Linked(link) = &mut self.life
             && (core::mem::take(&mut link.resumed) || paused)
         {
-            link.hear(self.now, &self.settings.timing);
+            link.pass_over(passed);
+        }
+        if slept >= SUSPENDED {
+            self.resume(slept);
         }
     }
 
@@ -353,6 +357,13 @@ impl Machine {
             && let Life::Linked(link) = &mut self.life
         {
             link.resumed = true;
+        }
+    }
+
+    /// Nothing of a request that has ended stays where frames wait to be written (REQ-3).
+    pub(super) fn forget_ended_requests(&mut self) {
+        if let Life::Linked(link) = &mut self.life {
+            link.forget_ended(&self.requests);
         }
     }
 
@@ -448,7 +459,9 @@ impl Machine {
                 Judgement::Retry(retry) => pace = retry,
                 Judgement::Confirm => {
                     pace = Pace::Now;
-                    self.notice(Notice::RefusalProvisional);
+                    if self.settings.reconnect {
+                        self.notice(Notice::RefusalProvisional);
+                    }
                 }
                 Judgement::Revoke => {
                     self.push_event(Event::Disconnected { ended: ended.clone(), retry_in: None });
@@ -507,6 +520,13 @@ impl Machine {
 }
 
 impl Link {
+    /// This time does not count as silence.
+    fn pass_over(&mut self, time: Duration) {
+        for at in [&mut self.heard, &mut self.ping_at, &mut self.lost_at] {
+            *at = at.saturating_add(time);
+        }
+    }
+
     pub(super) fn hear(&mut self, now: Duration, timing: &Timing) {
         self.heard = now;
         self.ping_at = now.saturating_add(timing.ping_after);

@@ -37,6 +37,14 @@ impl Requests {
         self.pending.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn contains(&self, id: RequestId) -> bool {
+        self.pending.contains_key(&id)
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|(at, _)| *at)
     }

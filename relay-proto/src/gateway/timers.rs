@@ -57,6 +57,7 @@ impl Machine {
         while let Some((request, outcome)) = self.requests.pop_expired(now) {
             self.outputs.push(Output::RequestEnded { request, outcome });
         }
+        self.forget_ended_requests();
         if self.idle_calls.iter().any(|call| call.until <= now) {
             self.end_idle_calls(|call| call.until <= now, IdleOutcome::TimedOut);
         }

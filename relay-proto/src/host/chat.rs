@@ -46,10 +46,14 @@ impl Gateway {
         content: &str,
         action: impl Fn(&str, bool) -> Action,
     ) -> Result<Sent, RequestError> {
-        let capabilities = self.shared.lock().dialer.machine_mut().capabilities(chat_id, heard_on);
-        let parts: Vec<Part<'_>> = capabilities.iter().flat_map(|known| known.split(content)).collect();
+        let capabilities = {
+            let mut shared = self.shared.lock();
+            let machine = shared.dialer.machine_mut();
+            // What there may be a moment later was not asked how long a text may be.
+            machine.capabilities(chat_id, heard_on).ok_or_else(|| machine.unsent())?
+        };
+        let parts: Vec<Part<'_>> = capabilities.split(content).collect();
         let options = RequestOptions::default;
-        // Without a link nothing is known of parts, and the request will say that there is none.
         let content = parts.first().map_or(content.into(), Part::to_string);
         let first = self.perform_in(action(&content, true), heard_on, options()).await;
         let of = parts.len();

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::boxed::Box;
 use std::string::String;
+use std::vec::Vec;
 
 use tungstenite::protocol::Role;
 
@@ -118,6 +119,12 @@ impl ClientLink {
     pub(super) fn send(&mut self, text: &str) {
         self.0.session.send_text(text);
         self.0.settle();
+    }
+
+    /// What goes out before the connection is closed. Without an upgrade that is through there is nothing to say; what is
+    /// still to be sent then has the token in it (TOKEN-3), which inside TLS nobody reads.
+    pub(super) fn last_words(&self) -> Vec<u8> {
+        if self.0.upgrade.response.is_some() && !self.0.is_tls() { Vec::new() } else { self.0.transmit().to_vec() }
     }
 
     /// What happened next, if anything did. To be called until it returns `None`, after every call that changes the link.

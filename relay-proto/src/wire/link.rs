@@ -87,6 +87,13 @@ impl<U: Upgrade> Link<U> {
         }
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     pub(super) fn transmit(&self) -> &[u8] {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {

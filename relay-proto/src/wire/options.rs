@@ -18,8 +18,8 @@ pub struct LinkOptions {
     pub max_message: usize,
     /// The longest WebSocket frame that is received, in bytes of payload; no more than
     /// [`max_message`](Self::max_message) has an effect. A frame's header, of ten bytes, makes the receiver set this
-    /// much memory aside, so this is what a peer gets without sending anything. Default 1 MiB + 64 KiB: a relay frame
-    /// of the greatest size and its surroundings.
+    /// much memory aside, so this is what a peer gets without sending anything. Default 2 MiB: a message may have many relay
+    /// frames, and most peers send it in one frame of the WebSocket.
     pub max_frame: usize,
     /// For a link that accepts: whether a GET that asks for no upgrade, a health check say, is the host's to answer, see
     /// [`ServerEvent::Get`](super::ServerEvent::Get). Default false: it is answered with 426.
@@ -31,7 +31,7 @@ pub struct LinkOptions {
 
 impl Default for LinkOptions {
     fn default() -> Self {
-        Self { max_message: 2 << 20, max_frame: (1 << 20) + (64 << 10), plain_get: false, plain_post: false }
+        Self { max_message: 2 << 20, max_frame: 2 << 20, plain_get: false, plain_post: false }
     }
 }
 

@@ -81,8 +81,7 @@ impl Connection {
         let limits = hub.config.limits();
         let mut options = LinkOptions::default();
         (options.plain_get, options.plain_post) = (true, true);
-        options.max_message = limits.message;
-        options.max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
+        (options.max_message, options.max_frame) = (limits.message, limits.message);
         let wire =
             ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
         let stranger = Some(hub.strangers.admit());

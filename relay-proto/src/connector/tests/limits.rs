@@ -111,9 +111,27 @@ fn an_application_that_does_not_read_stops_the_reading_and_not_the_link() {
     assert_eq!(rig.peer.current_link(), Some(link), "its silence is our own doing");
     rig.events();
     assert!(rig.peer.wants_read(link));
+    rig.wait_secs(0);
     rig.wait_secs(29);
     assert_eq!(rig.transmits(link), []);
     rig.wait_secs(1);
+    assert_eq!(rig.transmits(link), [Transmit::Ping]);
+}
+
+#[test]
+fn a_link_that_was_not_read_for_long_is_not_lost_when_it_is_again() {
+    let mut rig = Rig::new();
+    let link = rig.link();
+    while rig.peer.wants_read(link) {
+        rig.say(link, &format!("{{\"type\":\"interrupt\",\"session_key\":\"{}\"}}", "s".repeat(10_000)));
+    }
+    assert_eq!(rig.peer.poll_timeout(), None, "nothing to wake up for");
+    // So the host has not called for an hour when the application reads on.
+    rig.now.monotonic += Duration::from_secs(3600);
+    rig.events();
+    rig.wait_secs(0);
+    assert_eq!((rig.transmits(link), rig.peer.current_link()), (alloc::vec![], Some(link)));
+    rig.wait_secs(30);
     assert_eq!(rig.transmits(link), [Transmit::Ping]);
 }
 
@@ -132,6 +150,7 @@ fn silence_counts_from_when_the_reading_goes_on_and_not_from_a_glance() {
     assert!(!rig.peer.wants_read(link));
     rig.wait_secs(80);
     rig.events();
+    rig.wait_secs(0);
     rig.wait_secs(29);
     assert_eq!((rig.transmits(link), rig.peer.current_link()), (alloc::vec![], Some(link)));
     rig.wait_secs(1);
@@ -164,6 +183,7 @@ fn a_handshake_that_we_do_not_read_takes_no_time() {
     let next = rig.peer.handle_opened(rig.now);
     rig.wait_secs(1000);
     rig.events();
+    rig.wait_secs(0);
     rig.wait_secs(29);
     assert_eq!(rig.peer.current_link(), Some(next));
     rig.wait_secs(1);

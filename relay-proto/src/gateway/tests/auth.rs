@@ -202,3 +202,18 @@ fn without_credentials_a_refusal_is_judged_the_same() {
     world.end(refusal());
     assert_revoked(&mut world);
 }
+
+// proves: AUTH-3, LINK-4
+#[test]
+fn no_dial_is_announced_where_none_comes() {
+    let mut world = World::ready_with(config().reconnect(false));
+    world.go_dormant();
+    world.line(r#"{"type":"going_idle_ack"}"#);
+    world.end(closed(1000, ""));
+    world.await_dial();
+    // Frozen until the token of the dial has expired.
+    world.now.unix += 400;
+    world.end(closed(4401, "unauthorized"));
+    assert_eq!(world.state(), State::Closed);
+    assert!(!world.notices.contains(&Notice::RefusalProvisional), "{:?}", world.notices);
+}

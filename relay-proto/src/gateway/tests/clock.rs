@@ -1,7 +1,7 @@
 //! Time that stands still, repeats, jumps and goes back.
 
 use super::pair::*;
-use crate::gateway::{Cause, Notice, State, Transmit};
+use crate::gateway::{Cause, Limits, Notice, State, Transmit};
 use crate::time::Now;
 
 // proves: CLOCK-1
@@ -199,4 +199,36 @@ fn a_gateway_that_has_ended_sleeps_on() {
     assert_eq!(world.state(), State::Revoked);
     sleep(&mut world, 3600);
     assert!(world.notices.is_empty());
+}
+
+// proves: CLOCK-2
+#[test]
+fn a_suspended_machine_checks_a_link_that_was_not_read_once_it_is() {
+    let mut world = World::ready_with(config().limits(Limits { queue: 1024, ..Limits::default() }));
+    world.reads = false;
+    world.line(&inbound("1", &"x".repeat(2000)));
+    assert!(!world.machine.wants_read());
+    // The monotonic clock stands still while the machine sleeps.
+    world.now.unix += 3600;
+    world.tick();
+    assert!(world.notices.iter().any(|notice| matches!(notice, Notice::Resumed { .. })), "{:?}", world.notices);
+    assert_eq!(world.pings(), 0, "it is not read yet");
+    world.advance(secs(100));
+    while world.machine.next_event().is_some() {}
+    world.tick();
+    assert_eq!((world.state(), world.pings()), (State::Ready, 1));
+    world.advance(secs(10));
+    assert_eq!(world.state(), State::Disconnected);
+}
+
+// proves: CLOCK-2
+#[test]
+fn a_suspended_machine_checks_a_link_also_when_its_application_reads_on_first() {
+    let mut world = World::ready_with(config().limits(Limits { queue: 1024, ..Limits::default() }));
+    world.reads = false;
+    world.line(&inbound("1", &"x".repeat(2000)));
+    world.now.unix += 3600;
+    while world.machine.next_event().is_some() {}
+    world.tick();
+    assert_eq!((world.state(), world.pings()), (State::Ready, 1));
 }

@@ -2,7 +2,9 @@
 
 use super::pair::*;
 use crate::frame::{RawJson, Verdict};
-use crate::gateway::{Ambiguous, Event, Limits, NotSent, Notice, Outcome, Reason, RequestOptions, State};
+use crate::gateway::{
+    Ambiguous, Event, Limits, Machine, NotSent, Notice, Outcome, Reason, RequestOptions, State, Transmit,
+};
 
 fn not_sent(why: NotSent) -> Option<Outcome> {
     Some(Outcome::NotSent(why))
@@ -288,4 +290,33 @@ fn many_requests_cost_little_each() {
     assert_eq!(world.unended(), 5_000);
     world.end(lost());
     assert_eq!(world.unended(), 0);
+}
+
+// proves: REQ-3, FRAME-3
+#[test]
+fn requests_that_ended_do_not_pile_up_on_a_link_that_takes_nothing() {
+    let mut world = World::ready();
+    let link = world.link.unwrap();
+    let action = RawJson::parse(r#"{"op":"typing"}"#).unwrap();
+    let size = |machine: &Machine| format!("{machine:?}").len();
+    let before = size(&world.machine);
+    let kept = world.machine.request(&action, &RequestOptions::default().timeout(secs(9000)), world.now).unwrap();
+    for n in 0..2000 {
+        // The peer pings, and never reads.
+        world.now.monotonic += secs(1);
+        world.machine.handle_traffic(link, world.now);
+        let options = RequestOptions::default().timeout(secs(if n % 2 == 0 { 1 } else { 100 }));
+        let id = world.machine.request(&action, &options, world.now).unwrap();
+        if n % 2 == 1 {
+            world.machine.cancel(id, world.now);
+        }
+        world.machine.handle_timeout(world.now);
+        while world.machine.poll_output().is_some() {}
+    }
+    assert!(size(&world.machine) < before + 10_000, "{}", size(&world.machine));
+    let written = core::iter::from_fn(|| world.machine.poll_transmit(link));
+    let texts: Vec<_> =
+        written.filter_map(|transmit| if let Transmit::Text(text) = transmit { Some(text) } else { None }).collect();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].contains(&format!("{kept}")), "{texts:?}");
 }

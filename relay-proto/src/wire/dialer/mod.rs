@@ -529,7 +529,7 @@ impl Dialer {
     fn disconnect(&mut self) {
         if let Some(wire) = self.link.take() {
             let last_words = match wire.stage {
-                Stage::Link(client) => client.transmit().to_vec(),
+                Stage::Link(client) => client.last_words(),
                 _ => Vec::new(),
             };
             self.actions.push_back(Action::Work(Work::Disconnect { link: wire.id, last_words }));
@@ -544,7 +544,6 @@ fn open(machine: &Machine, dial: &Dial, tls: &mut Option<ClientTls>) -> Result<C
         *tls = Some(super::default_tls_config()?);
     }
     let limits = machine.settings().limits();
-    let max_frame = limits.message.min(limits.line.saturating_add(64 << 10));
-    let options = LinkOptions { max_message: limits.message, max_frame, ..LinkOptions::default() };
+    let options = LinkOptions { max_message: limits.message, max_frame: limits.message, ..LinkOptions::default() };
     ClientLink::new(target, dial.token.as_ref().map(|token| token.as_str()), &options, tls.as_ref().cloned())
 }

@@ -3,6 +3,7 @@
 mod chaos;
 mod closing;
 mod cuts;
+mod dialer;
 mod memory;
 mod pings;
 mod posts;
