@@ -13,6 +13,9 @@ use simulated::net::{Accepted, Listener};
 use simulated::sync::{Arc, Mutex, MutexGuard};
 use simulated::{switch, time};
 
+/// The length of a message where the descriptor says nothing of it.
+const LONGEST: usize = 4096;
+
 /// The connector, and what it saw.
 pub struct Connector {
     bell: Arc<Bell>,
@@ -254,7 +257,9 @@ impl Inner {
             moved = true;
             match event {
                 Event::Outbound(outbound) => {
-                    let action: Asked = parse(outbound.action.as_str());
+                    let action = outbound.action.as_str();
+                    assert!(action.len() < LONGEST + 200, "CHAT-2: a text is sent uncut");
+                    let action: Asked = parse(action);
                     self.asked.push(action.0.clone());
                     self.waiting.push((outbound.id, action.0));
                 }

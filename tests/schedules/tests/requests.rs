@@ -178,3 +178,16 @@ fn a_socket_takes_nothing_for_a_while() {
         world.end();
     });
 }
+
+// proves: CHAT-2
+#[test]
+fn a_long_text_is_sent_while_the_link_becomes_ready() {
+    explore(2000, || {
+        let (mut world, events) = World::new(config());
+        world.run(move |gateway, _| {
+            let _ = wait(gateway.send("a", &"x".repeat(5000)));
+            drop(events);
+        });
+        world.end();
+    });
+}
