@@ -146,4 +146,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_id_is_in_every_way_its_text() {
+        use core::hash::BuildHasher as _;
+        let state = foldhash::fast::FixedState::default();
+        for text in ["short", &"long".repeat(20)] {
+            let id = BufferId::from(text);
+            assert_eq!(matches!(id.0, Repr::Short { .. }), text.len() <= SHORT);
+            assert_eq!((alloc::format!("{id}"), alloc::format!("{id:?}")), (text.into(), alloc::format!("{text:?}")));
+            assert!(id < BufferId::from("z") && id.partial_cmp(&id) == Some(core::cmp::Ordering::Equal));
+            assert_eq!(state.hash_one(&id), state.hash_one(text.as_bytes()));
+        }
+    }
 }

@@ -452,4 +452,108 @@ mod tests {
         assert_eq!(event(json).raw(), json);
         assert_eq!(event(json).text(), "aé\u{FFFD}");
     }
+
+    // proves: EVENT-1
+    #[test]
+    fn each_field_is_read_by_its_own_name() {
+        let read = |event: &MessageEvent| {
+            [
+                Some(event.text()).filter(|text| !text.is_empty()),
+                event.message_id(),
+                event.reply_to_message_id(),
+                event.platform_name(),
+                Some(event.chat_id()).filter(|id| !id.is_empty()),
+                Some(event.chat_type()).filter(|kind| *kind != "dm"),
+                event.chat_name(),
+                event.user_id(),
+                event.user_name(),
+                event.thread_id(),
+                event.chat_topic(),
+                event.user_id_alt(),
+                event.chat_id_alt(),
+                event.scope_id(),
+                event.parent_chat_id(),
+                event.source_message_id(),
+                event.profile(),
+            ]
+            .map(|field| field.map(String::from))
+        };
+        let own = ["text", "message_id", "reply_to_message_id"];
+        let names = [
+            "platform",
+            "chat_id",
+            "chat_type",
+            "chat_name",
+            "user_id",
+            "user_name",
+            "thread_id",
+            "chat_topic",
+            "user_id_alt",
+            "chat_id_alt",
+            "scope_id",
+            "parent_chat_id",
+            "message_id",
+            "profile",
+        ];
+        for (at, name) in own.into_iter().chain(names).enumerate() {
+            let field = alloc::format!("\"{name}\":\"the {name}\"");
+            let json = if at < own.len() {
+                alloc::format!("{{{field}}}")
+            } else {
+                alloc::format!("{{\"source\":{{{field}}}}}")
+            };
+            let mut expected = [const { None }; 17];
+            expected[at] = Some(alloc::format!("the {name}"));
+            assert_eq!(read(&event(&json)), expected, "{name}");
+        }
+    }
+
+    // proves: EVENT-1
+    #[test]
+    fn each_kind_of_message_has_its_name() {
+        for (kind, name) in MessageType::ALL {
+            assert_eq!(event(&alloc::format!("{{\"message_type\":\"{name}\"}}")).message_type(), kind);
+            assert_eq!(kind.as_str(), name);
+        }
+    }
+
+    // proves: EVENT-1
+    #[test]
+    fn the_context_is_a_line_for_each_text_that_there_is() {
+        let json = r#"{"context":[
+            {"text":"hello","source":{"user_name":"Ann","user_id":"7"}},
+            {"source":{"user_name":"","user_id":"8"},"text":"hi"},
+            {"text":"nobody's","other":[1]}, {"text":"","source":{"user_name":"Bob"}}, {"source":{}}, "text", ["text"]]}"#;
+        let context = event(json).channel_context().unwrap();
+        assert_eq!(context, "[Recent channel messages]\nAnn: hello\n8: hi\nnobody's");
+        let items: Vec<_> = event(json)
+            .context()
+            .map(|item| (item.user_name.map(String::from), item.user_id.map(String::from)))
+            .collect();
+        let pair = |name: Option<&str>, id: Option<&str>| (name.map(String::from), id.map(String::from));
+        assert_eq!(items, [pair(Some("Ann"), Some("7")), pair(Some(""), Some("8")), pair(None, None)]);
+    }
+
+    // proves: ACK-4
+    #[test]
+    fn a_message_has_a_key_when_it_names_itself_and_its_chat() {
+        let key = |json: &str| event(json).message_key().map(|key| key.map(String::from));
+        let whole = Some(["p", "c", "m"].map(String::from));
+        assert_eq!(key(r#"{"message_id":"m","source":{"platform":"p","chat_id":"c"}}"#), whole);
+        assert_eq!(key(r#"{"source":{"platform":"p","chat_id":"c","message_id":"m"}}"#), whole);
+        assert_eq!(key(r#"{"message_id":"m","source":{"chat_id":"c"}}"#), Some(["", "c", "m"].map(String::from)));
+        for partly in [
+            r#"{"message_id":"","source":{"platform":"p","chat_id":"c"}}"#,
+            r#"{"message_id":"m","source":{"platform":"p","chat_id":""}}"#,
+            r#"{"source":{"platform":"p","chat_id":"c"}}"#,
+        ] {
+            assert_eq!(key(partly), None, "{partly}");
+        }
+    }
+
+    #[test]
+    fn debug_output_says_where_it_is_from_and_what_it_says() {
+        let shown = alloc::format!("{:?}", event(r#"{"text":"hi","source":{"chat_id":"c"}}"#));
+        assert_eq!(shown, r#"MessageEvent { platform: "relay", chat_id: "c", text: "hi", .. }"#);
+    }
 }

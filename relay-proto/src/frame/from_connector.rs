@@ -333,4 +333,16 @@ mod tests {
         let Ok(FromConnector::Message { event, buffer_id: None }) = from_connector(line.as_bytes()) else { panic!() };
         assert_eq!((event.text(), event.raw()), ("hi", "{\"text\":\"hi\",\"y\":{}}"));
     }
+
+    // proves: ACK-5
+    #[test]
+    fn a_buffered_forward_that_is_not_utf8_cannot_block_its_buffer() {
+        let line = b"{\"type\":\"passthrough_forward\",\"bufferId\":\"b\",\"forward\":{\"platform\":\"\xff\"}}";
+        let Ok(FromConnector::Undecodable { content, .. }) = from_connector(line) else { panic!() };
+        assert_eq!(content.raw.unwrap().as_str(), "{\"platform\":\"\u{FFFD}\"}");
+        assert_eq!(
+            from_connector(b"{\"type\":\"going_idle_ack\",\"bufferId\":\"b\",\"x\":\"\xff\"}"),
+            Err(Skipped::NotJson)
+        );
+    }
 }

@@ -200,4 +200,38 @@ mod tests {
         assert_eq!(info(r#"{"chat_info":null,"type":"group"}"#), pair("c1", "group"));
         assert_eq!(info("null"), pair("c1", "dm"));
     }
+
+    // proves: REQ-6
+    #[test]
+    fn a_refusal_may_stand_in_any_of_the_texts() {
+        for field in ["error", "reason", "message", "detail"] {
+            let said = alloc::format!("{{\"success\":false,\"{field}\":\"egress declined\"}}");
+            assert_eq!(verdict(&said), Verdict::Declined, "{field}");
+        }
+    }
+
+    // proves: REQ-6
+    #[test]
+    fn numbers_other_than_zero_are_true() {
+        for (value, ambiguous) in
+            [("1", true), ("-0.5", true), ("0", false), ("-0.0", false), ("\"1\"", false), ("[1]", false)]
+        {
+            let verdict = verdict(&alloc::format!("{{\"ambiguous\":{value}}}"));
+            assert_eq!(verdict == Verdict::Ambiguous, ambiguous, "{value}");
+        }
+        assert_eq!(verdict(r#"{"delivery":"ambiguous"}"#), Verdict::Ambiguous);
+    }
+
+    #[test]
+    fn a_result_says_that_it_failed_or_says_nothing() {
+        for (json, says) in [
+            (r#"{"success":false}"#, true),
+            (r#"{"error":"no"}"#, true),
+            (r#"{"error":null,"success":null}"#, false),
+            (r#"{"name":"ops"}"#, false),
+            ("null", false),
+        ] {
+            assert_eq!(ActionResult::parse(json).says_failed(), says, "{json}");
+        }
+    }
 }
