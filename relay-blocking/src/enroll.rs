@@ -173,7 +173,7 @@ pub enum CallError {
         /// Its status; `None` when its answer is not HTTP.
         status: Option<u16>,
     },
-    /// TLS failed before anything was sent: most often the connector's certificate.
+    /// TLS failed before the connector could read anything: most often its certificate, or that it wants one.
     #[error("TLS: {detail}")]
     Tls {
         /// What was wrong, in a word.
@@ -251,6 +251,14 @@ fn transfer<T: Answer>(
         io::ErrorKind::TimedOut => CallError::TimedOut { sent: true },
         _ => CallError::Lost { detail: error.to_string() },
     };
+    // With TLS 1.3 this end is through with its handshake before the connector has looked at its certificate; without a
+    // good one the connector never reads the request.
+    let unwelcome = |error: &io::Error| {
+        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        let refused =
+            |error: &CallError| matches!(error, CallError::Tls { problem: TlsProblem::ClientCertificate, .. });
+        Some(CallError::tls(tls_failure(error, true))).filter(refused)
+    };
     // A connector that refuses early may not read all of it, and its answer says why.
     let written = stream.write_all(&call.request()).and_then(|()| stream.flush());
     let mut buffer = Zeroizing::new(vec![0; READ]);
@@ -267,7 +275,10 @@ fn transfer<T: Answer>(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The status says it all, whatever becomes of the rest.
             Err(_) if answer.is_refused() => break,
-            Err(error) => return Err(failed(written.err().unwrap_or(error))),
+            Err(error) => {
+                let unwelcome = if any { None } else { unwelcome(&error) };
+                return Err(unwelcome.unwrap_or_else(|| failed(written.err().unwrap_or(error))));
+            }
         }
     }
     match written {
@@ -282,27 +293,36 @@ struct Timed {
     end: Instant,
 }
 
-impl Timed {
-    fn left(&self) -> io::Result<Option<Duration>> {
-        left(self.end).map(Some)
-    }
-}
-
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(self.left()?)?;
-        self.socket.read(buffer).map_err(timed_out)
+        until(self.end, |left| {
+            self.socket.set_read_timeout(Some(left))?;
+            self.socket.read(buffer)
+        })
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(self.left()?)?;
-        self.socket.write(bytes).map_err(timed_out)
+        until(self.end, |left| {
+            self.socket.set_write_timeout(Some(left))?;
+            self.socket.write(bytes)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.socket.flush()
+    }
+}
+
+/// Does something that takes no longer than the time that is left. With a timeout a socket is interrupted by whatever
+/// stops and continues the process; that is no reason to give up.
+fn until(end: Instant, mut step: impl FnMut(Duration) -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match step(left(end)?) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done.map_err(timed_out),
+        }
     }
 }
 
@@ -368,4 +388,71 @@ fn tunnel_status(socket: &mut Timed) -> io::Result<Option<u16>> {
     let line = head.split(|byte| *byte == b'\n').next().and_then(|line| str::from_utf8(line).ok()).unwrap_or_default();
     let status = line.starts_with("HTTP/1.").then(|| line.split_whitespace().nth(1)).flatten();
     Ok(status.and_then(|status| status.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::AlertDescription::{CertificateRequired, InternalError};
+
+    use super::*;
+
+    #[test]
+    fn an_interruption_is_no_end_and_takes_no_longer() {
+        let far = now() + Duration::from_secs(3600);
+        let mut steps = vec![Ok(7), Err(io::ErrorKind::Interrupted.into()), Err(io::ErrorKind::Interrupted.into())];
+        let next = |steps: &mut Vec<io::Result<usize>>| steps.pop().unwrap();
+        assert_eq!(until(far, |_| next(&mut steps)).unwrap(), 7);
+        let mut steps = vec![Err(io::ErrorKind::WouldBlock.into()), Err(io::ErrorKind::Interrupted.into())];
+        assert_eq!(until(far, |_| next(&mut steps)).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // One that comes again and again ends with the time.
+        let ended = until(now() + Duration::from_millis(1), |_| Err(io::ErrorKind::Interrupted.into()));
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Takes everything, yields these bytes, and then fails like this.
+    struct Fails(&'static [u8], fn() -> io::Error);
+
+    impl Read for Fails {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer) {
+                Ok(0) => Err(self.1()),
+                read => read,
+            }
+        }
+    }
+
+    impl Write for Fails {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn alert(alert: rustls::AlertDescription) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert))
+    }
+
+    // proves: DIAL-7, ENROLL-3
+    #[test]
+    fn what_is_refused_for_its_certificate_was_not_read() {
+        let service = Service::parse("https://connector.example").unwrap();
+        let how = |bytes, error| {
+            let call = service.enroll(&Credential::new("identity"), &Credential::new("token"), "gw").unwrap();
+            transfer(&mut Fails(bytes, error), &call, &mut AnswerReader::default()).unwrap_err()
+        };
+        let refused = how(b"", || alert(CertificateRequired));
+        assert!(matches!(refused, CallError::Tls { problem: TlsProblem::ClientCertificate, .. }), "{refused:?}");
+        assert!(!refused.may_have_granted());
+        // What has begun to answer has read the request, and what fails for another reason may have.
+        for lost in [
+            how(b"HTTP/1.1 200 OK\r\n", || alert(CertificateRequired)),
+            how(b"", || alert(InternalError)),
+            how(b"", || io::ErrorKind::ConnectionReset.into()),
+        ] {
+            assert!(matches!(lost, CallError::Lost { .. }) && lost.may_have_granted(), "{lost:?}");
+        }
+    }
 }

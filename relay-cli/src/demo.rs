@@ -9,38 +9,32 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::output;
+use crate::runtime;
 
 /// How long the story may take before something is wrong. It takes far less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells the story, and on a terminal goes on with a prompt, unless it is to run `once`.
 pub(crate) fn run(once: bool) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return output::fail(&format!("demo: no runtime: {error}"), crate::FAILED);
+    runtime::run(Box::pin(async move {
+        match tell(once).await {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+            Err(failure) => Err(format!("demo: {failure}")),
         }
-    };
+    }))
+}
+
+async fn tell(once: bool) -> Result<(), Failure> {
     let prompt = !once && io::stdin().is_terminal() && io::stdout().is_terminal();
-    let ended = runtime.block_on(async {
-        match tokio::time::timeout(PATIENCE, story::tell()).await {
-            Ok(told) => told?,
-            Err(_) => return Err(Failure::Story(format!("the story did not end within {PATIENCE:?}"))),
-        }
-        if prompt {
-            prompt::play().await?;
-        } else {
-            say("\nTry `relay gateway --help` to dial a connector of your own, and `relay --help` for the rest.")?;
-        }
-        Ok(())
-    });
-    // What still runs has nothing left to say.
-    runtime.shutdown_background();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(failure) => output::fail(&format!("demo: {failure}"), crate::FAILED),
+    match tokio::time::timeout(PATIENCE, story::tell()).await {
+        Ok(told) => told?,
+        Err(_) => return Err(Failure::Story(format!("the story did not end within {PATIENCE:?}"))),
+    }
+    if prompt {
+        prompt::play().await
+    } else {
+        say("\nTry `relay gateway --help` to dial a connector of your own, and `relay --help` for the rest.")
     }
 }
 

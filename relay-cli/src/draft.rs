@@ -5,7 +5,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What is written before anybody needs it, so that the disk has the room: more than any content.
-const RESERVE: usize = 64 << 10;
+pub(crate) const RESERVE: usize = 64 << 10;
 
 /// A file in the making, beside the place where it is to be. Removed when dropped, unless it is complete.
 #[derive(Debug)]

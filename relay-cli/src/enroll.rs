@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relay_blocking::enroll::{CallError, Client, Credential, EnrollError, Granted, Service};
@@ -12,40 +13,51 @@ use zeroize::Zeroizing;
 
 use self::advice::advised;
 use crate::args::EnrollArgs;
-use crate::draft::{Draft, NotKept};
-use crate::env_file::quoted as env_quoted;
+use crate::draft::{self, Draft, NotKept};
+use crate::env_file::{self, Variables, quoted as env_quoted};
 use crate::gateway::tls;
 use crate::json::{Object, quoted};
-use crate::output;
+use crate::{output, runtime, signals};
 
 mod advice;
 
 /// The most that a file with a token may hold.
 const MAX_TOKEN_FILE: u64 = 64 << 10;
+/// The most that the file may hold beside what is granted, which has as much.
+const MAX_CHOSEN: usize = draft::RESERVE / 2;
 
 pub(crate) fn run(args: &EnrollArgs) -> ExitCode {
     // Everything that can be wrong is found before the token is redeemed, which works only once.
-    let prepared = match Prepared::new(args) {
-        Ok(prepared) => prepared,
-        Err(problem) => return output::fail(&problem, crate::USAGE),
+    match Prepared::new(args) {
+        Ok(prepared) => runtime::run(Box::pin(enroll(args, Arc::new(prepared)))),
+        Err(problem) => output::fail(&problem, crate::USAGE),
+    }
+}
+
+async fn enroll(args: &EnrollArgs, prepared: Arc<Prepared>) -> Result<ExitCode, String> {
+    // From here on no signal ends the process by itself: there is a draft to remove, and then credentials to keep.
+    let signals = signals::watch()?;
+    let draft = Draft::new(&args.env_file, args.force)?;
+    let caller = prepared.clone();
+    let call = tokio::task::spawn_blocking(move || caller.enroll());
+    let answer = tokio::select! {
+        biased;
+        answer = call => answer.map_err(|error| error.to_string())?,
+        () = signals.notified() => return Ok(output::print(&interrupted(), ExitCode::from(crate::FAILED))),
     };
-    let draft = match Draft::new(&args.env_file, args.force) {
-        Ok(draft) => draft,
-        Err(problem) => return output::fail(&problem, crate::FAILED),
-    };
-    let granted = match prepared.enroll() {
+    let granted = match answer {
         Ok(granted) => granted,
         Err(error) => {
             let used = if error.may_have_granted() { "perhaps" } else { "no" };
             let failed = failed(error.name(), &advised(&error), used);
-            return output::print(&failed.end(), ExitCode::from(crate::FAILED));
+            return Ok(output::print(&failed.end(), ExitCode::from(crate::FAILED)));
         }
     };
     let variables = prepared.variables(args, &granted);
-    match draft.keep(&contents(&variables)) {
+    Ok(match draft.keep(&contents(&variables)) {
         Ok(()) => output::print(&enrolled(args, &granted, &variables), ExitCode::SUCCESS),
         Err(error) => output::print(&not_written(args, &error), ExitCode::from(crate::FAILED)),
-    }
+    })
 }
 
 /// What a call needs.
@@ -86,12 +98,36 @@ impl Prepared {
         let prepared = Self { settings, service, client, id, token, identity };
         // What cannot be sent is the user's to correct.
         match prepared.service.enroll(&prepared.identity, &prepared.token, &prepared.id) {
-            Ok(_) => Ok(prepared),
+            Ok(_) => prepared.check(args).map(|()| prepared),
             Err(error @ EnrollError::PlaintextCredentials { .. }) => {
                 Err(format!("{error} (here: --allow-plaintext-credentials)"))
             }
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Reads the file that would be written, as `relay gateway --env-file` will.
+    fn check(&self, args: &EnrollArgs) -> Result<(), String> {
+        // Without them the file is not all that a gateway needs, and holds nothing that was not checked.
+        if args.platform.is_empty() {
+            return Ok(());
+        }
+        let text = contents(&self.variables(args, &Granted::new(self.id.clone(), "secret")));
+        let readable = if text.len() > MAX_CHOSEN {
+            Err("that is too long for a file of variables".into())
+        } else {
+            Variables::parse(&text)
+                .map_err(|(_, problem)| format!("{problem} (is there a line break in a name?)"))
+                .and_then(|file| {
+                    let config = env_file::config(&|name| Ok(file.get(name).map(ToOwned::to_owned)));
+                    // What is sent how is decided elsewhere.
+                    let settings = config.and_then(|config| config.allow_plaintext_credentials(true).build());
+                    settings.map_err(|error| error.to_string())
+                })
+        };
+        readable.map(|_| ()).map_err(|problem| {
+            format!("--platform and --bot-id: `relay gateway --env-file` would not take them: {problem}")
+        })
     }
 
     fn enroll(&self) -> Result<Granted, CallError> {
@@ -143,6 +179,13 @@ fn enrolled(args: &EnrollArgs, granted: &Granted, variables: &[(&str, Zeroizing<
 
 fn failed(cause: &str, error: &str, token_used: &str) -> Object {
     Object::new().text("event", "failed").text("cause", cause).text("error", error).text("token_used", token_used)
+}
+
+/// The connector was being asked, and nobody waits for what it says.
+fn interrupted() -> String {
+    let what = "a signal came before the answer; the request may have been carried out (get a new enrolment token, and try \
+                again with that)";
+    failed("interrupted", what, "perhaps").end()
 }
 
 fn not_written(args: &EnrollArgs, error: &NotKept) -> String {
@@ -222,7 +265,17 @@ fn from_file(flag: &str, path: &Path) -> Result<Credential, String> {
 
 /// A flag, or the variable that stands in for it.
 fn given(flag: &str, value: Option<&str>, variable: &str) -> Result<String, String> {
-    let value = value.map(ToOwned::to_owned).or_else(|| std::env::var(variable).ok());
-    let value = value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-    value.ok_or_else(|| format!("{flag} is missing, and so is the environment variable `{variable}`"))
+    let text = |value: &str| Some(value.trim().to_owned()).filter(|value| !value.is_empty());
+    if let Some(value) = value {
+        return text(value).ok_or_else(|| format!("{flag} is blank"));
+    }
+    let how = match std::env::var(variable) {
+        Ok(value) => match text(&value) {
+            Some(value) => return Ok(value),
+            None => "blank",
+        },
+        Err(std::env::VarError::NotPresent) => "not set",
+        Err(std::env::VarError::NotUnicode(_)) => "not Unicode",
+    };
+    Err(format!("{flag} is missing, and the environment variable `{variable}` is {how}"))
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use relay_proto::enroll::Credential;
+use relay_tokio::{Config, ConfigError};
 
 /// The most that is read.
 const LIMIT: u64 = 1 << 20;
@@ -31,7 +32,11 @@ impl Variables {
         Self::parse(&text).map_err(|(line, problem)| format!("`{}`, line {line}: {problem}", path.display()))
     }
 
-    fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Which line is wrong, and how. Never shows a value.
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
         let mut variables = BTreeMap::new();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -57,6 +62,14 @@ impl Variables {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(Credential::expose)
     }
+}
+
+/// [`Config::from_vars`], compiled once for whoever needs it.
+///
+/// # Errors
+/// Which variable is wrong, and how. Never shows a secret.
+pub(crate) fn config(lookup: &dyn Fn(&'static str) -> Result<Option<String>, String>) -> Result<Config, ConfigError> {
+    Config::from_vars(lookup)
 }
 
 /// A value without its quotes.

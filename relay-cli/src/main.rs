@@ -19,6 +19,7 @@ mod members;
 mod outbox;
 mod output;
 mod render;
+mod runtime;
 mod signals;
 mod token;
 mod url;

@@ -72,9 +72,9 @@ Examples:
 /// disk, durable before it is accepted; else in memory, where it ends with the process.
 ///
 /// SIGINT and SIGTERM close in order: every link is closed with 1001, what was read is answered, and output that nobody
-/// reads is waited for 5 s. A second signal ends at once, as a crash would: with --store, nothing that was accepted is
-/// lost. The end of input closes in order, too, if any command came: whoever gave them is gone. Input that ends without
-/// a command, such as /dev/null, is none: the connector goes on.
+/// reads is waited for 5 s. A second signal, half a second after the first or later, ends at once, as a crash would: with
+/// --store, nothing that was accepted is lost. The end of input closes in order, too, if any command came: whoever gave
+/// them is gone. Input that ends without a command, such as /dev/null, is none: the connector goes on.
 ///
 /// While the store cannot be written, because the disk is full for example, what is delivered is answered with an error
 /// whose cause is not_stored, and is not delivered (only a crash at that time can make it so); what was accepted before

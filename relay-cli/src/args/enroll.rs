@@ -15,7 +15,8 @@ const ENROLL_HELP: &str = r#"The one line on standard output:
         try again. The cause is unauthorized (401), forbidden (403), bad_request (400),
         refused (any other status), redirected_away, too_many_redirects, unreachable, proxy, tls,
         timed_out, lost, not_http, too_long, not_json, no_secret, unusable_secret, other_gateway,
-        or not_written: then `error` says where the credentials are.
+        interrupted (SIGINT or SIGTERM came before the answer), or not_written: then `error` says
+        where the credentials are.
 
 No token is ever shown. One that comes from standard input ends with the input.
 

@@ -89,8 +89,9 @@ Examples:
 /// Run a gateway: dial a connector, print events, take commands
 ///
 /// The end of input, SIGINT and SIGTERM close in order: requests under way are given time to finish. After a signal,
-/// output that nobody reads is waited for 5 s; a second signal ends at once. The exit code is 0 after closing in order,
-/// 1 when the link is gone for good and nobody asked for that (--no-reconnect), 3 when the credentials are revoked.
+/// output that nobody reads is waited for 5 s; a second signal, half a second after the first or later, ends at once. The
+/// exit code is 0 after closing in order, 1 when the link is gone for good and nobody asked for that (--no-reconnect), 3
+/// when the credentials are revoked.
 #[derive(Args, Debug)]
 #[command(after_help = GATEWAY_HELP)]
 pub(crate) struct GatewayArgs {
@@ -168,13 +169,13 @@ impl GatewayArgs {
     }
 
     fn read_variables(&self) -> Result<Config, String> {
-        let Some(path) = &self.env_file else { return Config::from_env().map_err(|error| error.to_string()) };
-        let file = env_file::Variables::read(path).map_err(|error| format!("--env-file: {error}"))?;
-        let lookup = |name: &'static str| match file.get(name) {
+        let file = self.env_file.as_deref().map(env_file::Variables::read).transpose();
+        let file = file.map_err(|error| format!("--env-file: {error}"))?;
+        let lookup = |name: &'static str| match file.as_ref().and_then(|file| file.get(name)) {
             Some(value) => Ok(Some(value.to_owned())),
             None => environment::variable(name),
         };
-        Config::from_vars(lookup).map_err(|error| error.to_string())
+        env_file::config(&lookup).map_err(|error| error.to_string())
     }
 
     fn dialling(&self, url: &str) -> Result<Config, String> {

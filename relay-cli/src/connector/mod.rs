@@ -18,7 +18,7 @@ use relay_tokio::connector::{self, Disk, StoreError, StoreProblem, listen};
 
 use crate::args::ConnectorArgs;
 use crate::outbox::Outbox;
-use crate::{input, output, signals};
+use crate::{input, output, runtime, signals};
 use answers::Answers;
 use session::Session;
 use setup::Setup;
@@ -34,14 +34,7 @@ pub(crate) fn run(args: &ConnectorArgs) -> ExitCode {
         Err(problem) => return output::fail(&unopened(&problem), crate::FAILED),
     };
     // One thread moves everything but the two pipes, which have a thread each.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return output::fail(&format!("cannot start: {error}"), crate::FAILED),
-    };
-    let ended = runtime.block_on(serve(args, setup, store));
-    // Nobody waits for what still runs.
-    runtime.shutdown_background();
-    ended.unwrap_or_else(|problem| output::fail(&problem, crate::FAILED))
+    runtime::run(Box::pin(serve(args, setup, store)))
 }
 
 /// Opens the store.
@@ -68,7 +61,7 @@ fn unopened(error: &StoreError) -> String {
 const HTTP_EVENTS: usize = 64;
 
 async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Result<ExitCode, String> {
-    let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let signals = signals::watch()?;
     let listener = match listen(&args.listen).await {
         Ok(listener) => listener,
         Err(error) => return Err(format!("cannot listen on `{}`: {error}", args.listen)),

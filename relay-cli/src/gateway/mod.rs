@@ -15,10 +15,10 @@ use relay_tokio::{ClientTls, Config, ConfigError, Events, Gateway};
 
 use crate::args::{GatewayArgs, Runtime};
 use crate::outbox::Outbox;
-use crate::{input, output, signals};
+use crate::{input, output, runtime, signals};
 use session::{Options, Session};
 
-/// The variables with secrets, which are none of the program's business: [`Config::from_env`] reads the first, and
+/// The variables with secrets, which are none of the program's business: the configuration is made of the first, and
 /// `relay enroll` reads or writes the others.
 const SECRETS: [&str; 4] = [
     "GATEWAY_RELAY_SECRET",
@@ -33,14 +33,7 @@ pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
         Err(problem) => return output::fail(&problem, crate::USAGE),
     };
     // One thread moves everything but the two pipes, which have a thread each.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return output::fail(&format!("cannot start: {error}"), crate::FAILED),
-    };
-    let ended = runtime.block_on(serve(args, config, tls));
-    // A name that is still being resolved must not hold up the end.
-    runtime.shutdown_background();
-    ended.unwrap_or_else(|problem| output::fail(&problem, crate::FAILED))
+    runtime::run(Box::pin(serve(args, config, tls)))
 }
 
 /// Finds what is wrong before anything is started.
@@ -55,7 +48,7 @@ fn check(args: &GatewayArgs, config: Config) -> Result<(Config, Option<ClientTls
 }
 
 async fn serve(args: &GatewayArgs, config: Config, tls: Option<ClientTls>) -> Result<ExitCode, String> {
-    let signals = signals::watch().map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let signals = signals::watch()?;
     let pipes = |error: io::Error| format!("cannot start: {error}");
     let (child, commands, outbox) = match &args.exec {
         Some(command) => {

@@ -207,3 +207,32 @@ fn the_flags_about_tls_are_heeded() {
     command.arg("--env-file").arg(place.path("gateway.env")).args(["--tls-ca", certificate]);
     Relay::start_command(command).event("ready");
 }
+
+// proves: DIAL-7, ENROLL-3
+#[test]
+fn a_connector_that_wants_a_certificate_says_so_and_keeps_the_token() {
+    let place = Place::new();
+    let own = |name: &str| {
+        let mut params = rcgen::CertificateParams::new([name.into()]).unwrap();
+        // Issuers are told apart by this.
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let path = |kind: &str| place.path(&format!("{name}.{kind}")).to_str().unwrap().to_owned();
+        fs::write(path("pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(path("key"), key.serialize_pem()).unwrap();
+        (path("pem"), path("key"))
+    };
+    let (server, known, stranger) = (own("127.0.0.1"), own("known"), own("stranger"));
+    let (connector, url) =
+        place.connector(&["--tls-cert", &server.0, "--tls-key", &server.1, "--tls-client-ca", &known.0]);
+    let shows = |shown: &[&str]| run(place.enroll(&url, &[&["--tls-ca", &server.0], shown].concat()));
+    for shown in [&[][..], &["--tls-cert", &stranger.0, "--tls-key", &stranger.1]] {
+        let said = shows(shown);
+        let (cause, used, error) = said.failure();
+        assert_eq!((cause, used), ("tls", "no"), "{error}");
+        assert!(error.contains("(here: --tls-cert and --tls-key)"), "{error}");
+    }
+    let said = shows(&["--tls-cert", &known.0, "--tls-key", &known.1]);
+    assert_eq!(said.code, 0, "{:?}", said.lines);
+    connector.event("enrolled");
+}

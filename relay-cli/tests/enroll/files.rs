@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::{Command, Stdio};
 
 use crate::server::{Does, Server, answer};
-use crate::setup::{Place, run};
+use crate::setup::{Place, run, said};
 
 const GRANT: &str = r#"{"secret":"it's $ecret","gatewayId":"gw"}"#;
 
@@ -83,4 +84,25 @@ fn credentials_that_cannot_be_moved_to_their_place_are_not_lost() {
     assert_eq!((place.files().len(), place.mode(name)), (2, 0o600));
     assert!(place.text(name).contains("GATEWAY_RELAY_ID=gw\n"));
     assert!(!error.contains("ecret'") && !said.stderr.contains("ecret'"));
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind_and_says_what_became_of_the_token() {
+    for signals in ["kill -INT $0", "kill -TERM $0", "kill -TERM $0 && kill -INT $0"] {
+        let silent = Server::start(|_| Does::Hang);
+        let place = Place::new();
+        let mut waiting = place.enroll(&silent.url(), &["--timeout", "3600"]);
+        waiting.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let waiting = waiting.spawn().unwrap();
+        while silent.requests().is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(place.files().len(), 1, "the draft");
+        assert!(Command::new("sh").args(["-c", signals, &waiting.id().to_string()]).status().unwrap().success());
+        let output = waiting.wait_with_output().unwrap();
+        let said = said(&output.stdout, &output.stderr, output.status.code().expect("no signal ended it"));
+        let (cause, used, error) = said.failure();
+        assert_eq!((cause, used, said.stderr.as_str()), ("interrupted", "perhaps", ""), "{error}");
+        assert!(place.files().is_empty(), "{:?}", place.files());
+    }
 }

@@ -1,7 +1,9 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
 use crate::server::Server;
@@ -77,6 +79,84 @@ fn what_is_missing_or_wrong_is_a_matter_of_usage() {
     wrong("neither", &same, "http://127.0.0.1:9", &["--tls-allow-self-signed"]);
     wrong("--proxy", &same, "https://h", &["--proxy", "socks5://p"]);
     assert!(place.files().is_empty());
+}
+
+// proves: ENROLL-2
+#[test]
+fn what_the_gateway_would_not_read_again_is_a_matter_of_usage() {
+    let server = Server::answering(200, "", GRANT);
+    let place = Place::new();
+    let long = "x".repeat(40_000);
+    for (fronts, word) in [
+        (&[("discord", "1"), ("discord", "2")][..], "`discord` is there twice"),
+        (&[("", "1")], "GATEWAY_RELAY_PLATFORMS: not set"),
+        (&[("discord", "1"), (" ", "2")], "an empty name"),
+        (&[("a,b", "1")], "`a,b` is not one of"),
+        (&[(" a", "1")], "` a` is not one of"),
+        (&[("a\nb", "1")], "line break"),
+        (&[("a\nGATEWAY_RELAY_URL=wss://evil.example/relay\nB=", "1")], "line break"),
+        (&[("discord", &long)], "too long"),
+    ] {
+        let flags = fronts.iter().flat_map(|(platform, bot)| ["--platform", platform, "--bot-id", bot]);
+        let said = run(place.enroll(&server.url(), &flags.collect::<Vec<_>>()));
+        assert!(said.code == 2 && said.lines.is_empty(), "{fronts:?}: {:?}", said.lines);
+        assert!(said.stderr.contains("--platform and --bot-id") && said.stderr.contains(word), "{}", said.stderr);
+    }
+    // What else is wrong is not laid at their door.
+    let mut command = relay("enroll");
+    command.args(["--url", &server.url(), "--id", "a\nb", "--platform", "discord", "--bot-id", "1", "--env-file"]);
+    command.arg(place.path("gateway.env"));
+    command.env("GATEWAY_RELAY_ENROLL_TOKEN", TOKEN).env("GATEWAY_RELAY_IDENTITY_TOKEN", IDENTITY);
+    let said = run(command);
+    assert_eq!(said.code, 2);
+    assert!(said.stderr.contains("the gateway's id cannot be used"), "{}", said.stderr);
+    assert!(place.files().is_empty() && server.requests().is_empty());
+}
+
+#[test]
+fn whatever_the_gateway_reads_again_is_taken() {
+    let server = Server::answering(200, "", GRANT);
+    let place = Place::new();
+    let fronts = ["--platform", "it's\t\"$x", "--bot-id", "a\nb'", "--platform", "b", "--bot-id", ""];
+    assert_eq!(run(place.enroll(&server.url(), &fronts)).code, 0);
+    let mut gateway = relay("gateway");
+    gateway.arg("--env-file").arg(place.path("gateway.env"));
+    // Without input it ends as soon as it has begun.
+    let said = run(gateway);
+    assert_eq!((said.code, &said.lines[0]["event"]), (0, &"closed".into()), "{}", said.stderr);
+}
+
+#[test]
+fn a_flag_and_what_stands_in_for_it_are_told_apart() {
+    let place = Place::new();
+    for (flag, variable, good) in
+        [("--url", "GATEWAY_RELAY_URL", "https://connector.example"), ("--id", "GATEWAY_RELAY_ID", "gw")]
+    {
+        let says = |given: Option<&str>, value: Option<&OsStr>| {
+            let mut command = relay("enroll");
+            command.arg("--env-file").arg(place.path("gateway.env"));
+            command.env("GATEWAY_RELAY_URL", "https://connector.example").env("GATEWAY_RELAY_ID", "gw");
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+            command.args(given.map(|given| format!("{flag}={given}")));
+            let said = run(command);
+            assert!(said.code == 2 && said.lines.is_empty(), "{:?}", said.lines);
+            said.stderr
+        };
+        for blank in ["", " "] {
+            assert_eq!(says(Some(blank), Some(OsStr::new(good))), format!("relay: {flag} is blank\n"));
+        }
+        for (value, how) in [
+            (None, "not set"),
+            (Some(OsStr::new(" ")), "blank"),
+            (Some(OsStr::from_bytes(b"https://\xff")), "not Unicode"),
+        ] {
+            let expected = format!("relay: {flag} is missing, and the environment variable `{variable}` is {how}\n");
+            assert_eq!(says(None, value), expected);
+        }
+    }
 }
 
 #[test]

@@ -91,17 +91,38 @@ fn a_signal_ends_it_also_when_nobody_reads_its_output() {
     assert!(code == 1 && stderr.contains("nobody reads"), "{code}: {stderr}");
 }
 
+// proves: CLOSE-1
 #[test]
-fn a_second_signal_ends_at_once() {
+fn signals_that_come_together_are_one() {
     let connector = Connector::start();
     let relay = Relay::start(&connector.url, &[]);
     let mut peer = connector.ready(&["discord"]);
     relay.event("ready");
-    let term = || Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap();
+    // As `timeout` does it, but with two kinds: the system would make one of two alike.
+    let both = "kill -TERM \"$0\" && kill -INT \"$0\"";
+    assert!(Command::new("sh").args(["-c", both, &relay.id().to_string()]).status().unwrap().success());
+    assert_eq!(peer.see_it_close().1, normal());
+    let (rest, stderr, code) = relay.end();
+    assert_eq!((rest.last(), stderr.as_str(), code), (Some(&json!({"event": "closed"})), "", 0));
+}
+
+#[test]
+fn a_later_signal_ends_at_once() {
+    let connector = Connector::start();
+    let mut relay = Relay::start(&connector.url, &[]);
+    let mut peer = connector.ready(&["discord"]);
+    relay.event("ready");
+    relay.say(r#"{"op":"send","id":1}"#);
+    peer.next_request();
+    let id = relay.id().to_string();
+    let term = || Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(term().success());
-    // It has begun to close, and waits for an answer that does not come.
+    // It has begun to close, and waits for answers that do not come.
     assert_eq!(peer.next()["type"], "going_idle");
-    assert!(term().success());
+    // The first of these are passed over.
+    while !relay.has_ended() {
+        assert!(term().success());
+    }
     let (rest, _, code) = relay.end();
     assert_eq!((rest, code), (Vec::new(), 1));
 }

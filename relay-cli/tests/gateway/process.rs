@@ -108,6 +108,11 @@ impl Relay {
         self.stdin = None;
     }
 
+    /// Whether it has exited.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end: the rest of its output, what it said on standard error, and its exit code.
     pub(crate) fn end(mut self) -> (Vec<Value>, String, i32) {
         let mut rest = Vec::new();
