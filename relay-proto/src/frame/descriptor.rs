@@ -213,8 +213,8 @@ fn positive(raw: &RawValue) -> Option<u64> {
 
 /// The operations of a list, each once. `None` for a malformed list.
 ///
-/// A name of one letter is 4 bytes of JSON and ten times as many in memory, so that nothing is kept of a name that was there
-/// before, nor of a list that turns out to be malformed.
+/// A name of one letter is 4 bytes of JSON and ten times as many in memory, so that nothing is kept of a name that was
+/// there before, nor of a list that turns out to be malformed.
 fn op_names(raw: &RawValue) -> Option<Vec<String>> {
     struct Names;
     impl<'a> Visitor<'a> for Names {

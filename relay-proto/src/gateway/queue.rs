@@ -13,7 +13,8 @@ const OVERHEAD: usize = 256;
 /// What a header is taken to weigh beyond its texts: two `String`s, each with the least that is allocated.
 const HEADER: usize = 2 * (size_of::<String>() + 32);
 
-/// Up to what size the descriptor in a report weighs nothing. With short texts and the contract's operations it has under 2 KiB.
+/// Up to what size the descriptor in a report weighs nothing. One with short texts and the contract's operations has less
+/// than 2 KiB.
 const ORDINARY_DESCRIPTOR: usize = 16 << 10;
 
 /// The queue: events in order, and interrupts ahead of them. Bounded by its owner, which asks for
