@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use super::origin::Origin;
 use super::{Interaction, InteractionError};
 use crate::frame::PassthroughForward;
 use crate::json;
@@ -12,11 +13,17 @@ impl PassthroughForward {
     /// A malformed one is an error to report; the delivery can be acknowledged like any other, and has to be, or it comes
     /// again.
     pub fn interaction(&self) -> Option<Result<Interaction, InteractionError>> {
+        self.discord_body().map(|body| body.and_then(Interaction::parse))
+    }
+
+    /// Where the Discord interaction happened, if it is one, without reading the rest of it.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.discord_body()?.and_then(Origin::parse).ok()
+    }
+
+    fn discord_body(&self) -> Option<Result<&[u8], InteractionError>> {
         let is_discord = crate::frame::platform(&self.platform) == "discord";
-        is_discord.then(|| match self.body_undecodable {
-            true => Err(InteractionError::NoBody),
-            false => Interaction::parse(&self.body),
-        })
+        is_discord.then(|| if self.body_undecodable { Err(InteractionError::NoBody) } else { Ok(&*self.body) })
     }
 
     /// The agent's profile that the forward is routed to.

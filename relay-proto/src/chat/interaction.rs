@@ -2,10 +2,12 @@
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde_json::value::RawValue;
 
+use super::origin::Origin;
 use super::resolved::Resolved;
 use super::{PromptResponse, SessionSource};
 use crate::json::{self, NotObject};
@@ -14,6 +16,8 @@ use crate::json::{self, NotObject};
 ///
 /// Read leniently, as events are (EVENT-2): numbers are read as text, and a field of a wrong type is absent. An empty
 /// text and the number 0 are no identifiers, and count as absent, too.
+///
+/// What it takes is in proportion to the body it was read from, whatever that says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interaction {
@@ -42,15 +46,18 @@ pub struct Interaction {
 }
 
 /// Something that a user put into an interaction.
+///
+/// Many inputs may have one name, or be the id of one thing. They share its text, so that a body that says it once does
+/// not make a copy for each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Input {
-    /// The option's name; of menus and forms, the custom id.
-    pub name: String,
+    /// The option's name; of menus and forms, the custom id. All choices of a menu share it.
+    pub name: Arc<str>,
     /// The value: text as it is, numbers and truth values as JSON writes them, the ids of users, channels and the like.
     pub value: String,
-    /// The name of what the value is the id of.
-    pub resolved: Option<String>,
+    /// The name of what the value is the id of. All inputs with that id share it.
+    pub resolved: Option<Arc<str>>,
 }
 
 /// What kind of interaction it is.
@@ -88,13 +95,9 @@ impl Interaction {
     /// # Errors
     /// When the body is not a JSON object in UTF-8. Whatever else is wrong with it costs only the field it is wrong in.
     pub fn parse(body: &[u8]) -> Result<Self, InteractionError> {
-        let body = core::str::from_utf8(body).map_err(|_| InteractionError::NotJson)?;
         let names = ["id", "type", "channel_id", "guild_id", "data", "member", "user", "message"];
-        let [id, kind, channel, guild, data, member, user, message] =
-            json::members(body, &names).map_err(|error| match error {
-                NotObject::Json => InteractionError::NotJson,
-                NotObject::Type => InteractionError::NotAnObject,
-            })?;
+        let [id, kind, channel, guild, data, member, user, message] = object(body, &names)?;
+        let Origin { chat_id, scope_id, user_id, user_name } = Origin::read([channel, guild, member, user]);
         let kind = InteractionKind::from_number(kind.and_then(|raw| raw.get().parse().ok()).unwrap_or(0));
         let [name, custom_id] = sub_members(data, &["name", "custom_id"]);
         let text = match kind {
@@ -102,12 +105,6 @@ impl Interaction {
             InteractionKind::Component => custom_id,
             InteractionKind::Modal | InteractionKind::Other(_) => None,
         };
-        let [member_user] = sub_members(member, &["user"]);
-        let [user_id, user_name] = [member_user, user]
-            .map(|user| sub_members(user, &["id", "username"]).map(identifier))
-            .into_iter()
-            .find(|fields| fields.iter().any(Option::is_some))
-            .unwrap_or_default();
         let [message_id] = sub_members(message, &["id"]);
         let (mut subcommands, mut inputs) = (Vec::new(), Vec::new());
         match kind {
@@ -124,8 +121,8 @@ impl Interaction {
             inputs,
             custom_id: identifier(custom_id),
             message_id: identifier(message_id),
-            chat_id: identifier(channel).unwrap_or_default(),
-            scope_id: identifier(guild),
+            chat_id,
+            scope_id,
             user_id,
             user_name,
         })
@@ -138,7 +135,7 @@ impl Interaction {
 
     /// The input of this name.
     pub fn input(&self, name: &str) -> Option<&Input> {
-        self.inputs.iter().find(|input| input.name == name)
+        self.inputs.iter().find(|input| *input.name == *name)
     }
 
     /// A command as a user could have typed it: `/model set fast`. `None` for what is no command.
@@ -196,8 +193,23 @@ impl InteractionKind {
     }
 }
 
+/// The members of a body.
+pub(super) fn object<'a, const N: usize>(
+    body: &'a [u8],
+    names: &[&str; N],
+) -> Result<[Option<&'a RawValue>; N], InteractionError> {
+    let body = core::str::from_utf8(body).map_err(|_| InteractionError::NotJson)?;
+    json::members(body, names).map_err(|error| match error {
+        NotObject::Json => InteractionError::NotJson,
+        NotObject::Type => InteractionError::NotAnObject,
+    })
+}
+
 /// The members of a field that should be an object; none of them if it is not.
-fn sub_members<'a, const N: usize>(object: Option<&'a RawValue>, names: &[&str; N]) -> [Option<&'a RawValue>; N] {
+pub(super) fn sub_members<'a, const N: usize>(
+    object: Option<&'a RawValue>,
+    names: &[&str; N],
+) -> [Option<&'a RawValue>; N] {
     object.and_then(|raw| json::members(raw.get(), names).ok()).unwrap_or([None; N])
 }
 
@@ -214,13 +226,18 @@ fn is_named_menu(component_type: Option<&RawValue>) -> bool {
     matches!(component_type.map(RawValue::get), Some("5" | "6" | "7" | "8"))
 }
 
-fn input(name: Option<&RawValue>, value: &RawValue, resolved: Option<&Resolved<'_>>) -> Option<Input> {
+fn input(name: &Arc<str>, value: &RawValue, resolved: Option<&Resolved<'_>>) -> Option<Input> {
     let value = match json::boolean(value) {
         Some(_) => value.get().to_owned(),
         None => json::text(value)?.into_owned(),
     };
     let resolved = resolved.and_then(|resolved| resolved.name(&value));
-    Some(Input { name: identifier(name).unwrap_or_default(), value, resolved })
+    Some(Input { name: name.clone(), value, resolved })
+}
+
+/// A name for all inputs that have it.
+fn shared(name: Option<&RawValue>) -> Arc<str> {
+    identifier(name).unwrap_or_default().into()
 }
 
 fn list(raw: Option<&RawValue>) -> impl Iterator<Item = &RawValue> {
@@ -239,7 +256,7 @@ fn read_options(data: Option<&RawValue>, subcommands: &mut Vec<String>, inputs: 
                 subcommands.extend(identifier(name));
                 within = options;
             } else if let Some(value) = value {
-                inputs.extend(input(name, value, is_named_option(kind).then_some(&resolved)));
+                inputs.extend(input(&shared(name), value, is_named_option(kind).then_some(&resolved)));
             }
         }
         options = within;
@@ -251,7 +268,8 @@ fn read_choices(data: Option<&RawValue>, inputs: &mut Vec<Input>) {
     let [custom_id, kind, values, resolved] = sub_members(data, &["custom_id", "component_type", "values", "resolved"]);
     let resolved = Resolved::read(resolved);
     let names = is_named_menu(kind).then_some(&resolved);
-    inputs.extend(list(values).filter_map(|value| input(custom_id, value, names)));
+    let name = shared(custom_id);
+    inputs.extend(list(values).filter_map(|value| input(&name, value, names)));
 }
 
 /// The fields of a form: rows of components, or a component under each label.
@@ -263,12 +281,13 @@ fn read_form(data: Option<&RawValue>, inputs: &mut Vec<Input>) {
         for field in list(components).chain(component) {
             let [custom_id, kind, value, values] = sub_members(Some(field), &["custom_id", "type", "value", "values"]);
             let names = is_named_menu(kind).then_some(&resolved);
-            inputs.extend(value.into_iter().chain(list(values)).filter_map(|value| input(custom_id, value, names)));
+            let name = shared(custom_id);
+            inputs.extend(value.into_iter().chain(list(values)).filter_map(|value| input(&name, value, names)));
         }
     }
 }
 
-fn identifier(field: Option<&RawValue>) -> Option<String> {
+pub(super) fn identifier(field: Option<&RawValue>) -> Option<String> {
     let raw = field?;
     let text = json::text(raw).filter(|text| !text.is_empty())?;
     let is_number = !raw.get().starts_with('"');
@@ -279,6 +298,7 @@ fn identifier(field: Option<&RawValue>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::chat::SessionKeys;
+    use alloc::collections::BTreeMap;
     use alloc::format;
     use alloc::vec::Vec;
     use proptest::prelude::*;
@@ -404,6 +424,37 @@ mod tests {
         assert_eq!(inputs(&form), [("title", "A \"b\"", None), ("roles", "9", Some("admin"))]);
         assert_eq!((form.text.as_str(), form.custom_id.as_deref()), ("", Some("hp1:p:o")));
         assert_eq!(form.prompt_response(), None, "a form is no button");
+    }
+
+    /// The bytes of the texts that an interaction's inputs hold, those that they share once.
+    fn held(interaction: &Interaction) -> usize {
+        let texts = interaction.inputs.iter().flat_map(|input| [Some(&*input.name), input.resolved.as_deref()]);
+        let shared: BTreeMap<_, _> = texts.flatten().map(|text| (text.as_ptr(), text.len())).collect();
+        shared.values().sum::<usize>() + interaction.inputs.iter().map(|input| input.value.len()).sum::<usize>()
+    }
+
+    // proves: CHAT-7, FRAME-3
+    #[test]
+    fn a_name_is_held_once_however_many_inputs_have_it() {
+        let long = "n".repeat(10_000);
+        let resolved = format!(r#""resolved":{{"users":{{"1":{{"username":"{long}"}}}}}}"#);
+        let ones = "1,".repeat(999);
+        for (kind, data) in [
+            (2, format!(r#""options":[{}7],{resolved}"#, r#"{"type":6,"value":1},"#.repeat(1000))),
+            (3, format!(r#""custom_id":"{long}","component_type":5,"values":[{ones}1],{resolved}"#)),
+            (
+                5,
+                format!(
+                    r#""components":[{{"components":[{{"custom_id":"{long}","type":5,"values":[{ones}1]}}]}}],{resolved}"#
+                ),
+            ),
+        ] {
+            let body = format!(r#"{{"type":{kind},"data":{{{data}}}}}"#);
+            let interaction = parse(&body);
+            assert_eq!(interaction.inputs.len(), 1000);
+            assert!(interaction.inputs.iter().all(|input| input.resolved.as_deref() == Some(&*long)), "{kind}");
+            assert!(held(&interaction) <= body.len(), "{} of a body of {}", held(&interaction), body.len());
+        }
     }
 
     #[test]

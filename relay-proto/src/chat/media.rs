@@ -72,10 +72,10 @@ pub struct Media<'a> {
 
 impl MessageEvent {
     /// The media that came with the message, in the order of [`media_urls`](Self::media_urls), each with what the
-    /// connector said about its URL (CHAT-6).
+    /// connector said about its URL (CHAT-6). Of equal URLs the first has it.
     pub fn media(&self) -> Vec<Media<'_>> {
         let described = json::members(self.raw(), &["media"]).ok().and_then(|[media]| media);
-        let described: BTreeMap<Cow<'_, str>, &RawValue> = described
+        let mut described: BTreeMap<Cow<'_, str>, &RawValue> = described
             .and_then(json::elements)
             .unwrap_or_default()
             .into_iter()
@@ -84,7 +84,8 @@ impl MessageEvent {
                 Some((json::text(url?)?, item))
             })
             .collect();
-        self.media_urls().map(|url| Media::read(url, described.get(url).copied())).collect()
+        // Each is handed out once: any number of equal URLs must not make as many copies of what one item says.
+        self.media_urls().map(|url| Media::read(url, described.remove(url))).collect()
     }
 }
 
@@ -129,6 +130,24 @@ mod tests {
         );
         assert_eq!((media[1].size, media[1].filename.as_deref()), (Some(7), Some("v.ogg")));
         assert_eq!((media[1].caption.as_deref(), media[4].size), (Some("hear \"me\""), None));
+    }
+
+    // proves: CHAT-6, FRAME-3
+    #[test]
+    fn what_is_said_of_a_url_is_said_once() {
+        let caption = "c".repeat(10_000);
+        let event = MessageEvent::parse(&alloc::format!(
+            r#"{{"media_urls":["u"{}],"media":[{{"url":"u","kind":"image","caption":"\n{caption}"}}]}}"#,
+            r#","u""#.repeat(999)
+        ))
+        .unwrap();
+        let media = event.media();
+        assert_eq!(media.len(), 1000, "`media_urls` decides");
+        assert_eq!((media[0].kind, media[0].caption.as_ref().unwrap().len()), (Some(MediaKind::Image), 10_001));
+        assert!(media[1..].iter().all(|one| one.url == "u" && one.kind.is_none() && one.caption.is_none()));
+        let texts = media.iter().flat_map(|one| [&one.mime, &one.filename, &one.caption]).flatten();
+        let copied: usize = texts.filter(|text| matches!(text, Cow::Owned(_))).map(|text| text.len()).sum();
+        assert!(copied <= event.raw().len(), "{copied} bytes of an event of {}", event.raw().len());
     }
 
     // proves: CHAT-6

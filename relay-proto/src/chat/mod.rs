@@ -18,6 +18,7 @@ mod forward;
 mod interaction;
 mod length;
 mod media;
+mod origin;
 mod prompt;
 mod resolved;
 mod scope;

@@ -2,7 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -10,7 +10,7 @@ use crate::json;
 
 /// Names by id. Ids of Discord are unique over all kinds of things.
 #[derive(Default)]
-pub(super) struct Resolved<'a>(BTreeMap<Cow<'a, str>, Cow<'a, str>>);
+pub(super) struct Resolved<'a>(BTreeMap<Cow<'a, str>, Arc<str>>);
 
 impl<'a> Resolved<'a> {
     /// Reads `data.resolved`. Of a user, the name in the guild wins over the display name, and that over the user name.
@@ -26,7 +26,7 @@ impl<'a> Resolved<'a> {
                 for field in fields {
                     let name = json::members(thing.get(), &[*field]).ok().and_then(|[name]| json::text(name?));
                     if let Some(name) = name.filter(|name| !name.is_empty()) {
-                        names.insert(id.clone(), name);
+                        names.insert(id.clone(), name.into());
                     }
                 }
             }
@@ -34,7 +34,8 @@ impl<'a> Resolved<'a> {
         Self(names)
     }
 
-    pub(super) fn name(&self, id: &str) -> Option<String> {
-        self.0.get(id).map(|name| name.clone().into_owned())
+    /// The name of what has this id. All that ask for it share one text, since a body may name an id any number of times.
+    pub(super) fn name(&self, id: &str) -> Option<Arc<str>> {
+        self.0.get(id).cloned()
     }
 }

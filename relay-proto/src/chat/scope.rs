@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
+use super::origin::Origin;
 use crate::action::Action;
 use crate::frame::{MessageEvent, PassthroughForward};
 
@@ -112,14 +113,9 @@ impl ScopeMemory {
 
     /// Learns from a forward, if it is a Discord interaction.
     pub fn learn_forward(&mut self, forward: &PassthroughForward) {
-        if let Some(Ok(interaction)) = forward.interaction() {
-            let scope = Scope {
-                platform: Some("discord".to_owned()),
-                scope_id: interaction.scope_id,
-                user_id: interaction.user_id,
-                profile: forward.profile(),
-            };
-            self.note(&interaction.chat_id, scope);
+        if let Some(Origin { chat_id, scope_id, user_id, .. }) = forward.origin() {
+            let platform = Some("discord".to_owned());
+            self.note(&chat_id, Scope { platform, scope_id, user_id, profile: forward.profile() });
         }
     }
 

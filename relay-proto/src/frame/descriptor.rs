@@ -1,9 +1,13 @@
 //! Capability descriptors (DESC-1, DESC-2).
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
+use serde::Deserializer as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::chat::LenUnit;
@@ -11,6 +15,9 @@ use crate::json::{self, RawJson, push_field};
 
 /// The message length that stands in for one that is absent, zero, negative or no number.
 pub const DEFAULT_MESSAGE_LENGTH: u64 = 4096;
+
+/// What the name of an operation is taken to hold beyond its text: the `String`, and the least that is allocated.
+const OP_OVERHEAD: usize = size_of::<String>() + 32;
 
 /// The operations that every connector supports, listed or not.
 pub const LEGACY_OPS: [&str; 4] = ["send", "edit", "typing", "follow_up"];
@@ -52,13 +59,17 @@ pub struct Descriptor {
     pub supports_inchannel_continuable: bool,
     /// Whether structured blocks are rendered. Default false.
     pub supports_block_formatting: bool,
-    /// The operations the connector takes. Default [`LEGACY_OPS`].
+    /// The operations the connector takes. Default [`LEGACY_OPS`]. Read from JSON, each is here once, and a list of more
+    /// than [`MAX_OPS`](Self::MAX_OPS) is taken for none.
     pub supported_ops: Vec<String>,
     /// The descriptor's JSON as it came, with fields this version does not know; `None` for one made here.
     pub raw: Option<RawJson>,
 }
 
 impl Descriptor {
+    /// How many different operations a descriptor may list. The contract has ten; a longer list is malformed (DESC-1).
+    pub const MAX_OPS: usize = 256;
+
     /// A descriptor of `platform` with every default.
     pub fn new(platform: impl Into<String>) -> Self {
         Self {
@@ -145,6 +156,14 @@ impl Descriptor {
         self.supported_ops.iter().any(|known| known == op)
     }
 
+    /// About how many bytes it holds.
+    pub(crate) fn size(&self) -> usize {
+        let Self { platform, label, markdown_dialect, len_unit, emoji, platform_hint, supported_ops, raw, .. } = self;
+        let texts = [platform, label, markdown_dialect, len_unit, emoji, platform_hint];
+        let texts = texts.into_iter().chain(supported_ops).map(String::len).sum::<usize>();
+        texts + OP_OVERHEAD * supported_ops.len() + raw.as_ref().map_or(0, |raw| raw.as_str().len())
+    }
+
     /// The descriptor as JSON, with every field that this version knows.
     pub fn to_json(&self) -> RawJson {
         let mut out = alloc::format!("{{\"contract_version\":{}", self.contract_version);
@@ -192,15 +211,44 @@ fn positive(raw: &RawValue) -> Option<u64> {
     (value > 0).then_some(value)
 }
 
+/// The operations of a list, each once. `None` for a malformed list.
+///
+/// A name of one letter is 4 bytes of JSON and ten times as many in memory, so that nothing is kept of a name that was
+/// there before, nor of a list that turns out to be malformed.
 fn op_names(raw: &RawValue) -> Option<Vec<String>> {
-    let names: Option<Vec<String>> =
-        json::elements(raw)?.into_iter().map(|op| json::string(op.get()).map(|op| op.into_owned())).collect();
-    names.filter(|names| !names.is_empty())
+    struct Names;
+    impl<'a> Visitor<'a> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of operations")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let (mut names, mut known) = (Vec::new(), BTreeSet::new());
+            while let Some(op) = seq.next_element::<&RawValue>()? {
+                let name = json::string(op.get()).ok_or_else(|| A::Error::custom("no string"))?;
+                if known.contains(&name) {
+                    continue;
+                }
+                if names.len() == Descriptor::MAX_OPS {
+                    return Err(A::Error::custom("too many operations"));
+                }
+                names.push(Cow::clone(&name).into_owned());
+                known.insert(name);
+            }
+            Ok(names)
+        }
+    }
+    let names = serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Names).ok()?;
+    Some(names).filter(|names| !names.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX_OPS: usize = Descriptor::MAX_OPS;
 
     fn descriptor(json: &str) -> Descriptor {
         Descriptor::parse(json).unwrap()
@@ -241,6 +289,44 @@ mod tests {
         }
         assert_eq!(ops("[\"send\",\"react\"]"), ["send", "react"]);
         assert!(descriptor("{}").supports_op("follow_up") && !descriptor("{}").supports_op("react"));
+    }
+
+    // proves: DESC-1
+    #[test]
+    fn operations_are_known_once_each_and_no_more_than_there_can_be() {
+        let ops = |names: &[String]| {
+            descriptor(&alloc::format!("{{\"supported_ops\":[\"{}\"]}}", names.join("\",\""))).supported_ops
+        };
+        let different: Vec<String> = (0..=MAX_OPS).map(|i| alloc::format!("op{i}")).collect();
+        let most = &different[..MAX_OPS];
+        assert_eq!(ops(most), most);
+        assert_eq!(ops(&[most, most].concat()), most, "each once, in order");
+        assert_eq!(ops(&different), LEGACY_OPS, "malformed as a whole");
+        assert_eq!(ops(&["a", "\\u0061", "b", "a"].map(str::to_owned)), ["a", "b"]);
+    }
+
+    /// The bytes on the heap, as the structure says, with what an allocator takes for a small text.
+    fn heap(descriptor: &Descriptor) -> usize {
+        let ops = descriptor.supported_ops.iter().map(|op| op.capacity().max(32)).sum::<usize>();
+        let raw = descriptor.raw.as_ref().map_or(0, |raw| raw.as_str().len());
+        ops + descriptor.supported_ops.capacity() * size_of::<String>() + raw + descriptor.platform_hint.capacity()
+    }
+
+    // proves: DESC-1, FRAME-3
+    #[test]
+    fn a_list_of_operations_costs_little_more_than_its_text() {
+        let different = (0..100_000).map(|i| alloc::format!("\"{i}\""));
+        let same = (0..100_000).map(|_| "\"a\"".to_owned());
+        let lists = [different.collect::<Vec<_>>(), same.collect(), alloc::vec!["7".to_owned(); 100_000]];
+        for list in lists.map(|list| list.join(",")).into_iter().chain([alloc::format!("\"{}\"", "o".repeat(1 << 20))])
+        {
+            let json = alloc::format!("{{\"platform_hint\":\"h\",\"supported_ops\":[{list}]}}");
+            let descriptor = descriptor(&json);
+            let heap = heap(&descriptor);
+            let most = 2 * json.len() + MAX_OPS * OP_OVERHEAD;
+            assert!(heap <= most, "{heap} bytes for {}", json.len());
+            assert!((json.len()..=most).contains(&descriptor.size()), "{} for {heap}", descriptor.size());
+        }
     }
 
     // proves: DESC-2

@@ -43,6 +43,9 @@ impl PassthroughForward {
         let [platform, bot_id, method, path] =
             [platform, bot_id, method, path].map(|v| v.and_then(json::text).unwrap_or_default().into_owned());
         let headers = headers.and_then(json::elements).unwrap_or_default();
+        let mut headers: Vec<_> = headers.into_iter().filter_map(header).collect();
+        // It stays until the application has read it, and growing left room for as many again.
+        headers.shrink_to_fit();
         let body = match body {
             None => Some(Vec::new()),
             Some(raw) if raw.get() == "null" => Some(Vec::new()),
@@ -53,7 +56,7 @@ impl PassthroughForward {
             bot_id,
             method,
             path,
-            headers: headers.into_iter().filter_map(header).collect(),
+            headers,
             body_undecodable: body.is_none(),
             body: body.unwrap_or_default(),
             raw: RawJson::trusted(raw),

@@ -1,13 +1,21 @@
 //! Events that the application has not read yet (REQ-7, STOP-1).
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 
 use super::output::{Delivered, Event};
-use crate::frame::Interrupt;
+use crate::frame::{Interrupt, PassthroughForward};
 use crate::queue::{Queue as InOrder, Unread};
 
 /// What an event is taken to weigh beyond its text.
 const OVERHEAD: usize = 256;
+
+/// What a header is taken to weigh beyond its texts: two `String`s, each with the least that is allocated.
+const HEADER: usize = 2 * (size_of::<String>() + 32);
+
+/// Up to what size the descriptor in a report weighs nothing. One with short texts and the contract's operations has less
+/// than 2 KiB.
+const ORDINARY_DESCRIPTOR: usize = 16 << 10;
 
 /// The queue: events in order, and interrupts ahead of them. Bounded by its owner, which asks for
 /// [`bytes`](Self::bytes).
@@ -63,7 +71,8 @@ impl Unread for Event {
     /// As many as come with a read, and no more than a few KiB.
     const ROOM: usize = 64;
 
-    /// Reports weigh nothing, so that they do not stop the link from being read: they are bounded by number.
+    /// Reports weigh nothing, so that they do not stop the link from being read: they are bounded by number. Except for a
+    /// descriptor without measure: the link holds the same one, but reports outlive their links.
     fn weight(&self) -> usize {
         match self {
             // Lists of tiny things weigh more than their text.
@@ -72,15 +81,11 @@ impl Unread for Event {
                 let lists = 8 * event.media_urls().len() + 24 * event.context().len();
                 delivery_weight(delivered) + event.raw().len() + lists
             }
-            // The body is held twice: decoded, and within the raw text.
-            Self::Passthrough(delivered) => {
-                let forward = &delivered.payload;
-                let lists = 48 * forward.headers.len();
-                delivery_weight(delivered) + forward.raw.as_str().len() + forward.body.len() + lists
-            }
+            Self::Passthrough(delivered) => delivery_weight(delivered) + forward_weight(&delivered.payload),
             Self::Undecodable(delivered) => {
                 delivery_weight(delivered) + delivered.payload.raw.as_ref().map_or(0, |raw| raw.as_str().len())
             }
+            Self::Ready { descriptor } => descriptor.size().saturating_sub(ORDINARY_DESCRIPTOR),
             _ => 0,
         }
     }
@@ -89,6 +94,14 @@ impl Unread for Event {
     fn is_report(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::Disconnected { .. } | Self::Idle)
     }
+}
+
+/// All of it is held twice: decoded, and within the raw text.
+fn forward_weight(forward: &PassthroughForward) -> usize {
+    let PassthroughForward { platform, bot_id, method, path, headers, body, raw, .. } = forward;
+    let fields = [platform, bot_id, method, path].map(String::len).iter().sum::<usize>();
+    let headers = headers.iter().map(|(name, value)| HEADER + name.len() + value.len()).sum::<usize>();
+    raw.as_str().len() + body.len() + fields + headers
 }
 
 /// The buffer id is held twice: here, and where its acknowledgement is owed.

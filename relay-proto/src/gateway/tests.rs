@@ -19,3 +19,4 @@ mod random;
 mod requests;
 mod secrets;
 mod shutdown;
+mod weights;
