@@ -160,11 +160,10 @@ impl Link {
     /// Keeps a descriptor. The first is the default and stays it; a later one of a platform replaces that platform's
     /// earlier one (HELLO-2).
     pub(crate) fn keep_descriptor(&mut self, descriptor: Arc<Descriptor>) {
-        let size = |descriptor: &Descriptor| descriptor.raw.as_ref().map_or(0, |raw| raw.as_str().len());
         let later = self.descriptors.iter().skip(1);
         let others =
-            later.filter(|known| known.platform != descriptor.platform).map(|known| size(known)).sum::<usize>();
-        if !self.descriptors.is_empty() && others + size(&descriptor) > MAX_DESCRIPTOR_BYTES {
+            later.filter(|known| known.platform != descriptor.platform).map(|known| known.size()).sum::<usize>();
+        if !self.descriptors.is_empty() && others + descriptor.size() > MAX_DESCRIPTOR_BYTES {
             return;
         }
         let room = self.descriptors.len() < MAX_DESCRIPTORS;

@@ -177,7 +177,8 @@ fn descriptors_without_end_are_kept_within_a_bound() {
         world.line(&format!(r#"{{"type":"descriptor","descriptor":{inner}}}"#));
     }
     let kept = (0..100).filter(|i| world.machine.descriptor_for(&format!("p{i}")).is_some()).count();
-    assert_eq!(kept, 5, "a megabyte of them");
+    // What is read of a descriptor is kept beside it.
+    assert_eq!(kept, 2, "a megabyte of them");
     for i in 0..1000 {
         world.line(&format!(r#"{{"type":"descriptor","descriptor":{{"platform":"q{i}"}}}}"#));
     }
