@@ -111,6 +111,7 @@ impl Service {
         };
         Ok(Call {
             tls: target.is_tls(),
+            #[cfg(feature = "wire")]
             allow_plaintext: self.allow_plaintext,
             host: target.host().to_string(),
             port: target.port(),
@@ -134,6 +135,7 @@ fn check_id(id: &str) -> Result<(), EnrollError> {
 /// A request to be made. Debug shows where it goes, and no credential.
 pub struct Call<T> {
     tls: bool,
+    #[cfg(feature = "wire")]
     allow_plaintext: bool,
     host: String,
     port: u16,

@@ -12,6 +12,7 @@ pub(super) trait Upgrade {
 
     /// Whether the peer has said all that it has to say, and is to be answered with something that is no link: then it
     /// need not be able to say any more.
+    #[cfg(feature = "tls")]
     fn answers_last(&self) -> bool {
         false
     }

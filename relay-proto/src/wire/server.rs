@@ -157,6 +157,7 @@ impl Upgrade for ServerUpgrade {
         }
     }
 
+    #[cfg(feature = "tls")]
     fn answers_last(&self) -> bool {
         matches!(self, Self::Got(_) | Self::Posted(_))
     }
