@@ -197,7 +197,7 @@ impl Desk {
         if known { Ok(()) } else { Err(NotEnrolled::Identity) }
     }
 
-    /// Redeems a token for a gateway that is so well known.
+    /// Redeems a token for a gateway; how well it is `known` decides which tokens are good for it.
     ///
     /// What is granted counts once it is [kept](Self::keep).
     pub(super) fn redeem(&self, token: &Credential, gateway: &str, known: Known) -> Result<Redeemed, NotEnrolled> {
