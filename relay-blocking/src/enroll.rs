@@ -21,7 +21,6 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use relay_proto::end::{LinkEnd, TlsProblem};
-use relay_proto::enroll::tunnel_request;
 use relay_proto::wire::rustls::{self, ClientConnection, StreamOwned, pki_types::ServerName};
 use relay_proto::wire::{ClientTls, default_tls_config, tls_failure};
 use zeroize::Zeroizing;
@@ -68,6 +67,10 @@ impl Client {
     }
 
     /// Goes through an HTTP proxy, which is asked for a tunnel (DIAL-6). Default: none.
+    ///
+    /// A call over plain `http` goes through none but one on this machine, unless its [`Service`]
+    /// [allows it](Service::allow_plaintext_credentials): it ends with [`EnrollError::PlaintextCredentials`] before anything
+    /// connects (ENROLL-2).
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
@@ -116,6 +119,8 @@ impl Client {
     }
 
     fn connect<T: Answer>(&self, call: &Call<T>, end: Instant) -> Result<Timed, CallError> {
+        // Before anything is looked up: a proxy that may not see the credentials is not asked for anything.
+        let tunnel = self.proxy.as_ref().map(|proxy| call.tunnel_request(proxy)).transpose()?;
         let (host, port) = match &self.proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => (call.host(), call.port()),
@@ -125,8 +130,8 @@ impl Client {
             _ => CallError::Unreachable { place: format!("{host}:{port}"), detail: error.to_string() },
         };
         let mut socket = dial(host, port, end).map_err(failed)?;
-        if let Some(proxy) = &self.proxy {
-            socket.write_all(tunnel_request(proxy, call.host(), call.port()).as_bytes()).map_err(failed)?;
+        if let Some(tunnel) = tunnel {
+            socket.write_all(tunnel.as_bytes()).map_err(failed)?;
             let status = tunnel_status(&mut socket).map_err(failed)?;
             if !matches!(status, Some(200..=299)) {
                 return Err(CallError::Proxy { status });

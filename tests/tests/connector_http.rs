@@ -1,6 +1,7 @@
 //! What a connector's listener does besides links: HTTP beside the upgrade, refusals by address, TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use relay_proto::target::Target;
 use relay_proto::token::{Secret, mint};
 use relay_proto::wire::rustls::crypto::ring;
 use relay_proto::wire::rustls::pki_types::PrivateKeyDer;
-use relay_proto::wire::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use relay_proto::wire::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use relay_proto::wire::{ClientLink, LinkEvent, LinkOptions};
 use relay_tests::app::quick;
 use relay_tests::guard;
@@ -56,11 +57,14 @@ async fn upgrade(connector: &Connector, from: [u8; 4], token: &str) -> String {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((from, 0))).unwrap();
     let stream = socket.connect(connector.address()).await.unwrap();
-    let request = format!(
+    ask(stream, &upgrade_request(token)).await
+}
+
+fn upgrade_request(token: &str) -> String {
+    format!(
         "GET /relay HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Bearer {token}\r\n\r\n"
-    );
-    ask(stream, &request).await
+    )
 }
 
 // proves: CONN-1
@@ -148,6 +152,91 @@ async fn a_link_whose_tls_breaks_says_so() {
     let (gateway, end) = guard("the end of the link", events.next()).await.unwrap();
     assert_eq!(gateway.as_str(), ID);
     assert!(matches!(&end, Seen::LinkEnded { ended: Ended::Remote(LinkEnd::Tls { .. }), .. }), "{end:?}");
+}
+
+/// Sends a request over TLS with the end of the session behind it, in one write, and returns what the connector says until
+/// it closes.
+async fn ask_and_close(connector: &Connector, config: Arc<ClientConfig>, request: &[u8]) -> String {
+    let mut session = ClientConnection::new(config, "127.0.0.1".try_into().unwrap()).unwrap();
+    let mut stream = TcpStream::connect(connector.address()).await.unwrap();
+    let (mut bytes, mut answer) = (vec![0; 4096], Vec::new());
+    let mut asked = false;
+    guard("the answer", async {
+        loop {
+            if !session.is_handshaking() && !asked {
+                asked = true;
+                session.writer().write_all(request).unwrap();
+                session.send_close_notify();
+            }
+            let mut out = Vec::new();
+            while session.wants_write() {
+                session.write_tls(&mut out).unwrap();
+            }
+            stream.write_all(&out).await.unwrap();
+            // The connector closes once it has said all that it has to say.
+            let Ok(n @ 1..) = stream.read(&mut bytes).await else { break };
+            let mut input = &bytes[..n];
+            while session.read_tls(&mut input).unwrap() > 0 {
+                session.process_new_packets().unwrap();
+            }
+            // Nothing may be there yet.
+            let _ = session.reader().read_to_end(&mut answer);
+        }
+    })
+    .await;
+    assert!(asked);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+// proves: CONN-5, LINK-2
+#[tokio::test]
+async fn an_upgrade_that_ends_with_its_request_is_no_link() {
+    let (client, server) = tls();
+    let (connector, mut seen) = serve(registered().tls(server)).await;
+    let config = Config::new(format!("https://{}", connector.address())).identity("discord", "bot-1").timing(quick());
+    let config = config.credentials(ID, SECRET).reconnect(false);
+    let (_gateway, mut events) = relay_tokio::connect_with_tls(config, Some(client.clone())).unwrap();
+    assert!(matches!(guard("a link", events.next()).await, Some(Event::Ready { .. })));
+    assert!(matches!(guard("its hello", seen.next()).await, Some((_, Seen::Hello(_)))));
+
+    let token = mint(ID, &Secret::new(SECRET), 0, 0);
+    let request = upgrade_request(token.as_str());
+    assert_eq!(ask_and_close(&connector, client, request.as_bytes()).await, "");
+    // The link that there was is there.
+    assert_eq!(connector.gateway(ID).stats().replaced, 0);
+    connector.gateway(ID).deliver(&RawJson::parse(r#"{"text":"hi"}"#).unwrap()).await.unwrap();
+    let next = guard("the message", events.next()).await.unwrap();
+    assert!(matches!(&next, Event::Message(message) if message.text() == "hi"), "{next:?}");
+}
+
+// proves: CONN-1, ENROLL-5
+#[tokio::test]
+async fn who_ends_a_request_with_the_session_is_answered() {
+    let (client, server) = tls();
+    let (connector, _events) = serve(registered().tls(server)).await;
+    let token = mint(ID, &Secret::new(SECRET), 0, 0);
+    let body = r#"{"platform":"discord"}"#;
+    let post = format!(
+        "POST /relay/policy HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nAuthorization: Bearer {}\r\n\r\n{body}",
+        body.len(),
+        token.as_str()
+    );
+    let get = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (request, end) in [(get, "ok"), (&post, r#"{"ok":true}"#)] {
+        let answer = ask_and_close(&connector, client.clone(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&format!("\r\n\r\n{end}")), "{answer}");
+    }
+    assert_eq!(connector.gateway(ID).policies().len(), 1);
+    // As without TLS, where the socket is half closed.
+    let (connector, _events) = serve(registered()).await;
+    for (request, end) in [(get, "ok"), (&post, r#"{"ok":true}"#)] {
+        let mut stream = TcpStream::connect(connector.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        guard("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&format!("\r\n\r\n{end}")), "{answer}");
+    }
 }
 
 #[tokio::test]

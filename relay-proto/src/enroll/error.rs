@@ -10,10 +10,10 @@ use alloc::string::String;
 #[non_exhaustive]
 pub enum EnrollError {
     // ── the caller's: nothing was sent ───────────────────────────────────
-    /// The address is plain `http` to a host that is not this machine, and nobody allowed that (ENROLL-2).
+    /// The address is plain `http`, it or the proxy on the way is not this machine, and nobody allowed that (ENROLL-2).
     #[error("the credentials would go in plaintext to `{host}`: use an https address, or allow it explicitly")]
     PlaintextCredentials {
-        /// The host.
+        /// The host that is not this machine: the connector's, or the proxy's.
         host: String,
     },
     /// The token that goes into the header is blank, too long, or holds what no header can carry.

@@ -22,6 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A way through an HTTP proxy begins with `call.tunnel_request(&proxy)`, which tells whether the call may go there.
+//!
 //! On threads, `relay_blocking::enroll` makes the connection, too. The other half is [`asked`]: what a connector needs to
 //! serve this.
 
@@ -42,14 +44,5 @@ pub use self::http::{AnswerReader, Reply};
 pub use self::policy::{Policy, Provision};
 pub use self::service::{Answer, Call, Service, Step};
 
-#[cfg(feature = "wire")]
-use {crate::proxy::Proxy, alloc::string::String, zeroize::Zeroizing};
-
 /// The longest answer that is read, in bytes of its body (ENROLL-3).
 pub const MAX_ANSWER: usize = 64 << 10;
-
-/// The request that asks a proxy for a tunnel to this host and port (DIAL-6). It may hold a password.
-#[cfg(feature = "wire")]
-pub fn tunnel_request(proxy: &Proxy, host: &str, port: u16) -> Zeroizing<String> {
-    proxy.request(host, port)
-}

@@ -13,6 +13,8 @@ use super::credential::Credential;
 use super::error::EnrollError;
 use super::http::{self, Reply};
 use super::policy::{Policy, Provision};
+#[cfg(feature = "wire")]
+use crate::proxy::Proxy;
 use crate::target::{self, Target, TargetError};
 use crate::token::Token;
 
@@ -42,8 +44,8 @@ impl Service {
         Target::parse(url).map(Self::new)
     }
 
-    /// Sends credentials over plain `http` also to a host that is not this machine: whoever sees the connection can take
-    /// them. Default: false (ENROLL-2).
+    /// Sends credentials over plain `http` also to a host that is not this machine, or through a proxy that is not: whoever
+    /// sees the connection can take them. Default: false (ENROLL-2).
     #[must_use]
     pub fn allow_plaintext_credentials(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
@@ -109,6 +111,8 @@ impl Service {
         };
         Ok(Call {
             tls: target.is_tls(),
+            #[cfg(feature = "wire")]
+            allow_plaintext: self.allow_plaintext,
             host: target.host().to_string(),
             port: target.port(),
             authority: target.host_header(),
@@ -131,6 +135,8 @@ fn check_id(id: &str) -> Result<(), EnrollError> {
 /// A request to be made. Debug shows where it goes, and no credential.
 pub struct Call<T> {
     tls: bool,
+    #[cfg(feature = "wire")]
+    allow_plaintext: bool,
     host: String,
     port: u16,
     authority: String,
@@ -176,6 +182,21 @@ impl<T: Answer> Call<T> {
 
     fn origin(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority)
+    }
+
+    /// What asks this proxy for a tunnel to the connector (DIAL-6). It may hold a password. To be called before anything
+    /// connects: only here it shows where the credentials would go.
+    ///
+    /// # Errors
+    /// [`EnrollError::PlaintextCredentials`]: without TLS the proxy could read them, and whoever sees the way to it, also
+    /// when the connector is this machine by its name. A proxy on this machine will do (ENROLL-2).
+    #[cfg(feature = "wire")]
+    pub fn tunnel_request(&self, proxy: &Proxy) -> Result<Zeroizing<String>, EnrollError> {
+        // A proxy's loopback is not ours, and the way to it is readable.
+        if !self.tls && !proxy.is_loopback() && !self.allow_plaintext {
+            return Err(EnrollError::PlaintextCredentials { host: proxy.host().to_string() });
+        }
+        Ok(proxy.request(&self.host, self.port))
     }
 
     /// The request, head and body: all there is to send. The connection is for this one alone.

@@ -132,6 +132,33 @@ fn credentials_go_in_plaintext_to_this_machine_alone() {
 }
 
 // proves: ENROLL-2
+#[cfg(feature = "wire")]
+#[test]
+fn a_proxy_elsewhere_sees_no_credentials_in_plaintext() {
+    let proxy = |host: &str| crate::proxy::Proxy::parse(&format!("http://user:pass@{host}:3128")).unwrap();
+    // What is loopback for the connector's address is the proxy's own.
+    for url in ["http://127.0.0.1:9", "ws://[::1]", "http://localhost"] {
+        for elsewhere in ["192.0.2.2", "[2001:db8::1]", "proxy.example", "localhost.example"] {
+            let proxy = proxy(elsewhere);
+            let refused = enroll(url).unwrap().tunnel_request(&proxy).unwrap_err();
+            assert_eq!(refused, EnrollError::PlaintextCredentials { host: proxy.host().into() }, "{url} {elsewhere}");
+            let allowed =
+                service(url).allow_plaintext_credentials(true).enroll(&IDENTITY.into(), &TOKEN.into(), "gw-1");
+            assert!(allowed.unwrap().tunnel_request(&proxy).is_ok(), "{url} {elsewhere}");
+        }
+        for here in ["127.0.0.1", "[::1]", "localhost"] {
+            enroll(url).unwrap().tunnel_request(&proxy(here)).unwrap();
+        }
+    }
+    // With TLS it sees where it leads, and nothing else. The same holds after a redirect.
+    let request = call().tunnel_request(&proxy("proxy.example")).unwrap();
+    assert!(request.starts_with("CONNECT c.example:443 HTTP/1.1\r\n"), "{}", request.as_str());
+    let moved = read(enroll("http://localhost").unwrap(), answer(308, "Location: /elsewhere\r\n", "").as_bytes());
+    let Ok(Step::Again(moved)) = moved else { panic!("{moved:?}") };
+    assert!(moved.tunnel_request(&proxy("proxy.example")).is_err());
+}
+
+// proves: ENROLL-2
 #[test]
 fn what_cannot_be_sent_is_not_sent() {
     let service = service("https://c.example");

@@ -10,6 +10,13 @@ pub(super) trait Upgrade {
     /// Takes what belongs to the upgrade off the input, and moves the session on when the upgrade is through or over.
     fn receive(&mut self, input: &mut &[u8], session: &mut Session);
 
+    /// Whether the peer has said all that it has to say, and is to be answered with something that is no link: then it
+    /// need not be able to say any more.
+    #[cfg(feature = "tls")]
+    fn answers_last(&self) -> bool {
+        false
+    }
+
     /// The end of a link that went before the upgrade was through.
     fn end(&self, detail: &str) -> LinkEnd;
 
@@ -57,6 +64,8 @@ impl<U: Upgrade> Link<U> {
             });
             match state {
                 Ok(TlsState::Open) => {}
+                // It ended its half of the session, as a socket can be half closed: the answer is still to be written.
+                Ok(TlsState::Closed) if self.session.is_upgrading() && self.upgrade.answers_last() => {}
                 Ok(TlsState::Closed) => self.lose("the peer ended the TLS session"),
                 Err(end) => self.session.finish(end),
             }

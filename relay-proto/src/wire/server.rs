@@ -21,6 +21,10 @@ use crate::{
 };
 
 /// What happened on a [`ServerLink`].
+///
+/// A request whose client has gone before it is asked for is not told. Over TLS a client that ended its half of the session
+/// (close_notify) has not gone: what it asked for is answered, unless that is an upgrade, which would be a link on which
+/// it can say nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerEvent {
@@ -34,7 +38,7 @@ pub enum ServerEvent {
     /// A client has posted something below `/relay/` ([`enroll`](crate::enroll)), or, as an error, something that cannot
     /// be served, and that the host may count: answer with [`respond_json`](ServerLink::respond_json). At most once,
     /// first, and only with [`LinkOptions::plain_post`](super::LinkOptions::plain_post). The request is complete, and head
-    /// and body are within their bounds (ENROLL-5). One whose client has gone before this is asked for is not told.
+    /// and body are within their bounds (ENROLL-5).
     Post(Result<Request, asked::BadRequest>),
     /// A WebSocket message arrived, text or binary. Also after [`ServerLink::close`], until the peer closed too.
     Message(Payload),
@@ -96,6 +100,16 @@ impl ServerUpgrade {
         }
     }
 
+    /// The request that waits for an answer, unless the host has seen it.
+    fn take_asked(&mut self) -> Option<ServerEvent> {
+        match self {
+            Self::Asked { request, .. } => request.take().map(ServerEvent::Request),
+            Self::Got(path) => path.take().map(ServerEvent::Get),
+            Self::Posted(asked) => asked.take().map(|asked| ServerEvent::Post(*asked)),
+            Self::Starting(..) | Self::Posting(_) | Self::Reading(..) | Self::Answered => None,
+        }
+    }
+
     fn read_post(&mut self, input: &mut &[u8], session: &mut Session) {
         let Self::Posting(reader) = self else { return };
         let asked = reader.read(mem::take(input)).transpose();
@@ -143,6 +157,11 @@ impl Upgrade for ServerUpgrade {
         }
     }
 
+    #[cfg(feature = "tls")]
+    fn answers_last(&self) -> bool {
+        matches!(self, Self::Got(_) | Self::Posted(_))
+    }
+
     fn end(&self, detail: &str) -> LinkEnd {
         LinkEnd::Lost { detail: std::format!("{detail}, before the upgrade") }
     }
@@ -186,22 +205,11 @@ impl ServerLink {
     /// What happened next, if anything did. To be called until it returns `None`, after every call that changes the link.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<ServerEvent> {
-        if let ServerUpgrade::Asked { request, .. } = &mut self.0.upgrade
-            && let Some(request) = request.take()
-        {
-            return Some(ServerEvent::Request(request));
-        }
-        if let ServerUpgrade::Got(path) = &mut self.0.upgrade
-            && let Some(path) = path.take()
-        {
-            return Some(ServerEvent::Get(path));
-        }
-        // One that nobody can be answered is not told: what it asks for may be good only once.
+        // One that cannot be answered is not told: it would be taken for a link, or use up what is good only once.
         if self.0.session.is_upgrading()
-            && let ServerUpgrade::Posted(asked) = &mut self.0.upgrade
-            && let Some(asked) = asked.take()
+            && let Some(asked) = self.0.upgrade.take_asked()
         {
-            return Some(ServerEvent::Post(*asked));
+            return Some(asked);
         }
         let session = &mut self.0.session;
         session.poll_message().map(ServerEvent::Message).or_else(|| session.poll_end().map(ServerEvent::Ended))

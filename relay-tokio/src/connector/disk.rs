@@ -209,18 +209,28 @@ impl Store for Disk {
     }
 
     fn take_back(&self, gateway: &GatewayId) -> Result<(), StoreError> {
-        let grants = self.grants()?;
-        let own: Vec<&Grant> =
-            grants.iter().filter(|grant| grant.gateway == *gateway && grant.secret.is_some()).collect();
-        if own.is_empty() {
-            return Ok(());
-        }
+        let gateway = gateway.as_str().as_bytes();
         self.run(|database| {
+            // One transaction that excludes others: what is granted meanwhile comes before it, or after.
             let transaction = database.begin_write()?;
             let mut table = transaction.open_table(GRANTS)?;
-            for grant in own {
-                let key = (gateway.as_str().as_bytes(), grant.token.as_bytes());
-                table.insert(key, (b"".as_slice(), grant.delivery_key.expose().as_bytes()))?;
+            let mut own = Vec::new();
+            for item in table.range((gateway, b"".as_slice())..)? {
+                let (key, value) = item?;
+                let ((whose, token), (secret, delivery_key)) = (key.value(), value.value());
+                if whose != gateway {
+                    break;
+                }
+                if !secret.is_empty() {
+                    own.push((token.to_vec(), delivery_key.to_vec()));
+                }
+            }
+            if own.is_empty() {
+                // Nothing of it is committed, nor the table if there was none.
+                return Ok(());
+            }
+            for (token, delivery_key) in &own {
+                table.insert((gateway, token.as_slice()), (b"".as_slice(), delivery_key.as_slice()))?;
             }
             drop(table);
             Ok(transaction.commit()?)

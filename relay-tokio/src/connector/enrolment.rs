@@ -32,8 +32,13 @@ impl Enrolment {
         Self::default()
     }
 
-    /// Lets this token be redeemed once, for a gateway with any id that is not known yet: who holds it cannot take the
-    /// place of another gateway.
+    /// Lets this token be redeemed once, for a gateway with any id that is not known yet: who holds it can neither take the
+    /// place of another gateway nor get its messages. Known is an id
+    /// - that a secret was ever granted to, taken back or not, as far as the [`Store`](super::Store) remembers,
+    /// - that another token is [meant for](Self::token_for), or that has a secret [without enrolment](super::Config::gateway),
+    /// - that the host has used, say to deliver to it, or that something waits for in the store.
+    ///
+    /// A gateway with such an id needs a token that is meant for it.
     #[must_use]
     pub fn token(mut self, token: &Credential) -> Self {
         self.tokens.insert(fingerprint(token), None);
@@ -60,6 +65,11 @@ impl Enrolment {
     pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
         self
+    }
+
+    /// Whether a token is meant for this gateway alone.
+    fn expects(&self, gateway: &str) -> bool {
+        self.tokens.values().any(|meant| meant.as_deref() == Some(gateway))
     }
 
     /// How many tokens there are, redeemed ones included.
@@ -103,14 +113,36 @@ pub(super) struct Desk {
 
 #[derive(Default)]
 struct Ledger {
-    /// What enrolment granted.
-    secrets: BTreeMap<String, Vec<Secret>>,
+    /// By id, the gateways that something was granted to, or is being.
+    gateways: BTreeMap<String, Standing>,
     /// Fingerprints of tokens that were redeemed, or are being.
     redeemed: BTreeSet<String>,
     delivery_key: Option<Credential>,
     /// Gateways whose secrets are good for nothing until this process ends.
     revoked: BTreeSet<String>,
     policies: BTreeMap<GatewayId, BTreeMap<String, Policy>>,
+}
+
+/// How enrolment stands with a gateway.
+#[derive(Default)]
+struct Standing {
+    /// Those that were granted and are good.
+    secrets: Vec<Secret>,
+    /// All that was granted, also what was taken back or is not durable yet.
+    grants: usize,
+    /// How often they were taken back. What was not good by then is not to become so.
+    taken_back: u64,
+}
+
+/// What a gateway is to the connector, whatever enrolment granted it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing.
+    No,
+    /// Something happened to it, or waits for it.
+    Member,
+    /// It has secrets that enrolment did not grant, and nobody may add to those.
+    Configured,
 }
 
 /// Why nobody is enrolled.
@@ -128,9 +160,9 @@ impl Desk {
         for Grant { gateway, token, secret, delivery_key } in grants {
             ledger.redeemed.insert(token);
             ledger.delivery_key.get_or_insert(delivery_key);
-            if let Some(secret) = secret {
-                ledger.secrets.entry(gateway.as_str().into()).or_default().push(Secret::from(&secret));
-            }
+            let standing = ledger.gateways.entry(gateway.as_str().into()).or_default();
+            standing.grants += 1;
+            standing.secrets.extend(secret.as_ref().map(Secret::from));
         }
         Self { enrolment, ledger: Mutex::new(ledger), store }
     }
@@ -146,12 +178,14 @@ impl Desk {
 
     /// The secrets that were granted to this gateway.
     pub(super) fn secrets(&self, gateway: &str) -> Vec<Secret> {
-        self.lock().secrets.get(gateway).cloned().unwrap_or_default()
+        self.lock().gateways.get(gateway).map(|standing| standing.secrets.clone()).unwrap_or_default()
     }
 
     /// The gateways that something was granted to.
     pub(super) fn enrolled(&self) -> Vec<String> {
-        self.lock().secrets.keys().cloned().collect()
+        let ledger = self.lock();
+        let enrolled = ledger.gateways.iter().filter(|(_, standing)| !standing.secrets.is_empty());
+        enrolled.map(|(gateway, _)| gateway.clone()).collect()
     }
 
     /// Whether who shows this may enrol.
@@ -163,19 +197,24 @@ impl Desk {
         if known { Ok(()) } else { Err(NotEnrolled::Identity) }
     }
 
-    /// Redeems a token. `fixed`: the gateway has secrets that enrolment did not grant, and nobody may add to those.
+    /// Redeems a token for a gateway; how well it is `known` decides which tokens are good for it.
     ///
     /// What is granted counts once it is [kept](Self::keep).
-    pub(super) fn redeem(&self, token: &Credential, gateway: &str, fixed: bool) -> Result<Redeemed, NotEnrolled> {
+    pub(super) fn redeem(&self, token: &Credential, gateway: &str, known: Known) -> Result<Redeemed, NotEnrolled> {
         let enrolment = self.enrolment.as_ref().ok_or(NotEnrolled::Closed)?;
         let token = fingerprint(token);
         let meant = enrolment.tokens.get(&token).ok_or(NotEnrolled::Token)?;
-        if fixed || meant.as_ref().is_some_and(|meant| meant != gateway) {
+        let good = match meant {
+            Some(meant) => meant == gateway && known != Known::Configured,
+            None => known == Known::No && !enrolment.expects(gateway),
+        };
+        if !good {
             return Err(NotEnrolled::Token);
         }
         let secret = random()?;
         let mut ledger = self.lock();
-        let taken = meant.is_none() && ledger.secrets.contains_key(gateway);
+        // Also by a grant that is not durable yet, and by one that was taken back: its messages may still be there.
+        let taken = meant.is_none() && ledger.gateways.contains_key(gateway);
         if taken || ledger.revoked.contains(gateway) || ledger.redeemed.contains(&token) {
             return Err(NotEnrolled::Token);
         }
@@ -184,34 +223,49 @@ impl Desk {
             None => ledger.delivery_key.insert(random()?).clone(),
         };
         ledger.redeemed.insert(token.clone());
+        let standing = ledger.gateways.entry(gateway.into()).or_default();
+        standing.grants += 1;
+        let taken_back = standing.taken_back;
         let grant = Grant { gateway: GatewayId::unverified(gateway), token, secret: Some(secret), delivery_key };
-        Ok(Redeemed { grant, tenant: enrolment.tenant.clone().unwrap_or_else(|| "default".into()) })
+        let tenant = enrolment.tenant.clone().unwrap_or_else(|| "default".into());
+        Ok(Redeemed { grant, tenant, taken_back })
     }
 
     /// Makes a grant durable, if there is a store, and then good.
     pub(super) async fn keep(&self, redeemed: Redeemed) -> Result<Granted, NotEnrolled> {
-        let Redeemed { grant, tenant } = redeemed;
-        if let Some(store) = &self.store {
-            let (store, kept) = (store.clone(), grant.clone());
-            if let Err(error) = blocking(move || with(&store, |store| store.grant(&kept))).await {
-                // The store may have it nevertheless, and it is not told to anybody then: no harm.
-                self.lock().redeemed.remove(&grant.token);
-                return Err(NotEnrolled::NotStored(error));
+        let Redeemed { grant, tenant, taken_back } = redeemed;
+        if let Err(error) = self.write(&grant).await {
+            // The store may have it nevertheless, and it is not told to anybody then: no harm.
+            self.lock().forget(&grant);
+            return Err(NotEnrolled::NotStored(error));
+        }
+        if !self.lock().make_good(&grant, taken_back) {
+            // Whoever took back what the gateway had may have done so before this was durable. This grant alone: another
+            // may have been made since, and is good.
+            let grant = Grant { secret: None, ..grant };
+            if let Err(error) = self.write(&grant).await {
+                tracing::error!(%error, gateway = %grant.gateway, "the store keeps a secret that nobody was told");
             }
+            return Err(NotEnrolled::Token);
         }
         let Grant { gateway, secret, delivery_key, .. } = grant;
-        let secret = secret.unwrap_or_else(|| Credential::new(""));
-        let mut granted = Granted::new(gateway.as_str(), secret.clone());
+        let mut granted = Granted::new(gateway.as_str(), secret.unwrap_or_else(|| Credential::new("")));
         (granted.delivery_key, granted.tenant) = (Some(delivery_key), Some(tenant));
-        self.lock().secrets.entry(gateway.as_str().into()).or_default().push(Secret::from(&secret));
         Ok(granted)
+    }
+
+    /// Makes a grant durable as it is, if there is a store.
+    async fn write(&self, grant: &Grant) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let (store, grant) = (store.clone(), grant.clone());
+        blocking(move || with(&store, |store| store.grant(&grant))).await
     }
 
     /// Nothing of this gateway is good any more, until the process ends.
     pub(super) fn revoke(&self, gateway: &GatewayId) {
         let mut ledger = self.lock();
         ledger.revoked.insert(gateway.as_str().into());
-        ledger.secrets.remove(gateway.as_str());
+        ledger.take_back(gateway);
         ledger.policies.remove(gateway);
     }
 
@@ -221,7 +275,8 @@ impl Desk {
 
     /// Takes back what was granted to this gateway, for good. Blocks.
     pub(super) fn take_back(&self, gateway: &GatewayId) -> Result<(), StoreError> {
-        self.lock().secrets.remove(gateway.as_str());
+        // First, so that a grant that becomes durable only after the store has done it sees to itself.
+        self.lock().take_back(gateway);
         match &self.store {
             Some(store) => with(store, |store| store.take_back(gateway)),
             None => Ok(()),
@@ -244,10 +299,43 @@ impl Desk {
     }
 }
 
+impl Ledger {
+    /// From here on the grant is good, unless what the gateway had was taken back since it was redeemed. Whether it is.
+    fn make_good(&mut self, grant: &Grant, taken_back: u64) -> bool {
+        let standing = self.gateways.entry(grant.gateway.as_str().into()).or_default();
+        let good = standing.taken_back == taken_back;
+        if good {
+            standing.secrets.extend(grant.secret.as_ref().map(Secret::from));
+        }
+        good
+    }
+
+    /// The grant was never made.
+    fn forget(&mut self, grant: &Grant) {
+        self.redeemed.remove(&grant.token);
+        if let Some(standing) = self.gateways.get_mut(grant.gateway.as_str()) {
+            standing.grants = standing.grants.saturating_sub(1);
+            if standing.grants == 0 {
+                self.gateways.remove(grant.gateway.as_str());
+            }
+        }
+    }
+
+    fn take_back(&mut self, gateway: &GatewayId) {
+        // Otherwise nothing was granted, nor is being.
+        if let Some(standing) = self.gateways.get_mut(gateway.as_str()) {
+            standing.secrets.clear();
+            standing.taken_back += 1;
+        }
+    }
+}
+
 /// A token that is used up, and what for.
 pub(super) struct Redeemed {
     grant: Grant,
     tenant: String,
+    /// How often the gateway's grants were taken back by then.
+    taken_back: u64,
 }
 
 fn with(store: &Weak<dyn Store>, work: impl FnOnce(&dyn Store) -> Result<(), StoreError>) -> Result<(), StoreError> {

@@ -54,7 +54,7 @@ async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request
         let id = asked.gateway_id;
         // Before the token is: who has to go then has lost nothing.
         let Some(place) = hub.place(stranger).await else { return Ok(None) };
-        let redeemed = hub.desk.redeem(&asked.token, &id, hub.config.secrets.contains_key(&id))?;
+        let redeemed = hub.desk.redeem(&asked.token, &id, hub.knows(&id))?;
         let granted = hub.desk.keep(redeemed).await?;
         tracing::info!(%address, gateway = id, "a gateway enrolled");
         place.tell(GatewayId::unverified(id), HttpEvent::Enrolled);

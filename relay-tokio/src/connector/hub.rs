@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::DeliverError;
 use super::config::Config;
-use super::enrolment::{Desk, HttpEvent};
+use super::enrolment::{Desk, HttpEvent, Known};
 use super::keeper::Keeper;
 use super::member::{Delivering, Inner, Member, Wake};
 use super::store::{Change, StoreError};
@@ -170,6 +170,17 @@ impl Hub {
     /// A gateway that something happened to.
     fn known(&self, id: &GatewayId) -> Option<Arc<Member>> {
         self.lock().members.get(id).cloned()
+    }
+
+    /// What the gateway with this id is, whatever enrolment granted it.
+    pub(super) fn knows(&self, id: &str) -> Known {
+        if self.config.secrets.contains_key(id) {
+            Known::Configured
+        } else if self.known(&GatewayId::unverified(id)).is_some() {
+            Known::Member
+        } else {
+            Known::No
+        }
     }
 
     /// A gateway that something happens to.

@@ -322,8 +322,9 @@ impl Gateway {
         self.hub.with(&self.id, |peer, now| peer.revoke(now))
     }
 
-    /// Takes back for good what enrolment granted to the gateway: also after a start no link is let in with it. Links that
-    /// there are stay, unless they are [revoked](Self::revoke). Blocks while the store makes it durable.
+    /// Takes back for good what enrolment granted to the gateway: also after a start no link is let in with it. So it is with
+    /// what is being granted meanwhile: that enrolment is refused. Links that there are stay, unless they are
+    /// [revoked](Self::revoke). Blocks while the store makes it durable.
     ///
     /// # Errors
     /// [`StoreError`]: after a start it is good again.

@@ -93,7 +93,8 @@ pub trait Store: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Keeps a grant, durable once it returns. Called from threads of its own, beside the other methods. As it comes it
+    /// Keeps a grant, durable once it returns, in the place of one with the same gateway and token: that is how a single one
+    /// is taken back, which has no secret then. Called from threads of its own, beside the other methods. As it comes it
     /// fails, so that no gateway enrols that would be forgotten.
     ///
     /// # Errors

@@ -355,3 +355,89 @@ fn a_post_over_tls_is_the_same() {
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\n[]"));
     assert_eq!(client.reader().read(&mut [0]).unwrap(), 0, "the session was ended");
 }
+
+/// What a server's host sees of a client that sends this request and ends its half of the session at once, and what is
+/// left for the client to read.
+fn asked_and_closed(
+    version: &'static SupportedProtocolVersion,
+    request: &[u8],
+    answer: impl Fn(&mut ServerLink, &ServerEvent),
+) -> (Vec<ServerEvent>, String) {
+    let (client, server) = configs_for(&[version]);
+    let options = LinkOptions { plain_get: true, plain_post: true, ..LinkOptions::default() };
+    let mut server = ServerLink::new(&options, Some(server)).unwrap();
+    let mut client = super::rustls::ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+    let (mut seen, mut read, mut asked) = (Vec::new(), Vec::new(), false);
+    while !asked || client.wants_write() || !server.transmit().is_empty() {
+        let mut bytes = Vec::new();
+        if !client.is_handshaking() && !asked {
+            asked = true;
+            client.writer().write_all(request).unwrap();
+            client.send_close_notify();
+        }
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        server.receive(&bytes);
+        while let Some(event) = server.poll_event() {
+            answer(&mut server, &event);
+            seen.push(event);
+        }
+        let mut bytes = server.transmit();
+        while client.read_tls(&mut bytes).unwrap() > 0 {
+            client.process_new_packets().unwrap();
+        }
+        server.consume(usize::MAX);
+        // Nothing may be there yet.
+        let _ = client.reader().read_to_end(&mut read);
+    }
+    assert!(server.is_finished());
+    (seen, String::from_utf8(read).unwrap())
+}
+
+#[test]
+fn an_upgrade_that_nobody_waits_for_is_none() {
+    // proves: LINK-2
+    for version in [&version::TLS13, &version::TLS12] {
+        let accept = |server: &mut ServerLink, _: &ServerEvent| server.accept();
+        let (seen, read) = asked_and_closed(version, REQUEST.as_bytes(), accept);
+        assert!(
+            matches!(&seen[..], [ServerEvent::Ended(LinkEnd::Lost { detail })] if detail.contains("before the upgrade")),
+            "{seen:?}"
+        );
+        assert_eq!(read, "");
+    }
+}
+
+#[test]
+fn who_has_only_said_all_of_a_request_is_answered() {
+    // proves: ENROLL-5
+    for version in [&version::TLS13, &version::TLS12] {
+        let (seen, read) = asked_and_closed(version, b"GET /healthz HTTP/1.1\r\n\r\n", |server, event| {
+            if let ServerEvent::Get(_) = event {
+                server.respond(200, "ok");
+            }
+        });
+        assert!(matches!(&seen[..], [ServerEvent::Get(path), ServerEvent::Ended(_)] if path == "/healthz"), "{seen:?}");
+        assert!(read.starts_with("HTTP/1.1 200 OK\r\n") && read.ends_with("\r\n\r\nok"), "{read}");
+
+        let post = b"POST /relay/policy HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+        let (seen, read) = asked_and_closed(version, post, |server, event| {
+            if let ServerEvent::Post(_) = event {
+                server.respond_json(200, "[]");
+            }
+        });
+        assert!(matches!(&seen[..], [ServerEvent::Post(Ok(_)), ServerEvent::Ended(_)]), "{seen:?}");
+        assert!(read.starts_with("HTTP/1.1 200 OK\r\n") && read.ends_with("\r\n\r\n[]"), "{read}");
+
+        // One that is refused without the host, and one that is not all there.
+        let (seen, read) = asked_and_closed(version, b"BREW /relay HTTP/1.1\r\n\r\n", |_, _| {});
+        assert!(matches!(&seen[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]), "{seen:?}");
+        assert!(read.starts_with("HTTP/1.1 405 "), "{read}");
+        for cut in [&post[..post.len() - 1], b"GET /healthz HTTP/1.1\r\n"] {
+            let (seen, read) = asked_and_closed(version, cut, |_, _| {});
+            assert!(matches!(&seen[..], [ServerEvent::Ended(LinkEnd::Lost { .. })]), "{seen:?}");
+            assert_eq!(read, "");
+        }
+    }
+}

@@ -97,6 +97,20 @@ fn bytes_before_the_answer_belong_to_the_websocket() {
 }
 
 #[test]
+fn a_request_whose_client_has_gone_is_not_told() {
+    let options = LinkOptions { plain_get: true, ..LinkOptions::default() };
+    for request in [REQUEST, "GET /healthz HTTP/1.1\r\n\r\n"] {
+        for gone in [ServerLink::receive_eof, |server: &mut ServerLink| server.receive_failed("reset")] {
+            let mut server = ServerLink::new(&options, None).unwrap();
+            server.receive(request.as_bytes());
+            gone(&mut server);
+            let events = server_events(&mut server);
+            assert!(matches!(&events[..], [ServerEvent::Ended(LinkEnd::Lost { .. })]), "a link for nobody: {events:?}");
+        }
+    }
+}
+
+#[test]
 fn an_answer_may_spell_its_fields_in_many_ways() {
     for answer in [
         "HTTP/1.1 101 ok\r\nupgrade: WebSocket\r\nconnection: keep-alive, UPGRADE\r\nsec-websocket-accept:  KEY \r\n\r\n",

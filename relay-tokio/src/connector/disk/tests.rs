@@ -192,20 +192,26 @@ fn grants_survive_and_are_taken_back_for_good() {
     assert_eq!(disk.grants().unwrap(), []);
     disk.commit(&[append("a", 0)]).unwrap();
     let format_of = |disk: &Disk| disk.run(format).unwrap();
+    disk.take_back(&gateway("a")).unwrap();
     assert_eq!(format_of(&disk), Some(WITHOUT_GRANTS), "an older version can still have it");
+    let has_table = |disk: &Disk| disk.run(|database| Ok(database.begin_read()?.open_table(GRANTS).is_ok()));
+    assert_eq!(has_table(&disk), Ok(false));
     disk.grant(&grant("a", "t1")).unwrap();
     disk.grant(&grant("b", "t2")).unwrap();
     disk.grant(&grant("a", "t3")).unwrap();
+    disk.grant(&grant("ab", "t4")).unwrap();
+    let empty = |gateway: &str, token: &str| Grant { secret: None, ..grant(gateway, token) };
+    disk.grant(&empty("ab", "t4")).unwrap();
     drop(disk);
     let disk = Disk::open(&path).unwrap();
     assert_eq!(format_of(&disk), Some(FORMAT), "an older version would let in nobody of them");
-    assert_eq!(disk.grants().unwrap(), [grant("a", "t1"), grant("a", "t3"), grant("b", "t2")]);
+    assert_eq!(disk.grants().unwrap(), [grant("a", "t1"), grant("a", "t3"), empty("ab", "t4"), grant("b", "t2")]);
     disk.take_back(&gateway("a")).unwrap();
     disk.take_back(&gateway("nobody")).unwrap();
     drop(disk);
     let disk = Disk::open(&path).unwrap();
-    let empty = |token: &str| Grant { secret: None, ..grant("a", token) };
-    assert_eq!(disk.grants().unwrap(), [empty("t1"), empty("t3"), grant("b", "t2")]);
+    let expected = [empty("a", "t1"), empty("a", "t3"), empty("ab", "t4"), grant("b", "t2")];
+    assert_eq!(disk.grants().unwrap(), expected);
     assert_eq!(seqs(&disk, "a"), [0], "the entries are as they were");
 }
 
