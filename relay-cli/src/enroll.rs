@@ -97,7 +97,9 @@ impl Prepared {
         let service = service.allow_plaintext_credentials(args.allow_plaintext_credentials);
         let prepared = Self { settings, service, client, id, token, identity };
         // What cannot be sent is the user's to correct.
-        match prepared.service.enroll(&prepared.identity, &prepared.token, &prepared.id) {
+        let call = prepared.service.enroll(&prepared.identity, &prepared.token, &prepared.id);
+        let way = call.and_then(|call| prepared.settings.proxy().map(|proxy| call.tunnel_request(proxy)).transpose());
+        match way {
             Ok(_) => prepared.check(args).map(|()| prepared),
             Err(error @ EnrollError::PlaintextCredentials { .. }) => {
                 Err(format!("{error} (here: --allow-plaintext-credentials)"))

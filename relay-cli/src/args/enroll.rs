@@ -91,9 +91,9 @@ pub(crate) struct EnrollArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Enrolment (POST /relay/enroll)")]
 pub(crate) struct EnrolmentArgs {
-    /// Let gateways enrol: the environment variable holds enrolment tokens, one a line. Each is good once, for any id, or
-    /// for that behind it: TOKEN, or TOKEN ID. With --store that is remembered, and so is what was granted; without, both
-    /// end with this process
+    /// Let gateways enrol: the environment variable holds enrolment tokens, one a line. Each is good once, for the
+    /// id behind it or for any that is not known yet: TOKEN ID, or TOKEN. With --store that is remembered, and so is what
+    /// was granted; without, both end with this process
     #[arg(long, value_name = "NAME")]
     pub(crate) enroll_env: Vec<String>,
     /// The same from a file. Empty lines and those that start with # are passed over

@@ -63,6 +63,7 @@ fn what_is_missing_or_wrong_is_a_matter_of_usage() {
     };
     let same = |_: &mut std::process::Command| {};
     wrong("--allow-plaintext-credentials", &same, "http://192.0.2.1", &[]);
+    wrong("--allow-plaintext-credentials", &same, "http://127.0.0.1:9", &["--proxy", "http://192.0.2.1:3128"]);
     wrong("scheme", &same, "connector.example", &[]);
     wrong("GATEWAY_RELAY_ENROLL_TOKEN", &|c| _ = c.env_remove("GATEWAY_RELAY_ENROLL_TOKEN"), "https://h", &[]);
     wrong("GATEWAY_RELAY_IDENTITY_TOKEN", &|c| _ = c.env("GATEWAY_RELAY_IDENTITY_TOKEN", " "), "https://h", &[]);
