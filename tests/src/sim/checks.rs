@@ -30,6 +30,14 @@ impl World {
             return violated("DEADLOCK", format!("{state:?}, and nothing to wait for"));
         }
         let on_time = gateway.deadline.is_some_and(|deadline| deadline > at);
+        let is_open = matches!(state, State::Handshaking | State::Ready);
+        gateway.silence.goes_on(now, gateway.popped, is_open && machine.wants_read());
+        if !is_open {
+            gateway.silence.broken(now);
+        }
+        if on_time && gateway.silence.lasted > 90 * SECOND + gateway.silence.allowance {
+            return violated("LINK-3", format!("nothing came for {} s", gateway.silence.lasted / SECOND));
+        }
         let most = match state {
             State::Dialing => 10,
             State::Handshaking => 30,

@@ -81,6 +81,8 @@ impl World {
         match read {
             Read::Bytes(bytes) => {
                 let link = self.conns[conn].link;
+                let now = self.gateways[index].clock.monotonic(self.now);
+                self.gateways[index].silence.broken(now);
                 self.command(index, |machine, now| machine.handle_traffic(link, now))?;
                 self.on_client(index, conn, |client| client.receive(&bytes))?;
             }

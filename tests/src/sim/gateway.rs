@@ -51,6 +51,7 @@ pub(super) struct Gateway {
     pub(super) state: State,
     pub(super) since: Nanos,
     pub(super) links: u64,
+    pub(super) silence: Silence,
     /// The link in hand is to be followed by another at once; it is closed to go dormant.
     pub(super) again: bool,
     pub(super) dormant: bool,
@@ -72,6 +73,36 @@ pub(super) struct App {
     pub(super) held: BTreeMap<DeliveryId, Held>,
     /// Kept over crashes, by applications that do.
     pub(super) stored: BTreeSet<usize>,
+}
+
+/// For how long nothing has come from the peer of a link while it was read (LINK-3).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Silence {
+    pub(super) lasted: Nanos,
+    /// How much longer it may last. Who takes an event does not say how late it is: when that has the link read on, the
+    /// machine learns the time when it pings next.
+    pub(super) allowance: Nanos,
+    /// When somebody looked last, and whether the link was read from then on.
+    looked: Nanos,
+    reads: bool,
+    taken: u64,
+}
+
+impl Silence {
+    pub(super) fn broken(&mut self, now: Nanos) {
+        (self.lasted, self.allowance, self.looked) = (0, 0, now);
+    }
+
+    /// It is this late, so many events were taken, and from now on the link is read, or not.
+    pub(super) fn goes_on(&mut self, now: Nanos, taken: u64, reads: bool) {
+        if self.reads {
+            self.lasted += now.saturating_sub(self.looked);
+        }
+        if taken > self.taken {
+            self.allowance += 30 * SECOND;
+        }
+        (self.looked, self.taken, self.reads) = (now, taken, reads);
+    }
 }
 
 /// A delivery in the application's hands.
@@ -138,6 +169,7 @@ impl Gateway {
             state: State::Disconnected,
             since: 0,
             links: 0,
+            silence: Silence::default(),
             again: false,
             dormant: false,
             popped: 0,
