@@ -80,12 +80,14 @@ pub(super) struct App {
 pub(super) struct Silence {
     pub(super) lasted: Nanos,
     /// How much longer it may last. Who takes an event does not say how late it is: when that has the link read on, the
-    /// machine learns the time when it pings next.
+    /// machine learns the time when it is called next, at the latest to ping.
     pub(super) allowance: Nanos,
     /// When somebody looked last, and whether the link was read from then on.
     looked: Nanos,
     reads: bool,
     taken: u64,
+    /// Events were taken then.
+    late: bool,
 }
 
 impl Silence {
@@ -95,12 +97,14 @@ impl Silence {
 
     /// It is this late, so many events were taken, and from now on the link is read, or not.
     pub(super) fn goes_on(&mut self, now: Nanos, taken: u64, reads: bool) {
+        let time = now.saturating_sub(self.looked);
         if self.reads {
-            self.lasted += now.saturating_sub(self.looked);
+            self.lasted += time;
         }
-        if taken > self.taken {
-            self.allowance += 30 * SECOND;
+        if self.late {
+            self.allowance += time;
         }
+        self.late = taken > self.taken || self.late && time == 0;
         (self.looked, self.taken, self.reads) = (now, taken, reads);
     }
 }
