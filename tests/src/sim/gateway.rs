@@ -206,7 +206,8 @@ impl Gateway {
         timing.token_ttl = Duration::from_secs(self.shape.ttl);
         let mut limits = Limits::default();
         if self.shape.small_limits {
-            (limits.queue, limits.queue_hard, limits.replay_memory) = (1024, 2500, 64);
+            // All that a life delivers is remembered: what is not may be shown again.
+            (limits.queue, limits.queue_hard, limits.replay_memory) = (1024, 2500, 256);
         }
         let config = config.credentials(self.name(), self.secret_text(self.secret)).limits(limits);
         let config = config.reconnect(self.shape.reconnect).confirm_refusals(self.shape.confirm_refusals);
