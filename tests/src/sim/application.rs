@@ -21,6 +21,8 @@ impl World {
             && let Some(event) = self.gateways[index].machine.as_mut().and_then(Machine::next_event)
         {
             any = true;
+            let gateway = &mut self.gateways[index];
+            gateway.silence.event_taken(gateway.clock.monotonic(self.now));
             self.gateway_event(index, event)?;
             if self.gateways[index].machine.is_none() {
                 return Ok(false);

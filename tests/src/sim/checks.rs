@@ -31,12 +31,11 @@ impl World {
         }
         let on_time = gateway.deadline.is_some_and(|deadline| deadline > at);
         let is_open = matches!(state, State::Handshaking | State::Ready);
-        gateway.silence.goes_on(now, gateway.popped, is_open && machine.wants_read());
+        gateway.silence.goes_on(now, is_open && machine.wants_read());
         if !is_open {
             gateway.silence.broken(now);
         }
-        // A ping later than LINK-3 has it: taking an event that is no delivery may have the link read on, too.
-        if on_time && gateway.silence.lasted > (90 + 30) * SECOND + gateway.silence.allowance {
+        if on_time && gateway.silence.is_too_long(now) {
             return violated("LINK-3", format!("nothing came for {} s", gateway.silence.lasted / SECOND));
         }
         let most = match state {

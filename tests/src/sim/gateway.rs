@@ -79,33 +79,44 @@ pub(super) struct App {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Silence {
     pub(super) lasted: Nanos,
-    /// How much longer it may last. Who takes an event does not say how late it is: when that has the link read on, the
-    /// machine learns the time when it is called next, at the latest to ping.
-    pub(super) allowance: Nanos,
     /// When somebody looked last, and whether the link was read from then on.
     looked: Nanos,
     reads: bool,
-    taken: u64,
-    /// Events were taken then.
-    late: bool,
+    /// When an event was taken last. That may have the link read on, and does not tell the machine how late it is.
+    taken: Option<Nanos>,
+    /// For how long the machine did not know that the link was read on.
+    unknown: Nanos,
 }
 
 impl Silence {
     pub(super) fn broken(&mut self, now: Nanos) {
-        (self.lasted, self.allowance, self.looked) = (0, 0, now);
+        (self.lasted, self.unknown, self.looked) = (0, 0, now);
     }
 
-    /// It is this late, so many events were taken, and from now on the link is read, or not.
-    pub(super) fn goes_on(&mut self, now: Nanos, taken: u64, reads: bool) {
-        let time = now.saturating_sub(self.looked);
+    /// The application takes an event.
+    pub(super) fn event_taken(&mut self, now: Nanos) {
+        self.taken.get_or_insert(now);
+    }
+
+    /// The machine is told how late it is.
+    pub(super) fn told(&mut self, now: Nanos) {
+        if let Some(taken) = self.taken.take_if(|taken| now > *taken) {
+            self.unknown += now - taken;
+        }
+    }
+
+    /// It is this late, and from now on the link is read, or not.
+    pub(super) fn goes_on(&mut self, now: Nanos, reads: bool) {
         if self.reads {
-            self.lasted += time;
+            self.lasted += now.saturating_sub(self.looked);
         }
-        if self.late {
-            self.allowance += time;
-        }
-        self.late = taken > self.taken || self.late && time == 0;
-        (self.looked, self.taken, self.reads) = (now, taken, reads);
+        (self.looked, self.reads) = (now, reads);
+    }
+
+    /// Whether it has lasted for longer than a link may be silent.
+    pub(super) fn is_too_long(&self, now: Nanos) -> bool {
+        let unknown = self.unknown + self.taken.map_or(0, |taken| now.saturating_sub(taken));
+        self.lasted > 90 * SECOND + unknown
     }
 }
 
@@ -352,6 +363,7 @@ impl World {
             return Err(super::Violation { rule: "SIMULATION", what: "a call of a process that is down".into() });
         };
         let result = call(machine, now);
+        gateway.silence.told(gateway.clock.monotonic(at));
         self.observe(index);
         Ok(result)
     }
