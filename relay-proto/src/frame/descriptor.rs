@@ -329,6 +329,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_operation_counts_with_what_it_is_kept_in() {
+        let mut descriptor = Descriptor::new("relay");
+        descriptor.supported_ops.clear();
+        let none = descriptor.size();
+        descriptor.supported_ops = alloc::vec!["op".to_owned(); 10];
+        assert_eq!(descriptor.size() - none, 10 * (size_of::<String>() + 32 + "op".len()));
+    }
+
     // proves: DESC-2
     #[test]
     fn units_and_dialects() {

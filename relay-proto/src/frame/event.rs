@@ -455,6 +455,17 @@ mod tests {
 
     // proves: EVENT-1
     #[test]
+    fn each_escaped_field_has_its_own_text() {
+        let json = r#"{"message_id":"m\t1","source":{"chat_name":"caf\u00e9","user_name":"Ann"},"text":"a\nb",
+            "media_urls":["\/x","y","\/z"]}"#;
+        let event = event(json);
+        assert_eq!((event.text(), event.message_id()), ("a\nb", Some("m\t1")));
+        assert_eq!((event.chat_name(), event.user_name()), (Some("café"), Some("Ann")));
+        assert_eq!(event.media_urls().collect::<Vec<_>>(), ["/x", "y", "/z"]);
+    }
+
+    // proves: EVENT-1
+    #[test]
     fn each_field_is_read_by_its_own_name() {
         let read = |event: &MessageEvent| {
             [

@@ -6,6 +6,7 @@
 mod acks;
 mod auth;
 mod clock;
+mod config;
 mod dormant;
 mod floods;
 mod frames;

@@ -2,7 +2,7 @@
 
 use super::pair::*;
 use crate::end::{LinkEnd, TlsProblem};
-use crate::gateway::{Cause, Event, State};
+use crate::gateway::{Cause, Event, NotSent, RequestOptions, State};
 
 /// How long the gateway waits after a ready link ended like this.
 fn wait_after(end: LinkEnd) -> (Cause, u64) {
@@ -214,6 +214,15 @@ fn one_call_reconnects_at_once_in_every_phase() {
     assert_eq!((world.state(), world.dials.len()), (State::Closed, 5));
 }
 
+// proves: IDLE-2, LINK-1
+#[test]
+fn a_wake_call_on_a_link_that_is_up_is_forgotten() {
+    let mut world = World::ready();
+    world.call(|machine, now| machine.wake(now));
+    world.end(lost());
+    assert!(world.disconnected().1 >= Some(millis(500)), "it waits for its rung");
+}
+
 // proves: LINK-1
 #[test]
 fn a_peer_that_does_not_answer_our_close_is_dropped() {
@@ -252,6 +261,8 @@ fn with_reconnecting_off_the_first_end_is_the_last() {
         world.call(|machine, now| machine.wake(now));
         world.call(|machine, now| machine.reconnect(now));
         assert_eq!(world.dials.len(), 1);
+        let patient = RequestOptions::default().wait_for_link();
+        assert_eq!(world.ask("send", &patient), Err(NotSent::ShutDown), "there will be no link");
     }
     let mut world = World::ready_with(config().reconnect(false));
     world.call(|machine, now| machine.reconnect(now));

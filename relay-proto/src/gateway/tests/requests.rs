@@ -215,7 +215,7 @@ fn a_cancelled_request_leaves_nothing_behind() {
 fn platform_and_bot_id_are_added_only_when_resolved_and_fronted() {
     let mut world = World::ready_with(config().identity("irc", ""));
     let mut tail = |platform: Option<&str>| {
-        let options = RequestOptions { platform: platform.map(str::to_owned), ..Default::default() };
+        let options = platform.map_or_else(RequestOptions::default, |name| RequestOptions::default().platform(name));
         world.ask("send", &options).unwrap();
         world.sent()[0].split_once(r#""action":{"op":"send"}"#).unwrap().1.to_owned()
     };

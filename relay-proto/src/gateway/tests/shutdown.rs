@@ -96,6 +96,20 @@ fn a_link_that_is_idle_already_is_not_told_again() {
 
 // proves: CLOSE-1
 #[test]
+fn on_a_link_that_is_idle_requests_finish_too() {
+    let mut world = World::ready();
+    world.go_idle();
+    world.line(ACK);
+    let id = world.request();
+    close(&mut world);
+    assert_eq!((world.state(), world.outcome(id)), (State::Ready, None));
+    world.answer(id);
+    assert!(matches!(world.outcome(id), Some(Outcome::Result(_))));
+    assert_eq!((world.state(), world.close_frame()), (State::Closing, Some((1000, ""))));
+}
+
+// proves: CLOSE-1
+#[test]
 fn a_cancelled_request_is_not_waited_for() {
     let mut world = World::ready();
     let id = world.request();
