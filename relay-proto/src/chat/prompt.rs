@@ -5,6 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::action::Action;
 use crate::frame::{MessageEvent, RawJson};
 use crate::json::{self, push_field, push_string};
@@ -175,7 +177,8 @@ impl ButtonStyle {
     }
 }
 
-/// Names prompts. A press reaches every gateway of its owner, so each gateway's ids begin with a mark of its own.
+/// Names prompts. A press reaches every gateway of its owner, so each gateway's ids begin with a mark of its own. It may also
+/// come after a restart: what knows its mark again knows its prompts again.
 #[derive(Clone, Debug)]
 pub struct PromptIds {
     /// Of 24 bits.
@@ -184,9 +187,16 @@ pub struct PromptIds {
 }
 
 impl PromptIds {
-    /// Ids with a mark made of this, of which 24 bits count.
-    pub fn new(mark: u32) -> Self {
-        Self { mark: mark & 0xFF_FFFF, next: 0 }
+    /// Ids with a mark made of this, of which 24 bits count. `first`: where their numbers begin, at random, so that they are
+    /// not those of an earlier process.
+    pub fn new(mark: u32, first: u32) -> Self {
+        Self { mark: mark & 0xFF_FFFF, next: first }
+    }
+
+    /// Ids with the mark of a gateway's id (CHAT-4).
+    pub fn of_gateway(gateway_id: &str, first: u32) -> Self {
+        let [a, b, c, ..] = <[u8; 32]>::from(Sha256::digest(gateway_id.as_bytes()));
+        Self::new(u32::from_be_bytes([0, a, b, c]), first)
     }
 
     /// The next id.
@@ -281,13 +291,22 @@ mod tests {
     // proves: CHAT-4
     #[test]
     fn ids_tell_whose_they_are_and_fit_into_a_button() {
-        let (mut own, other) = (PromptIds::new(0xFFAB_CDEF), PromptIds::new(1));
+        let (mut own, other) = (PromptIds::new(0xFFAB_CDEF, u32::MAX), PromptIds::new(1, 0));
         let ids = [own.mint(), own.mint()];
-        assert_eq!(ids, ["abcdef.00000000", "abcdef.00000001"]);
+        assert_eq!(ids, ["abcdef.ffffffff", "abcdef.00000000"]);
         assert!(ids.iter().all(|id| own.is_own(id) && !other.is_own(id) && is_token(id)));
         assert!(!own.is_own("abcdef") && !own.is_own(""));
         // The tightest platform takes 64 bytes.
         assert!(format!("hp1:{}:{}", ids[0], "x".repeat(32)).len() <= 64);
+    }
+
+    // proves: CHAT-4
+    #[test]
+    fn a_gateway_knows_its_prompts_after_a_restart_and_makes_others() {
+        let (mut before, mut after) = (PromptIds::of_gateway("gw-1", 7), PromptIds::of_gateway("gw-1", 8));
+        let (old, new) = (before.mint(), after.mint());
+        assert!(after.is_own(&old) && old != new);
+        assert!(!PromptIds::of_gateway("gw-2", 7).is_own(&old));
     }
 
     // proves: CHAT-4

@@ -8,8 +8,8 @@ use super::commands::RequestOptions;
 use super::machine::Machine;
 use super::output::{NotSent, RequestId};
 use crate::action::Action;
-use crate::chat::Capabilities;
-use crate::frame::{Descriptor, RawJson};
+use crate::chat::{Capabilities, Scope};
+use crate::frame::{Descriptor, MessageEvent, RawJson};
 use crate::time::Now;
 
 impl Machine {
@@ -81,6 +81,16 @@ impl Machine {
     /// The platform that a chat was heard from last, whether this gateway fronts it or not.
     pub fn heard_on(&mut self, chat_id: &str) -> Option<String> {
         self.traffic.get_mut()?.scopes.recall(chat_id, None)?.platform.clone()
+    }
+
+    /// Learns of the chat of a message as if it had just come (CHAT-3), unless the chat is known: for one that was kept over a
+    /// restart.
+    pub fn learn(&mut self, event: &MessageEvent) {
+        let platform = Scope::of(event).platform.unwrap_or_default();
+        let scopes = &mut self.tables().scopes;
+        if scopes.recall(event.chat_id(), Some(&platform)).is_none() {
+            scopes.learn(event);
+        }
     }
 
     /// The platform, if this gateway fronts it. A connector refuses one that was not in a hello, and takes the link's

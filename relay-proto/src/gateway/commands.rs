@@ -7,7 +7,7 @@ use super::config::Settings;
 use super::ending::{Cause, Ended};
 use super::link::{Closing, Link, Phase};
 use super::machine::{Life, Machine, RECONNECT};
-use super::output::{DeliveryId, IdleId, IdleOutcome, NotSent, Output, RequestId, State};
+use super::output::{DeliveryId, IdleId, IdleOutcome, NotSent, Notice, Output, RequestId, State};
 use crate::frame::{RawJson, encode};
 use crate::json;
 use crate::time::Now;
@@ -54,6 +54,8 @@ pub(super) struct IdleCall {
     pub(super) id: IdleId,
     pub(super) until: Duration,
     pub(super) dormant: bool,
+    /// Somebody asked for a wake-up since.
+    pub(super) woken: bool,
 }
 
 /// How far shutting down has come (CLOSE-1).
@@ -173,8 +175,10 @@ impl Machine {
     /// The application dropped a delivery without a word: the same as giving it back, and counted (ACK-6).
     pub fn drop_delivery(&mut self, delivery: DeliveryId, now: Now) {
         self.tick(now);
-        if let Some(tables) = self.traffic.get_mut() {
-            tables.stats.dropped += u64::from(tables.deliveries.give_back(delivery));
+        let Some(tables) = self.traffic.get_mut() else { return };
+        if tables.deliveries.give_back(delivery) {
+            tables.stats.dropped += 1;
+            self.notice(Notice::Dropped);
         }
     }
 
@@ -203,6 +207,7 @@ impl Machine {
                     id,
                     until: self.now.saturating_add(self.settings.timing.idle),
                     dormant,
+                    woken: false,
                 });
             }
             _ => self.outputs.push(Output::IdleEnded { idle: id, outcome: IdleOutcome::NoLink }),
@@ -235,8 +240,8 @@ impl Machine {
         self.dial_if_due();
     }
 
-    /// Dials now, if there is no link and none on its way, or as soon as the one that is being closed has ended
-    /// (IDLE-2).
+    /// Dials now, if there is no link and none on its way, or as soon as the one that is being closed has ended, or will
+    /// be because of an earlier [`go_dormant`](Self::go_dormant) (IDLE-2).
     pub fn wake(&mut self, now: Now) {
         self.tick(now);
         self.hold = false;
@@ -247,7 +252,9 @@ impl Machine {
             Life::Waiting { .. } => self.dial(),
             // Too late to stay, too early to dial.
             Life::Linked(link) if matches!(link.phase, Phase::Closing { .. }) => link.again = true,
-            Life::Linked(_) | Life::Over(_) => {}
+            // It may be about to fall asleep: the connector has to say so first (IDLE-2).
+            Life::Linked(_) => self.idle_calls.iter_mut().for_each(|call| call.woken = true),
+            Life::Over(_) => {}
         }
     }
 

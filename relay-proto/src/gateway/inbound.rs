@@ -18,14 +18,18 @@ impl Machine {
         self.handle_traffic(link, now);
         let limit = self.settings.limits.line;
         let Some(open) = current(&mut self.life, link) else { return };
-        if matches!(open.phase, Phase::Dialing { .. }) {
+        if open.deaf || matches!(open.phase, Phase::Dialing { .. }) {
             return;
         }
         // The line buffer is set aside while its lines are handled, since each of them may end the link.
         let mut lines = core::mem::take(&mut open.lines);
         let fed = lines.feed(payload, limit, |line| self.handle_line(link, line));
         if let Some(open) = current(&mut self.life, link) {
-            open.lines = lines;
+            match fed {
+                Ok(()) => open.lines = lines,
+                // Nobody knows where its next line begins: pieces of several would make one that was never sent.
+                Err(_) => open.deaf = true,
+            }
         }
         if let Err(LineTooLong { limit }) = fed {
             let reason = alloc::format!("a line is over the limit of {limit} bytes");
@@ -169,6 +173,8 @@ impl Machine {
         }
         link.idle = true;
         let dormant = self.idle_calls.iter().any(|call| call.dormant);
+        let sleeps = self.idle_calls.iter().any(|call| call.dormant && !call.woken);
+        link.again = dormant && !sleeps;
         self.end_idle_calls(|_| true, IdleOutcome::Acknowledged);
         self.push_event(Event::Idle);
         if dormant && self.shutdown.is_none() {

@@ -63,6 +63,8 @@ pub(crate) struct Link {
     /// The token of its dial.
     pub(crate) token: Option<Token>,
     pub(crate) lines: LineBuffer,
+    /// Where its lines begin and end is lost (FRAME-3): nothing that it says is read any more.
+    pub(crate) deaf: bool,
     pub(crate) transmit: VecDeque<Queued>,
     /// Bytes of the frames in `transmit`, of acknowledgements those of their ids; requests left out: those are their callers'
     /// affair.
@@ -75,6 +77,13 @@ pub(crate) struct Link {
     pub(crate) ping_at: Duration,
     /// When the link is lost, unless the peer is heard before.
     pub(crate) lost_at: Duration,
+    /// Whether a ping is due because the machine was suspended. What is heard before it goes out may have come long before
+    /// (CLOCK-2).
+    pub(crate) check: bool,
+    /// When the last frame was written, or there was none to write; if `moved`, since then at a time that the next input will
+    /// tell.
+    pub(crate) moved_at: Duration,
+    pub(crate) moved: bool,
     /// Descriptors by platform, the first of the link in front.
     pub(crate) descriptors: Vec<Arc<Descriptor>>,
     /// Whether reading was taken up again after a pause, at a time that the next input will tell.
@@ -99,12 +108,16 @@ impl Link {
             phase: Phase::Dialing { until },
             token,
             lines: LineBuffer::new(),
+            deaf: false,
             transmit: VecDeque::new(),
             transmit_bytes: 0,
             requests: 0,
             heard: Duration::ZERO,
             ping_at: Duration::ZERO,
             lost_at: Duration::ZERO,
+            check: false,
+            moved_at: Duration::ZERO,
+            moved: false,
             descriptors: Vec::new(),
             resumed: false,
             again: false,
@@ -134,6 +147,13 @@ impl Link {
     pub(crate) fn queue_frame(&mut self, frame: String) {
         self.transmit_bytes += frame.len();
         self.transmit.push_back(Queued::Frame(frame));
+    }
+
+    /// One is enough while none can be written.
+    pub(crate) fn queue_ping(&mut self) {
+        if !self.transmit.iter().any(|queued| matches!(queued, Queued::Ping)) {
+            self.transmit.push_back(Queued::Ping);
+        }
     }
 
     pub(crate) fn queue_request(&mut self, id: RequestId) {

@@ -93,6 +93,12 @@ impl Machine {
     pub fn new(settings: Settings, seed: u64, now: Now) -> Self {
         let mut rng = Rng::with_seed(seed);
         let next_request = u128::from(rng.u64(..)) << 64;
+        // As random as the request ids, and as public.
+        let (mark, first) = ((next_request >> 64) as u32, (next_request >> 96) as u32);
+        let prompts = match &settings.credentials {
+            Some(own) => PromptIds::of_gateway(&own.id, first),
+            None => PromptIds::new(mark, first),
+        };
         Self {
             settings,
             rng,
@@ -108,8 +114,7 @@ impl Machine {
             revocation: Revocation::default(),
             requests: Requests::default(),
             traffic: Traffic::default(),
-            // As random as the request ids, and as public.
-            prompts: PromptIds::new((next_request >> 64) as u32),
+            prompts,
             idle_calls: Vec::new(),
             queue: Queue::default(),
             outputs: Outbox::default(),
@@ -155,6 +160,7 @@ impl Machine {
             let transmit = match queued {
                 Queued::Ack(buffer_id) => {
                     current.transmit_bytes -= ack_weight(&buffer_id);
+                    current.moved = true;
                     self.stats.frames_sent += 1;
                     return Some(Written::Ack(buffer_id));
                 }
@@ -173,6 +179,7 @@ impl Machine {
                 Queued::Ping => Transmit::Ping,
                 Queued::Close { code, reason } => Transmit::Close { code, reason },
             };
+            current.moved = true;
             self.stats.frames_sent += u64::from(matches!(transmit, Transmit::Text(_)));
             return Some(Written::Other(transmit));
         }
@@ -321,10 +328,13 @@ impl Machine {
         self.unix = now.unix;
         // Silence while we did not read says nothing about the peer: its clock stands still.
         let paused = self.is_reading_paused();
-        if let Life::Linked(link) = &mut self.life
-            && (core::mem::take(&mut link.resumed) || paused)
-        {
-            link.pass_over(passed);
+        if let Life::Linked(link) = &mut self.life {
+            if core::mem::take(&mut link.resumed) || paused {
+                link.pass_over(passed);
+            }
+            if core::mem::take(&mut link.moved) || link.transmit.is_empty() {
+                link.moved_at = self.now;
+            }
         }
         if slept >= SUSPENDED {
             self.resume(slept);
@@ -337,6 +347,7 @@ impl Machine {
         match &mut self.life {
             Life::Waiting { due: Some(due), .. } => *due = due.saturating_sub(slept),
             Life::Linked(link) if link.is_open() => {
+                link.check = true;
                 link.ping_at = now;
                 link.lost_at = link.lost_at.min(now.saturating_add(timing.resume));
             }
@@ -529,6 +540,9 @@ impl Link {
 
     pub(super) fn hear(&mut self, now: Duration, timing: &Timing) {
         self.heard = now;
+        if self.check {
+            return;
+        }
         self.ping_at = now.saturating_add(timing.ping_after);
         self.lost_at = now.saturating_add(timing.lost_after);
     }

@@ -257,6 +257,9 @@ pub enum Notice {
     UnaskedIdleAck,
     /// A replay was recognised and not shown again (ACK-4).
     ReplaySuppressed(BufferId),
+    /// The application dropped a delivery without a word, and with it holds up every acknowledgement behind it until the next
+    /// link (ACK-2, ACK-6).
+    Dropped,
     /// A refusal may be due to a token that expired on its way; one more dial decides (AUTH-3).
     RefusalProvisional,
     /// The machine was suspended, or its clock set forward: the link is checked, or the next dial brought forward
@@ -274,6 +277,9 @@ impl fmt::Display for Notice {
             Self::UnmatchedResult => f.write_str("a result for no waiting request"),
             Self::UnaskedIdleAck => f.write_str("a going_idle_ack that nobody asked for"),
             Self::ReplaySuppressed(id) => write!(f, "a replay of {id} was not shown again"),
+            Self::Dropped => f.write_str(
+                "a delivery was dropped unacknowledged: until the next link nothing behind it is acknowledged either",
+            ),
             Self::RefusalProvisional => f.write_str("the credentials were refused; one more dial decides"),
             Self::Resumed { slept } => write!(f, "the machine was suspended for {} s", slept.as_secs()),
         }
@@ -332,6 +338,8 @@ pub enum Reason {
     Handshake,
     /// The peer has been silent; ping it, or give the link up.
     Keepalive,
+    /// The peer reads nothing; give the link up.
+    Stalled,
     /// A request's own deadline.
     Request,
     /// Going idle takes too long.

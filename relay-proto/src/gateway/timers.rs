@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::commands::Shutdown;
 use super::ending::{Cause, Ended};
-use super::link::{Closing, Phase, Queued};
+use super::link::{Closing, Phase};
 use super::machine::{Life, Machine};
 use super::output::{Deadline, IdleOutcome, Output, Reason};
 use crate::time::Now;
@@ -31,6 +31,7 @@ impl Machine {
             }
         }
         at(self.keepalive_at(), Reason::Keepalive);
+        at(self.stalled_at(), Reason::Stalled);
         at(self.requests.next_deadline(), Reason::Request);
         at(self.idle_calls.iter().map(|call| call.until).min(), Reason::Idle);
         if let Some(Shutdown::Idling { until } | Shutdown::Finishing { until }) = self.shutdown
@@ -50,6 +51,17 @@ impl Machine {
         }
     }
 
+    /// When the link is lost because what is to be written could not be, whatever the peer says meanwhile (LINK-3).
+    fn stalled_at(&self) -> Option<Duration> {
+        match &self.life {
+            Life::Linked(link) if link.is_open() && !link.transmit.is_empty() => {
+                let since = if link.moved { self.now } else { link.moved_at };
+                Some(since.saturating_add(self.settings.timing.lost_after))
+            }
+            _ => None,
+        }
+    }
+
     /// Time has passed. Does whatever is due, and nothing when nothing is.
     pub fn handle_timeout(&mut self, now: Now) {
         self.tick(now);
@@ -63,7 +75,7 @@ impl Machine {
         }
         self.advance_shutdown();
         self.dial_if_due();
-        let keepalive = self.keepalive_at();
+        let (keepalive, stalled) = (self.keepalive_at(), self.stalled_at());
         let timing = &self.settings.timing;
         let Life::Linked(link) = &mut self.life else { return };
         match link.phase {
@@ -79,13 +91,18 @@ impl Machine {
                 self.outputs.push(Output::Drop(link.id));
                 self.end_link(None);
             }
+            _ if stalled.is_some_and(|at| at <= now) => {
+                let reason = alloc::format!("the peer has read nothing for {:?}", timing.lost_after);
+                self.drop_link(Closing::End(Ended::local(Cause::Lost, reason)));
+            }
             _ if keepalive.is_some_and(|at| at <= now) => {
                 if now >= link.lost_at {
                     let ended = Ended::silent_for(now.saturating_sub(link.heard));
                     self.drop_link(Closing::End(ended));
                 } else {
+                    link.check = false;
                     link.ping_at = now.saturating_add(timing.ping_after);
-                    link.transmit.push_back(Queued::Ping);
+                    link.queue_ping();
                 }
             }
             _ => {}

@@ -33,6 +33,8 @@ impl Gateway {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn reply(&self, to: &MessageEvent, content: &str) -> Result<Sent, RequestError> {
+        // It may be one that was kept over a restart.
+        self.shared.lock().dialer.machine_mut().learn(to);
         // Empty when the message names none: then it is not the chat of the same id on some platform.
         let heard_on = Scope::of(to).platform.unwrap_or_default();
         let answer = |text: &str, is_first| if is_first { Action::answer(to, text) } else { Action::go_on(to, text) };

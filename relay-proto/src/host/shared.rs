@@ -536,7 +536,11 @@ pub(super) fn register(known: &mut Option<Waker>, waker: &Waker, after: &mut Aft
 
 #[cfg(feature = "tracing")]
 fn log_notice(notice: &Notice) {
-    tracing::debug!(target: "relay", "{notice}");
+    match notice {
+        // A mistake of the application, and one that stops its deliveries sooner or later.
+        Notice::Dropped => tracing::warn!(target: "relay", "{notice}"),
+        _ => tracing::debug!(target: "relay", "{notice}"),
+    }
 }
 #[cfg(feature = "tracing")]
 fn log_state(state: State) {

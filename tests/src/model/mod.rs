@@ -103,6 +103,7 @@ struct Idle {
     number: usize,
     deadline: Millis,
     dormant: bool,
+    woken: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

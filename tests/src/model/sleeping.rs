@@ -9,7 +9,7 @@ impl Model {
             return self.seen.ended.push(format!("idle {number} no link"));
         }
         self.say_going_idle(!self.idles.is_empty());
-        self.idles.push(Idle { number, deadline: self.now + 10 * SECOND, dormant });
+        self.idles.push(Idle { number, deadline: self.now + 10 * SECOND, dormant, woken: false });
     }
 
     /// One frame serves all who wait.
@@ -33,6 +33,7 @@ impl Model {
         }
         (self.idling, self.idle) = (false, true);
         let dormant = self.idles.iter().any(|idle| idle.dormant);
+        self.again = dormant && self.idles.iter().all(|idle| idle.woken || !idle.dormant);
         for idle in self.idles.clone() {
             self.end_idle(idle.number, "acknowledged");
         }
@@ -63,7 +64,7 @@ impl Model {
             _ if self.shutdown.is_some() => {}
             Phase::Waiting => self.dial(),
             Phase::Closing => self.again = true,
-            _ => {}
+            _ => self.idles.iter_mut().for_each(|idle| idle.woken = true),
         }
     }
 

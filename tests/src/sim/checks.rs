@@ -47,7 +47,7 @@ impl World {
         if on_time && now - gateway.since > most * SECOND {
             return violated("DIAL-5", format!("{state:?} for more than {most} s"));
         }
-        if on_time && gateway.idles.values().any(|(_, since)| now - since > 10 * SECOND) {
+        if on_time && gateway.idles.values().any(|call| now - call.since > 10 * SECOND) {
             return violated("IDLE-1", "a call that goes on for more than 10 s");
         }
         // Going idle, finishing requests, and the peer's close frame.

@@ -107,6 +107,7 @@ states! {
     IdleTimedOut: "going idle, not acknowledged in time",
     IdleNoLink: "going idle without a link, or with one that went",
     Dormant: "going dormant",
+    WokenFallingAsleep: "wake calls before the ack of going dormant",
     WokenWhileClosing: "wake calls while a link was closing",
     HoldExpired: "holds that lasted their 60 seconds",
     Closed: "gateways shut down in order",

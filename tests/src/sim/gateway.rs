@@ -43,8 +43,8 @@ pub(super) struct Gateway {
     pub(super) app: App,
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) ended: BTreeSet<RequestId>,
-    /// Calls to go idle that have not ended: whether they are to go dormant, and when they began.
-    pub(super) idles: BTreeMap<IdleId, (bool, Nanos)>,
+    /// Calls to go idle that have not ended.
+    pub(super) idles: BTreeMap<IdleId, IdleCall>,
     pub(super) refusals: Refusals,
     pub(super) dials: Dials,
     /// What the machine was seen doing last, since when, and how many links had been ready by then.
@@ -136,6 +136,15 @@ pub(super) enum Manner {
     TakeTwice,
     GiveBack,
     Drop,
+}
+
+/// A call to go idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IdleCall {
+    pub(super) dormant: bool,
+    /// Somebody has called for a wake-up since.
+    pub(super) woken: bool,
+    pub(super) since: Nanos,
 }
 
 /// A request that has not ended.

@@ -10,7 +10,7 @@ use super::coverage::Hard;
 use super::world::{Ev, World};
 use super::{Check, SECOND, violated};
 
-use super::gateway::Request;
+use super::gateway::{IdleCall, Request};
 
 /// The application: requests and commands.
 impl World {
@@ -142,7 +142,8 @@ impl World {
         let idle =
             self.command(index, |machine, now| if dormant { machine.go_dormant(now) } else { machine.go_idle(now) })?;
         let gateway = &mut self.gateways[index];
-        gateway.idles.insert(idle, (dormant, gateway.clock.monotonic(self.now)));
+        let since = gateway.clock.monotonic(self.now);
+        gateway.idles.insert(idle, IdleCall { dormant, woken: false, since });
         self.note("go idle", index, u64::from(dormant), String::new);
         Ok(())
     }
@@ -150,7 +151,7 @@ impl World {
     pub(super) fn idle_ended(&mut self, index: usize, idle: IdleId, outcome: IdleOutcome) -> Check {
         self.note("idle ended", index, 0, || format!("{outcome:?}"));
         let gateway = &mut self.gateways[index];
-        let Some((dormant, _)) = gateway.idles.remove(&idle) else {
+        let Some(IdleCall { dormant, woken, .. }) = gateway.idles.remove(&idle) else {
             return violated("IDLE-1", format!("{idle:?} ended twice, or never began"));
         };
         match outcome {
@@ -160,6 +161,8 @@ impl World {
                     return violated("IDLE-1", "acknowledged, and the connector said nothing");
                 }
                 if dormant && !gateway.closing {
+                    // One that nobody woke puts it to sleep, whatever was to come of others.
+                    gateway.again = woken && (gateway.again || !gateway.dormant);
                     gateway.dormant = true;
                     self.coverage.hit(Hard::Dormant);
                 }
@@ -181,6 +184,12 @@ impl World {
                 gateway.dials.demand(now);
             } else {
                 gateway.dials.release(now);
+            }
+            for call in gateway.idles.values_mut() {
+                call.woken = true;
+                if call.dormant {
+                    self.coverage.hit(Hard::WokenFallingAsleep);
+                }
             }
             if gateway.state == State::Closing {
                 gateway.again = true;

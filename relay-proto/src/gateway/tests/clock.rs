@@ -232,3 +232,18 @@ fn a_suspended_machine_checks_a_link_also_when_its_application_reads_on_first() 
     world.tick();
     assert_eq!((world.state(), world.pings()), (State::Ready, 1));
 }
+
+// proves: CLOCK-2
+#[test]
+fn what_is_heard_before_the_ping_goes_out_may_be_from_before_the_sleep() {
+    let mut world = World::ready();
+    world.now.unix += 3600;
+    world.line(&inbound("1", "from before"));
+    assert!(matches!(world.notices[..], [Notice::Resumed { .. }]), "{:?}", world.notices);
+    world.tick();
+    assert_eq!(world.pings(), 1);
+    world.advance(secs(9));
+    world.machine.handle_traffic(world.id(), world.now);
+    world.advance(secs(29));
+    assert_eq!((world.state(), world.pings()), (State::Ready, 0), "it answered");
+}

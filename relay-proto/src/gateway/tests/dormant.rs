@@ -87,6 +87,33 @@ fn a_wake_call_while_falling_asleep_is_not_lost() {
     assert_ne!(world.state(), State::Dialing, "once");
 }
 
+// proves: IDLE-2
+#[test]
+fn a_wake_call_before_the_ack_is_not_lost_either() {
+    let mut world = World::ready_with(cadence(3600));
+    world.go_dormant();
+    world.call(|machine, now| machine.wake(now));
+    assert_eq!(world.state(), State::Ready, "the connector was told to stop, and has not said that it has");
+    world.line(ACK);
+    world.end(closed(1000, ""));
+    assert_eq!(world.state(), State::Dialing);
+    world.become_ready();
+    // Who goes to sleep after the wake-up means it, and a wake-up is for one sleep.
+    world.go_dormant();
+    world.call(|machine, now| machine.wake(now));
+    world.go_dormant();
+    world.line(ACK);
+    world.end(closed(1000, ""));
+    assert_eq!(world.state(), State::Dormant);
+    world.call(|machine, now| machine.wake(now));
+    world.become_ready();
+    world.go_dormant();
+    world.call(|machine, now| machine.wake(now));
+    world.advance(secs(10));
+    world.end(lost());
+    assert_eq!(world.state(), State::Disconnected, "it did not fall asleep");
+}
+
 // proves: IDLE-2, LINK-4
 #[test]
 fn dormancy_keeps_the_right_to_dial_even_with_reconnecting_off() {

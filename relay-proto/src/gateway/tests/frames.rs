@@ -2,7 +2,7 @@
 
 use super::pair::*;
 use crate::frame::Skipped;
-use crate::gateway::{Cause, Event, Limits, Notice, State};
+use crate::gateway::{Cause, Event, Limits, Notice, Outcome, State};
 
 /// Everything that a peer may write and that is no frame for a gateway, or only half of one.
 fn strange_lines() -> Vec<Vec<u8>> {
@@ -169,6 +169,25 @@ fn lines_before_one_that_is_too_long_are_not_lost() {
     world.line(&format!("{}\n{}", inbound("1", "good"), "x".repeat(2000)));
     assert!(matches!(world.events[..], [Event::Message(_)]));
     assert_eq!(world.state(), State::Closing);
+}
+
+// proves: FRAME-3, REQ-3
+#[test]
+fn pieces_around_a_line_that_is_too_long_make_no_other() {
+    let mut world = World::ready_with(config().limits(Limits { line: 1024, ..Limits::default() }));
+    let [refused, other] = [world.request(), world.request()];
+    let start = |id| format!(r#"{{"type":"outbound_result","requestId":"{id}","result":{{"text":""#);
+    let fill = "x".repeat(700);
+    world.bytes(format!("{}{fill}", start(refused)).as_bytes());
+    world.bytes(format!("{fill}\",\"success\":false}}}}\n{}", start(other)).as_bytes());
+    assert_eq!(world.state(), State::Closing);
+    world.bytes(b"\",\"success\":true}}\n");
+    assert_eq!((world.outcome(refused), world.outcome(other)), (None, None), "nobody said that");
+    world.line(&super::pair::result(other));
+    assert_eq!(world.outcome(other), None, "where a line begins is not known any more");
+    world.end(closed(1009, ""));
+    assert!(matches!(world.outcome(refused), Some(Outcome::Ambiguous(_))));
+    assert!(matches!(world.outcome(other), Some(Outcome::Ambiguous(_))));
 }
 
 // proves: FRAME-6

@@ -149,3 +149,48 @@ fn requests_of_an_application_that_reads_nothing_do_not_keep_a_dead_link() {
     world.tick();
     assert_ne!(world.state(), State::Ready);
 }
+
+// proves: LINK-3
+#[test]
+fn a_peer_that_talks_and_reads_nothing_is_lost() {
+    let talk = |world: &mut World, seconds: u64| {
+        for _ in 0..seconds {
+            world.advance(secs(1));
+            if world.link.is_some() {
+                world.machine.handle_traffic(world.id(), world.now);
+            }
+        }
+    };
+    let mut world = World::ready();
+    talk(&mut world, 1000);
+    assert_eq!(world.state(), State::Ready, "nothing waits");
+    world.writes = false;
+    let stop = |world: &mut World| world.call(|machine, now| machine.interrupt("k", None, now).unwrap());
+    stop(&mut world);
+    talk(&mut world, 89);
+    assert_eq!(world.state(), State::Ready);
+    // One frame after all: it is only slow.
+    assert!(world.machine.poll_transmit(world.id()).is_some());
+    stop(&mut world);
+    talk(&mut world, 89);
+    assert_eq!(world.state(), State::Ready);
+    assert_eq!(world.machine.poll_timeout().map(|deadline| deadline.reason), Some(Reason::Stalled));
+    talk(&mut world, 1);
+    assert_eq!((world.state(), world.link), (State::Disconnected, None));
+    let (ended, _) = world.disconnected();
+    assert!(ended.cause == Cause::Lost && ended.reason.contains("90s"), "{ended}");
+}
+
+// proves: LINK-3
+#[test]
+fn pings_that_are_not_written_do_not_pile_up() {
+    let often = timing(|t| (t.ping_after, t.lost_after) = (secs(1), secs(1000)));
+    let mut world = World::ready_with(config().timing(often));
+    world.writes = false;
+    world.advance(secs(900));
+    world.writes = true;
+    world.drain();
+    assert_eq!(world.pings(), 1);
+    world.advance(secs(1));
+    assert_eq!(world.pings(), 1);
+}

@@ -303,9 +303,9 @@ fn requests_that_ended_do_not_pile_up_on_a_link_that_takes_nothing() {
     let kept = world.machine.request(&action, &RequestOptions::default().timeout(secs(9000)), world.now).unwrap();
     for n in 0..2000 {
         // The peer pings, and never reads.
-        world.now.monotonic += secs(1);
+        world.now.monotonic += millis(30);
         world.machine.handle_traffic(link, world.now);
-        let options = RequestOptions::default().timeout(secs(if n % 2 == 0 { 1 } else { 100 }));
+        let options = RequestOptions::default().timeout(millis(if n % 2 == 0 { 30 } else { 3000 }));
         let id = world.machine.request(&action, &options, world.now).unwrap();
         if n % 2 == 1 {
             world.machine.cancel(id, world.now);
