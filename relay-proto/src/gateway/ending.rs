@@ -236,6 +236,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_end_is_told_in_a_line() {
+        assert_eq!(closed(4403, "").to_string(), "forbidden (4403)");
+        assert_eq!(closed(1001, "bye").to_string(), "going_away (1001): bye");
+        assert_eq!(Ended::from(LinkEnd::Lost { detail: "eof".into() }).to_string(), "lost: eof");
+        let problem = crate::end::TlsProblem::Expired;
+        let tls = Ended::from(LinkEnd::Tls { problem, detail: "in May".into() });
+        assert_eq!(tls.to_string(), format!("tls ({}): in May", problem.as_str()));
+        assert_eq!(Ended::local(Cause::Requested, "").pace(), Pace::Now);
+    }
+
     // proves: TOKEN-3
     #[test]
     fn a_peer_that_echoes_our_token_does_not_get_it_into_a_log() {

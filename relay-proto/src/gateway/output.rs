@@ -388,3 +388,38 @@ impl Stats {
         self.skipped.iter().sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::{String, ToString as _};
+
+    // proves: REQ-1
+    #[test]
+    fn a_request_id_reads_back_from_what_it_shows() {
+        for id in [0, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, u128::MAX].map(RequestId) {
+            let mut quoted = String::new();
+            id.push_quoted(&mut quoted);
+            assert_eq!((quoted, format!("{id:?}")), (format!("\"{id}\""), id.to_string()));
+            assert_eq!(RequestId::parse(&id.to_string()), Some(id));
+        }
+        assert_eq!(RequestId(0x9a).to_string(), format!("{}9a", "0".repeat(30)));
+    }
+
+    #[test]
+    fn what_is_noticed_is_told_in_words() {
+        let shown = [
+            (Notice::UnmatchedResult, "no waiting request"),
+            (Notice::UnaskedIdleAck, "nobody asked"),
+            (Notice::ReplaySuppressed(BufferId::from("b-7")), "b-7"),
+            (Notice::RefusalProvisional, "one more dial"),
+            (Notice::Resumed { slept: Duration::from_secs(12) }, "12 s"),
+            (Notice::Dropped, "until the next link"),
+        ];
+        for (notice, words) in shown {
+            assert!(notice.to_string().contains(words), "{notice}");
+        }
+        assert_eq!(format!("{:?}", DeliveryId { number: 7, place: 3 }), "DeliveryId(7)");
+    }
+}

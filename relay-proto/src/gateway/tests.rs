@@ -5,6 +5,7 @@
 
 mod acks;
 mod auth;
+mod chat;
 mod clock;
 mod config;
 mod dormant;

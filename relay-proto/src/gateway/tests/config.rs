@@ -110,3 +110,13 @@ fn it_shows_where_it_goes_and_by_what_proxy() {
     assert_eq!(settings.proxy().map(Proxy::host), Some("proxy.example"));
     assert!(config.no_proxy().build().unwrap().proxy().is_none());
 }
+
+#[test]
+fn a_clone_keeps_what_was_said() {
+    let said = timing(|t| t.dial = secs(3));
+    let original = limits(|l| l.replay_memory = 9).timing(said);
+    let settings = original.clone().build().unwrap();
+    assert_eq!(settings.limits().replay_memory, 9);
+    assert_eq!(settings.timing.dial, secs(3));
+    assert_eq!(settings.clone().limits().replay_memory, 9);
+}

@@ -335,3 +335,14 @@ fn extreme_settings_do_not_overflow() {
         assert_eq!(world.state(), State::Closed);
     }
 }
+
+// proves: CLOSE-1, LINK-1
+#[test]
+fn a_peer_has_two_seconds_to_answer_a_close_that_nobody_waits_for() {
+    let mut world = World::ready();
+    world.bytes(&vec![b'x'; (1 << 20) + 1]);
+    world.advance(secs(2) - millis(1));
+    assert_eq!(world.state(), State::Closing);
+    world.advance(millis(1));
+    assert_eq!(world.state(), State::Disconnected);
+}

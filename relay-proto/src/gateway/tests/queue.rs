@@ -1,7 +1,7 @@
 //! Events that the application has not taken: what they hold up, and what they never do.
 
 use super::pair::*;
-use crate::gateway::{Cause, Event, Limits, Outcome, State};
+use crate::gateway::{Cause, Event, Limits, Notice, Outcome, State};
 
 const STOP: &str = r#"{"type":"interrupt_inbound","session_key":"s:1","chat_id":"c"}"#;
 
@@ -207,4 +207,35 @@ fn acks_that_one_delivery_holds_up_are_bounded() {
         assert_eq!(world.deliver(&format!("{i}"), "taken"), None);
     }
     assert_eq!(world.acked().len(), number + 1);
+}
+
+#[test]
+fn everything_is_counted_once() {
+    let mut world = World::ready_with(config().identity("slack", "b2"));
+    world.line(DESCRIPTOR);
+    world.line("junk");
+    let [first, second] = ["1", "2"].map(|id| world.deliver(id, id).unwrap());
+    world.ack(first);
+    world.call(|machine, now| assert!(machine.give_back(second, now)));
+    world.line(&inbound("1", "1"));
+    world.acked();
+    let third = world.deliver("3", "3").unwrap();
+    world.call(|machine, now| machine.drop_delivery(third, now));
+    world.call(|machine, now| machine.drop_delivery(third, now));
+    assert_eq!(world.notices.iter().filter(|notice| **notice == Notice::Dropped).count(), 1);
+    let request = world.request();
+    world.answer(request);
+    world.answer(request);
+    world.line(r#"{"type":"going_idle_ack"}"#);
+    world.end(lost());
+    world.reconnect();
+    let stats = world.machine.stats();
+    assert_eq!((stats.dials, stats.links), (2, 2));
+    // Two descriptors, junk, three deliveries and a replay, two results and an ack; and a descriptor on the second link.
+    assert_eq!((stats.lines_received, stats.skipped_total()), (11, 1));
+    assert_eq!((stats.deliveries, stats.replays_suppressed), (3, 1));
+    assert_eq!((stats.given_back, stats.dropped), (1, 1));
+    assert_eq!((stats.unmatched_results, stats.unasked_idle_acks, stats.reports_dropped), (1, 1, 0));
+    // Two hellos on each link, an ack and a request. What was given back holds up the replay's ack.
+    assert_eq!((stats.acks_sent, stats.frames_sent), (1, 6));
 }
