@@ -142,6 +142,11 @@ impl Target {
         &self.url
     }
 
+    /// Whether the URL has a user name or a password.
+    pub(crate) fn has_user(&self) -> bool {
+        self.url != self.redacted
+    }
+
     /// Whether the link is encrypted (`wss`).
     pub fn is_tls(&self) -> bool {
         self.tls

@@ -331,18 +331,21 @@ impl Config {
             }
         }
         self.check_limits()?;
-        let mut warning = None;
+        let mut warnings = Vec::new();
+        if target.has_user() {
+            warnings.push(ConfigWarning::UserInUrl);
+        }
         let credentials = match (self.gateway_id, self.secret) {
             (Some(id), Some(secret)) if !id.trim().is_empty() && !secret.is_blank() => {
                 Some(Box::new(Credentials { id, secret }))
             }
             (id, secret) => {
                 if secret.as_ref().is_some_and(Secret::is_blank) {
-                    warning = Some(ConfigWarning::BlankSecret);
+                    warnings.push(ConfigWarning::BlankSecret);
                 } else if secret.is_some() {
-                    warning = Some(ConfigWarning::SecretWithoutId);
+                    warnings.push(ConfigWarning::SecretWithoutId);
                 } else if id.is_some_and(|id| !id.trim().is_empty()) {
-                    warning = Some(ConfigWarning::IdWithoutSecret);
+                    warnings.push(ConfigWarning::IdWithoutSecret);
                 }
                 None
             }
@@ -366,7 +369,7 @@ impl Config {
             confirm_refusals: self.confirm_refusals,
             timing: self.timing,
             limits: self.limits,
-            warning,
+            warnings: warnings.into(),
         })
     }
 
@@ -421,7 +424,7 @@ pub struct Settings {
     pub(crate) confirm_refusals: bool,
     pub(crate) timing: Preset<Timing>,
     pub(crate) limits: Preset<Limits>,
-    warning: Option<ConfigWarning>,
+    warnings: Box<[ConfigWarning]>,
 }
 
 impl Settings {
@@ -452,7 +455,7 @@ impl Settings {
 
     /// What is allowed and probably not meant.
     pub fn warnings(&self) -> &[ConfigWarning] {
-        self.warning.as_slice()
+        &self.warnings
     }
 
     /// The bot id that goes with a platform: only of a fronted identity, only when not empty (REQ-4).
@@ -532,4 +535,7 @@ pub enum ConfigWarning {
     /// There is a gateway id and no secret.
     #[error("there is a gateway id but no secret: dialling without credentials")]
     IdWithoutSecret,
+    /// The URL has a user name or password, which nothing asks for: a gateway shows a token (DIAL-2).
+    #[error("the user name and password in the relay URL are not used")]
+    UserInUrl,
 }

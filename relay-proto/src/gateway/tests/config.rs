@@ -111,6 +111,14 @@ fn it_shows_where_it_goes_and_by_what_proxy() {
     assert!(config.no_proxy().build().unwrap().proxy().is_none());
 }
 
+// proves: DIAL-2
+#[test]
+fn what_the_url_says_and_nothing_uses_is_a_warning() {
+    let config = |url: &str| Config::new(url).identity("discord", "b1").credentials("gw-1", SECRET).build().unwrap();
+    assert_eq!(config("wss://ann:hunter2@connector.example").warnings(), [ConfigWarning::UserInUrl]);
+    assert_eq!(config("wss://connector.example/?at=a%40b").warnings(), []);
+}
+
 #[test]
 fn a_clone_keeps_what_was_said() {
     let said = timing(|t| t.dial = secs(3));
