@@ -46,6 +46,19 @@ fn a_request_goes_where_the_chat_was_heard() {
     assert_eq!(performed(&mut world, Action::send("c", "hi"), Some("discord")).unwrap(), elsewhere);
 }
 
+// proves: CHAT-3, CHAT-7
+#[test]
+fn an_interaction_tells_of_its_chat_as_well() {
+    use base64::Engine as _;
+    let mut world = world();
+    let body =
+        r#"{"id":"1","type":3,"channel_id":"c","guild_id":"G1","member":{"user":{"id":"u"}},"data":{"custom_id":"x"}}"#;
+    let body = base64::engine::general_purpose::STANDARD.encode(body);
+    world.line(&format!(r#"{{"type":"passthrough_forward","forward":{{"platform":"discord","bodyB64":"{body}"}}}}"#));
+    let sent = performed(&mut world, Action::send("c", "hi"), None).unwrap();
+    assert!(sent.contains(r#""metadata":{"scope_id":"G1"}"#), "{sent}");
+}
+
 // proves: CHAT-8
 #[test]
 fn only_what_is_fronted_is_named() {

@@ -102,3 +102,60 @@ fn ordinary_descriptors_hold_nothing_back_however_many_are_unread() {
     assert!(world.machine.wants_read());
     assert!(described(&mut world) > 4096, "they hold more than the limit");
 }
+
+// proves: REQ-7
+#[test]
+fn each_event_weighs_its_text_and_what_it_takes_to_hold_it() {
+    let weight = |frame: &str| {
+        let mut world = World::ready();
+        world.reads = false;
+        world.line(frame);
+        world.machine.queue.bytes()
+    };
+    let event = r#"{"text":"hi","media_urls":["a","b","c"],"context":[{"text":"x"},{"text":"y"}]}"#;
+    let message = format!(r#"{{"type":"inbound","event":{event},"bufferId":"b-7"}}"#);
+    assert_eq!(weight(&message), 256 + 2 * 3 + event.len() + 3 * 8 + 2 * 24);
+    assert_eq!(weight(&format!(r#"{{"type":"inbound","event":{event}}}"#)), 256 + event.len() + 3 * 8 + 2 * 24);
+    let junk = r#"{"type":"inbound","event":[1,2,3],"bufferId":"b-7"}"#;
+    assert_eq!(weight(junk), 256 + 2 * 3 + "[1,2,3]".len());
+    let forward =
+        r#"{"platform":"slack","method":"POST","path":"/hook","headers":[["a","bc"],["d",""]],"bodyB64":"AAAA"}"#;
+    let headers = 2 * 2 * (size_of::<String>() + 32) + "abcd".len();
+    let decoded = "slackPOST/hook".len() + 3 + headers;
+    let frame = format!(r#"{{"type":"passthrough_forward","forward":{forward},"bufferId":"b-7"}}"#);
+    assert_eq!(weight(&frame), 256 + 2 * 3 + forward.len() + decoded);
+    assert_eq!(weight(r#"{"type":"interrupt_inbound","session_key":"key","chat_id":"chat"}"#), 256 + "keychat".len());
+    assert_eq!(weight(r#"{"type":"interrupt_inbound","session_key":"key"}"#), 256 + "key".len());
+}
+
+// proves: HELLO-2, FRAME-3
+#[test]
+fn a_peer_describes_no_more_than_a_link_holds() {
+    let describe = |world: &mut World, platform: &str, hint: usize| {
+        let hint = "h".repeat(hint);
+        world.line(&format!(
+            r#"{{"type":"descriptor","descriptor":{{"platform":"{platform}","platform_hint":"{hint}"}}}}"#
+        ));
+        world.machine.descriptor_for(platform).is_some_and(|known| known.platform_hint == hint)
+    };
+    let mut world = World::ready();
+    for n in 1..64 {
+        assert!(describe(&mut world, &format!("p{n}"), 1), "{n}");
+    }
+    assert!(!describe(&mut world, "p64", 1), "with the default there are 64");
+    assert!(describe(&mut world, "p63", 2), "one that is there already is replaced");
+    assert!(describe(&mut world, "p1", 2));
+
+    // The text counts twice: decoded, and raw.
+    let mut world = World::ready();
+    assert!(describe(&mut world, "big", 500_000));
+    assert!(describe(&mut world, "big", 510_000), "in place of the other");
+    assert!(!describe(&mut world, "more", 30_000), "together they are over 1 MiB");
+    assert!(describe(&mut world, "less", 5_000));
+    let size = |world: &World, platform: &str| world.machine.descriptor_for(platform).unwrap().size();
+    let room = (1 << 20) - size(&world, "big") - size(&world, "less");
+    assert!(describe(&mut world, "last", 0));
+    let bare = size(&world, "last");
+    assert!(!describe(&mut world, "last", (room - bare) / 2 + 1), "a byte or two over");
+    assert!(describe(&mut world, "last", (room - bare) / 2));
+}
