@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM.
+//! SIGINT, SIGTERM and SIGHUP.
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +16,21 @@ const SAME: Duration = Duration::from_millis(500);
 /// # Errors
 /// Why they cannot be watched.
 pub(crate) fn watch() -> Result<Arc<Notify>, String> {
-    let asked = Arc::new(Notify::new());
-    let teller = asked.clone();
+    let (asked, again) = watch_both()?;
+    tokio::spawn(async move {
+        again.notified().await;
+        std::process::exit(crate::FAILED.into());
+    });
+    Ok(asked)
+}
+
+/// Watches for signals: tells of the first, and of a second, if it is another, which should end the process at once.
+///
+/// # Errors
+/// Why they cannot be watched.
+pub(crate) fn watch_both() -> Result<(Arc<Notify>, Arc<Notify>), String> {
+    let (asked, again) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (teller, last) = (asked.clone(), again.clone());
     let mut signals = Signals::new().map_err(|error| format!("cannot watch for signals: {error}"))?;
     tokio::spawn(async move {
         signals.next().await;
@@ -29,30 +42,51 @@ pub(crate) fn watch() -> Result<Arc<Notify>, String> {
         })
         .await;
         signals.next().await;
-        std::process::exit(crate::FAILED.into());
+        last.notify_one();
     });
-    Ok(asked)
+    Ok((asked, again))
 }
 
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// `None`: whoever started this had it ignored, as nohup does.
+    hang_up: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hang_up = if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hang_up })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            Some(()) = hung_up(&mut self.hang_up) => {}
         }
     }
+}
+
+#[cfg(unix)]
+async fn hung_up(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the process was started with SIGHUP ignored. Only Linux tells without a system call of our own.
+#[cfg(unix)]
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit n - 1 is for signal n, and this is the first.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]

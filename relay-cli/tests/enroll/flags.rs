@@ -15,7 +15,7 @@ const GRANT: &str = r#"{"secret":"granted-s3cret"}"#;
 fn tokens_come_from_files_and_standard_input() {
     let server = Server::answering(200, "", GRANT);
     let place = Place::new();
-    fs::write(place.path("identity"), format!("\n {IDENTITY} \n")).unwrap();
+    fs::write(place.path("identity"), format!("\u{feff}\n {IDENTITY} \n")).unwrap();
     let mut command = relay("enroll");
     command.args(["--url", &server.url(), "--id", "gw", "--env-file"]).arg(place.path("gateway.env"));
     command.args(["--token-file", "-", "--identity-file"]).arg(place.path("identity"));

@@ -110,3 +110,39 @@ fn a_program_does_not_get_the_secret() {
     let (_, stderr, _) = Relay::start_command(command).end();
     assert!(stderr.contains("OTHER=visible") && !stderr.contains("hunter2"), "{stderr}");
 }
+
+#[test]
+fn a_later_signal_ends_a_program_that_does_not_care() {
+    let connector = Connector::start();
+    let relay = exec(&connector, "exec tail -f /dev/null", &[]);
+    let mut peer = connector.ready(&["discord"]);
+    let id = relay.id().to_string();
+    let term = || Process::new("kill").args(["-TERM", &id]).status().unwrap();
+    assert!(term().success());
+    // It has begun to close, and is not answered.
+    assert_eq!(peer.next()["type"], "going_idle");
+    let mut relay = relay;
+    // The first of these are passed over.
+    while !relay.has_ended() {
+        assert!(term().success());
+    }
+    // The program has our standard error: what it says ends when the program does, too.
+    let (_, stderr, code) = relay.end();
+    assert_eq!((stderr.as_str(), code), ("", 1));
+}
+
+// proves: ACK-1
+#[test]
+fn a_program_that_stops_reading_is_warned_about() {
+    let connector = Connector::start();
+    // It still has something to say, which shows when it has closed its input.
+    let script = r#"exec <&-; echo '{"op":"send","content":"deaf"}'; exec tail -f /dev/null"#;
+    let relay = exec(&connector, script, &["--wait-for-link"]);
+    let mut peer = connector.ready(&["discord"]);
+    assert_eq!(answer(&mut peer), "deaf");
+    peer.deliver("unseen", Some("b1"));
+    assert!(Process::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
+    assert_eq!(peer.see_it_close().0, Vec::<Value>::new(), "nothing is acknowledged");
+    let (_, stderr, code) = relay.end();
+    assert_eq!((stderr.matches("closed its standard input").count(), code), (1, 1), "{stderr}");
+}
