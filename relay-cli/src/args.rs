@@ -82,17 +82,22 @@ pub(crate) struct MintArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) secret_env: String,
     /// How long the token is good, in seconds; 0 is for ever
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = seconds::<0, { u64::MAX }>)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = SECONDS)]
     pub(crate) ttl: u64,
     /// The time to count from, in unix seconds, instead of the clock's
-    #[arg(long, value_name = "UNIX", value_parser = seconds::<0, { u64::MAX }>)]
+    #[arg(long, value_name = "UNIX", value_parser = SECONDS)]
     pub(crate) now: Option<u64>,
 }
 
-/// Reads a time from a flag.
-fn seconds<const MIN: u64, const MAX: u64>(text: &str) -> Result<u64, String> {
-    whole_seconds(text, MIN, MAX)
-}
+/// Reads a time from a flag. A pointer, so that the parser's code is there once for all of them.
+type Seconds = fn(&str) -> Result<u64, String>;
+
+/// Any time.
+const SECONDS: Seconds = |text| whole_seconds(text, 0, u64::MAX);
+/// At most an hour.
+const SECONDS_OF_HOUR: Seconds = |text| whole_seconds(text, 1, 3600);
+/// At most a day.
+const SECONDS_OF_DAY: Seconds = |text| whole_seconds(text, 1, 86400);
 
 fn whole_seconds(text: &str, min: u64, max: u64) -> Result<u64, String> {
     match text.parse() {
@@ -115,7 +120,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) secret_env: Vec<String>,
     /// The time to judge by, in unix seconds, instead of the clock's
-    #[arg(long, value_name = "UNIX", value_parser = seconds::<0, { u64::MAX }>)]
+    #[arg(long, value_name = "UNIX", value_parser = SECONDS)]
     pub(crate) now: Option<u64>,
     /// The token. Whatever starts with a dash and is no flag is taken as one; put `--` before what is
     #[arg(allow_hyphen_values = true)]

@@ -133,7 +133,7 @@ pub(crate) struct ConnectorArgs {
     pub(crate) tls_client_ca: Vec<PathBuf>,
     /// How long a gateway may take none of what is sent to it, in seconds: after that its link is lost, and what was under
     /// way waits for the next
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = super::seconds::<1, 86400>)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = super::SECONDS_OF_DAY)]
     pub(crate) write_timeout: u64,
     /// Who answers outbounds
     #[arg(long, value_enum, default_value = "auto")]

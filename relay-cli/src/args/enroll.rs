@@ -73,7 +73,7 @@ pub(crate) struct EnrollArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "identity_env")]
     pub(crate) identity_file: Option<PathBuf>,
     /// How long all of it may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = super::seconds::<1, 3600>)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = super::SECONDS_OF_HOUR)]
     pub(crate) timeout: u64,
     /// Send the tokens also over plain http to a host that is not this one: whoever sees the connection can take them
     #[arg(long)]

@@ -9,8 +9,8 @@ use crate::args::AnswerMode;
 use crate::json::Object;
 use crate::members::{Members, excerpt};
 
-/// More platforms than these are not remembered of a gateway: then any could be one of its.
-const MOST_PLATFORMS: usize = 64;
+/// More platforms than these are not remembered: then any could be a gateway's.
+const MOST_PLATFORMS: usize = 4096;
 
 /// The outbounds of all gateways.
 pub(super) enum Answers {
@@ -25,7 +25,7 @@ impl Answers {
         Ok(match mode {
             AnswerMode::Auto => {
                 let run = getrandom::u32().map_err(|error| format!("no randomness for message ids: {error}"))?;
-                Self::Auto(MadeUp { run, made: 0, fronted: BTreeMap::new() })
+                Self::Auto(MadeUp { run, made: 0, fronted: BTreeSet::new() })
             }
             AnswerMode::Manual => Self::Manual(Waiting { most: Limits::default().outbounds, of: BTreeMap::new() }),
         })
@@ -37,8 +37,8 @@ pub(super) struct MadeUp {
     /// Tells the ids of this run from those of another.
     run: u32,
     made: u64,
-    /// The platforms of each gateway's hellos.
-    fronted: BTreeMap<String, BTreeSet<String>>,
+    /// The platforms of each gateway's hellos, as [`fronting`] has them.
+    fronted: BTreeSet<String>,
 }
 
 impl MadeUp {
@@ -49,18 +49,17 @@ impl MadeUp {
 
     /// A gateway fronts a platform. It stays so when its link ends: the next one's hellos may come before that is told.
     pub(super) fn fronts(&mut self, gateway: &str, platform: &str) {
-        let known = self.fronted.entry(gateway.to_owned()).or_default();
-        if known.len() <= MOST_PLATFORMS {
-            known.insert(platform.to_owned());
+        if self.fronted.len() < MOST_PLATFORMS {
+            self.fronted.insert(fronting(gateway, platform));
         }
     }
 
     /// The answer to an outbound of a gateway for a platform, if it names one.
     pub(super) fn answer(&mut self, gateway: &str, platform: Option<&str>, action: &RawJson) -> Option<RawJson> {
-        let known = self.fronted.get(gateway).filter(|known| known.len() <= MOST_PLATFORMS);
-        match (platform, known) {
+        let all_known = self.fronted.len() < MOST_PLATFORMS;
+        match platform {
             // Elsewhere it would not arrive: that it went well here would hide a mistake.
-            (Some(platform), Some(known)) if !known.contains(platform) => {
+            Some(platform) if all_known && !self.fronted.contains(&fronting(gateway, platform)) => {
                 let error = format!("no hello of this gateway names the platform {}", excerpt(platform));
                 RawJson::parse(&Object::new().json("success", "false").text("error", &error).end()).ok()
             }
@@ -85,6 +84,11 @@ impl MadeUp {
         };
         RawJson::parse(&result.end()).ok()
     }
+}
+
+/// A gateway's platform, in one text: no id has a line break.
+fn fronting(gateway: &str, platform: &str) -> String {
+    [gateway, "\n", platform].concat()
 }
 
 /// Outbounds that nobody answered yet, by gateway, oldest first.
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn everything_succeeds_under_an_id_of_its_own() {
-        let mut made_up = MadeUp { run: 0xab, made: 0, fronted: BTreeMap::new() };
+        let mut made_up = MadeUp { run: 0xab, made: 0, fronted: BTreeSet::new() };
         let mut result = |action: &str| made_up.result(&RawJson::parse(action).unwrap()).unwrap().to_string();
         assert_eq!(result(r#"{"op":"send"}"#), r#"{"success":true,"message_id":"000000ab-1"}"#);
         assert_eq!(result(r#"{"op":"follow_up","chat_id":7}"#), r#"{"success":true,"message_id":"000000ab-2"}"#);
@@ -143,21 +147,20 @@ mod tests {
     // proves: CONN-6
     #[test]
     fn what_is_for_a_platform_of_no_hello_fails() {
-        let mut made_up = MadeUp { run: 0, made: 0, fronted: BTreeMap::new() };
+        let mut made_up = MadeUp { run: 0, made: 0, fronted: BTreeSet::new() };
         let succeeds = |made_up: &mut MadeUp, gateway, platform| {
             let action = RawJson::parse(r#"{"op":"typing"}"#).unwrap();
             let result = made_up.answer(gateway, platform, &action).unwrap().to_string();
             assert!(result.contains("true") || result.contains("platform \\\"slack\\\""), "{result}");
             result == r#"{"success":true}"#
         };
-        assert!(succeeds(&mut made_up, "gw", Some("slack")), "nothing is known of this gateway");
         made_up.fronts("gw", "discord");
         made_up.fronts("other", "slack");
         assert!(!succeeds(&mut made_up, "gw", Some("slack")));
         for (gateway, platform) in [("gw", Some("discord")), ("gw", None), ("other", Some("slack"))] {
             assert!(succeeds(&mut made_up, gateway, platform), "{gateway} {platform:?}");
         }
-        for number in 0..=MOST_PLATFORMS {
+        for number in 0..MOST_PLATFORMS {
             made_up.fronts("gw", &number.to_string());
         }
         assert!(succeeds(&mut made_up, "gw", Some("slack")), "it may be one of those that are not remembered");
