@@ -1,6 +1,6 @@
 //! Outbounds, and who answers them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use relay_proto::connector::{Limits, Outbound, OutboundId};
 use relay_tokio::RawJson;
@@ -27,7 +27,7 @@ impl Answers {
                 let run = getrandom::u32().map_err(|error| format!("no randomness for message ids: {error}"))?;
                 Self::Auto(MadeUp { run, made: 0, fronted: BTreeSet::new() })
             }
-            AnswerMode::Manual => Self::Manual(Waiting { most: Limits::default().outbounds, of: BTreeMap::new() }),
+            AnswerMode::Manual => Self::Manual(Waiting { most: Limits::default().outbounds, of: Vec::new() }),
         })
     }
 }
@@ -96,12 +96,22 @@ pub(super) struct Waiting {
     /// How many of one gateway can wait: those before them have been answered by the connector, since it answers what
     /// waits for too long, in order.
     most: usize,
-    of: BTreeMap<String, VecDeque<(String, OutboundId)>>,
+    /// Sorted by gateway. A map would be more code, and few gateways are answered by hand.
+    of: Vec<(String, VecDeque<(String, OutboundId)>)>,
 }
 
 impl Waiting {
+    /// Where a gateway is, or belongs.
+    fn place(&self, gateway: &str) -> Result<usize, usize> {
+        self.of.binary_search_by(|(known, _)| known.as_str().cmp(gateway))
+    }
+
     pub(super) fn add(&mut self, gateway: &str, outbound: &Outbound) {
-        let waiting = self.of.entry(gateway.to_owned()).or_default();
+        let at = self.place(gateway).unwrap_or_else(|at| {
+            self.of.insert(at, (gateway.to_owned(), VecDeque::new()));
+            at
+        });
+        let Some((_, waiting)) = self.of.get_mut(at) else { return };
         if waiting.len() >= self.most {
             waiting.pop_front();
         }
@@ -110,14 +120,17 @@ impl Waiting {
 
     /// The oldest one with this request id, which waits no more.
     pub(super) fn take(&mut self, gateway: &str, request_id: &str) -> Option<OutboundId> {
-        let waiting = self.of.get_mut(gateway)?;
+        let at = self.place(gateway).ok()?;
+        let (_, waiting) = self.of.get_mut(at)?;
         let index = waiting.iter().position(|(known, _)| known == request_id)?;
         waiting.remove(index).map(|(_, id)| id)
     }
 
     /// The gateway's link is gone, and with it whoever waited.
     pub(super) fn forget(&mut self, gateway: &str) {
-        self.of.remove(gateway);
+        if let Ok(at) = self.place(gateway) {
+            self.of.remove(at);
+        }
     }
 }
 

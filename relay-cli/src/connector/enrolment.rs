@@ -1,6 +1,5 @@
 //! Whom a connector enrols, from the flags.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -51,10 +50,19 @@ pub(super) fn read(args: &EnrolmentArgs) -> Result<Option<Enrolment>, String> {
 
 /// Adds the tokens of a text, one a line, each perhaps with the id that it is for.
 fn tokens(mut enrolment: Enrolment, text: &str, place: &str) -> Result<Enrolment, String> {
-    let mut known = BTreeMap::new();
+    // Sorted by token.
+    let mut known: Vec<(&str, usize)> = Vec::new();
     for (number, line) in lines(text) {
-        if let Some(before) = line.split_whitespace().next().and_then(|token| known.insert(token, number)) {
-            return Err(format!("{place}: line {number} has the token of line {before}, and each is good once"));
+        if let Some(token) = line.split_whitespace().next() {
+            match known.binary_search_by(|(before, _)| (*before).cmp(token)) {
+                Ok(at) => {
+                    let before = known.get(at).map_or(0, |(_, line)| *line);
+                    return Err(format!(
+                        "{place}: line {number} has the token of line {before}, and each is good once"
+                    ));
+                }
+                Err(at) => known.insert(at, (token, number)),
+            }
         }
         let mut words = line.split_whitespace();
         enrolment = match (words.next(), words.next(), words.next()) {
