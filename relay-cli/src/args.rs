@@ -15,7 +15,7 @@ pub(crate) use tls::TlsArgs;
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  fine\n  \
     1  failed: bad input, a refused token, a link lost for good, output that cannot be written\n  \
-    2  usage: a flag, or an environment variable that it names, is missing or wrong\n  \
+    2  usage: a flag, or an environment variable or a file that it names, is missing or wrong\n  \
     3  revoked: the connector no longer accepts the gateway's credentials\n\n\
     Logs go to standard error; RELAY_LOG sets their level, for example RELAY_LOG=debug (default: warn).";
 
@@ -82,11 +82,29 @@ pub(crate) struct MintArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) secret_env: String,
     /// How long the token is good, in seconds; 0 is for ever
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = SECONDS)]
     pub(crate) ttl: u64,
     /// The time to count from, in unix seconds, instead of the clock's
-    #[arg(long, value_name = "UNIX")]
+    #[arg(long, value_name = "UNIX", value_parser = SECONDS)]
     pub(crate) now: Option<u64>,
+}
+
+/// Reads a time from a flag. A pointer, so that the parser's code is there once for all of them.
+type Seconds = fn(&str) -> Result<u64, String>;
+
+/// Any time.
+const SECONDS: Seconds = |text| whole_seconds(text, 0, u64::MAX);
+/// At most an hour.
+const SECONDS_OF_HOUR: Seconds = |text| whole_seconds(text, 1, 3600);
+/// At most a day.
+const SECONDS_OF_DAY: Seconds = |text| whole_seconds(text, 1, 86400);
+
+fn whole_seconds(text: &str, min: u64, max: u64) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds) if (min..=max).contains(&seconds) => Ok(seconds),
+        Ok(_) => Err(format!("it is from {min} to {max} seconds")),
+        Err(_) => Err("it is given in whole seconds, as in 300".into()),
+    }
 }
 
 /// Verify a token: print {"id":…}, or {"refused":"malformed|expired|bad_signature"} with exit code 1
@@ -102,7 +120,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) secret_env: Vec<String>,
     /// The time to judge by, in unix seconds, instead of the clock's
-    #[arg(long, value_name = "UNIX")]
+    #[arg(long, value_name = "UNIX", value_parser = SECONDS)]
     pub(crate) now: Option<u64>,
     /// The token. Whatever starts with a dash and is no flag is taken as one; put `--` before what is
     #[arg(allow_hyphen_values = true)]
@@ -124,10 +142,53 @@ pub(crate) struct DecodeArgs {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    /// The words that a function gives: the literals in its source. The compiler has no list of what is open to more.
+    fn given_by<'a>(source: &'a str, function: &str) -> BTreeSet<&'a str> {
+        let body = source.split_once(&format!("fn {function}(")).unwrap_or_else(|| panic!("no {function}")).1;
+        let body = body.split_once("\n}").unwrap().0;
+        let arms = body.lines().filter_map(|line| line.split_once(" => ")).map(|(_, word)| word);
+        let words: BTreeSet<_> = arms.map(|word| word.split('"').nth(1).unwrap()).collect();
+        assert!(words.len() > 3, "{words:?}");
+        words
+    }
+
+    /// The words of a list in a help text, between these two. What is in parentheses explains.
+    fn listed<'a>(help: &'a str, from: &str, to: &str) -> BTreeSet<&'a str> {
+        let rest = help.split_once(from).unwrap_or_else(|| panic!("no {from}")).1;
+        let list = rest.split_once(to).unwrap().0;
+        let words = list.split([',', '\n']).map(|item| item.split_once('(').map_or(item, |(word, _)| word).trim());
+        words.filter(|word| !word.is_empty()).map(|word| word.strip_prefix("and ").unwrap_or(word)).collect()
+    }
+
+    #[test]
+    fn the_help_has_every_word_that_programs_branch_on_and_no_other() {
+        let ending = include_str!("../../relay-proto/src/gateway/ending.rs");
+        // `as_str` is a method: it ends where its type's block does.
+        let help = gateway::GATEWAY_HELP;
+        assert_eq!(listed(help, "cause of a disconnected:", ". That of"), given_by(ending, "as_str"));
+        let tls = include_str!("../../relay-proto/src/end.rs");
+        assert_eq!(listed(help, "whose cause is tls:", "."), given_by(tls, "as_str"));
+        let report = include_str!("gateway/report.rs");
+        assert_eq!(listed(help, "Of not_sent:", ". Of"), given_by(report, "not_sent_cause"));
+        let mut ambiguous = given_by(report, "ambiguous_cause");
+        // What a connector says of itself is reported elsewhere.
+        assert!(report.contains(r#".text("cause", "connector")"#));
+        ambiguous.insert("connector");
+        assert_eq!(listed(help, "Of ambiguous:", ".\n"), ambiguous);
+
+        let report = include_str!("connector/report.rs");
+        let mut refused = given_by(report, "refused_cause");
+        assert!(report.contains(r#".text("cause", "not_stored")"#));
+        refused.insert("not_stored");
+        assert_eq!(listed(connector::CONNECTOR_HELP, "one word why not:", "\n  hello"), refused);
     }
 }

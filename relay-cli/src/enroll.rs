@@ -17,7 +17,7 @@ use crate::draft::{self, Draft, NotKept};
 use crate::env_file::{self, Variables, quoted as env_quoted};
 use crate::gateway::tls;
 use crate::json::{Object, quoted};
-use crate::{output, runtime, signals};
+use crate::{environment, output, runtime, signals, text, url};
 
 mod advice;
 
@@ -37,7 +37,11 @@ pub(crate) fn run(args: &EnrollArgs) -> ExitCode {
 async fn enroll(args: &EnrollArgs, prepared: Arc<Prepared>) -> Result<ExitCode, String> {
     // From here on no signal ends the process by itself: there is a draft to remove, and then credentials to keep.
     let signals = signals::watch()?;
-    let draft = Draft::new(&args.env_file, args.force)?;
+    // Nothing is sent yet: a place that does not do is the user's to correct, as any flag is.
+    let draft = match Draft::new(&args.env_file, args.force) {
+        Ok(draft) => draft,
+        Err(problem) => return Ok(output::fail(&format!("--env-file: {problem}"), crate::USAGE)),
+    };
     let caller = prepared.clone();
     let call = tokio::task::spawn_blocking(move || caller.enroll());
     let answer = tokio::select! {
@@ -48,7 +52,9 @@ async fn enroll(args: &EnrollArgs, prepared: Arc<Prepared>) -> Result<ExitCode, 
     let granted = match answer {
         Ok(granted) => granted,
         Err(error) => {
-            let used = if error.may_have_granted() { "perhaps" } else { "no" };
+            // Of a 403 nobody can tell whether it was redeemed before, perhaps by a call whose answer was lost.
+            let forbidden = matches!(error, CallError::Enroll(EnrollError::Forbidden { .. }));
+            let used = if forbidden || error.may_have_granted() { "perhaps" } else { "no" };
             let failed = failed(error.name(), &advised(&error), used);
             return Ok(output::print(&failed.end(), ExitCode::from(crate::FAILED)));
         }
@@ -85,6 +91,7 @@ impl Prepared {
             None => config.proxy_from_env().map_err(|error| error.to_string())?,
         };
         let settings = config.build().map_err(|error| error.to_string())?;
+        url::warn_about_user(settings.target());
         let mut client = Client::new().timeout(Duration::from_secs(args.timeout));
         if let Some(tls) = tls::read(&args.tls, settings.target())? {
             client = client.tls(tls);
@@ -235,8 +242,7 @@ fn tokens(args: &EnrollArgs) -> Result<(Credential, Credential), String> {
 }
 
 fn from_env(what: &str, flags: &str, name: &str) -> Result<Credential, String> {
-    let missing =
-        |how: &str| format!("the environment variable `{name}` is {how}: it should hold {what} (see {flags})");
+    let missing = |how: &str| format!("{} is {how}: it should hold {what} (see {flags})", environment::called(name));
     match std::env::var(name) {
         Ok(value) => Some(Credential::new(value)).filter(|value| !value.is_blank()).ok_or_else(|| missing("blank")),
         Err(std::env::VarError::NotPresent) => Err(missing("not set")),
@@ -252,7 +258,7 @@ fn from_file(flag: &str, path: &Path) -> Result<Credential, String> {
         File::open(path).and_then(|file| file.take(MAX_TOKEN_FILE).read_to_string(&mut text))
     };
     read.map_err(|error| format!("{flag}: cannot read `{}`: {error}", path.display()))?;
-    let token = Credential::new(text.as_str());
+    let token = Credential::new(text::without_bom(&text));
     if token.is_blank() {
         return Err(format!("{flag}: there is nothing in `{}`", path.display()));
     }

@@ -10,6 +10,8 @@ use std::{fs, io};
 use relay_proto::enroll::Credential;
 use relay_tokio::{Config, ConfigError};
 
+use crate::text;
+
 /// The most that is read.
 const LIMIT: u64 = 1 << 20;
 
@@ -38,7 +40,7 @@ impl Variables {
     /// Which line is wrong, and how. Never shows a value.
     pub(crate) fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
         let mut variables = BTreeMap::new();
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in text::without_bom(text).lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -126,6 +128,15 @@ mod tests {
             let read = Variables::parse(&text).unwrap();
             assert_eq!((read.get("A"), read.get("B")), (Some(value), Some("2")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_none_of_the_first_line() {
+        assert_eq!(
+            Variables::parse("\u{feff}A=1").ok().and_then(|file| file.get("A").map(str::to_owned)),
+            Some("1".into())
+        );
+        assert!(Variables::parse("A=1\n\u{feff}B=1").is_err());
     }
 
     #[test]

@@ -13,10 +13,24 @@ pub(crate) fn secret(name: &str) -> Result<Secret, String> {
     // `env::var` answers for impossible names as for variables that are not set.
     match env::var(name) {
         Ok(value) => Ok(Secret::new(value.trim())),
-        Err(VarError::NotPresent) => {
-            Err(format!("the environment variable `{name}` is not set: it should hold the secret"))
-        }
-        Err(VarError::NotUnicode(_)) => Err(format!("the environment variable `{name}` is not Unicode")),
+        Err(VarError::NotPresent) => Err(format!("{} is not set: it should hold the secret", called(name))),
+        Err(VarError::NotUnicode(_)) => Err(format!("{} is not Unicode", called(name))),
+    }
+}
+
+/// A variable, for an error: by its name, if that is one. Anything else may be the secret, put where its variable's name
+/// belongs, and is not repeated. Names in lower case are rare, secrets in it are not.
+pub(crate) fn called(name: &str) -> String {
+    let named = name.len() <= 40
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty();
+    if named {
+        format!("the environment variable `{name}`")
+    } else {
+        "the environment variable (what is wanted is the NAME of one, as in MY_SECRET, and not what it holds; what was \
+         given is not shown)"
+            .into()
     }
 }
 
@@ -34,7 +48,7 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, String> {
 
 /// The message for a secret that is blank where one is needed.
 pub(crate) fn blank(name: &str) -> String {
-    format!("the environment variable `{name}` is blank: it should hold the secret")
+    format!("{} is blank: it should hold the secret", called(name))
 }
 
 /// Unix time, in seconds.

@@ -14,6 +14,8 @@ impl Object {
     }
 
     /// A text, or null.
+    // Its callers are many, and need no copy of it each.
+    #[inline(never)]
     pub(crate) fn optional(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.text(name, value),

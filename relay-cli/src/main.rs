@@ -12,6 +12,7 @@ mod enroll;
 mod env_file;
 mod environment;
 mod gateway;
+mod gateway_id;
 mod input;
 mod json;
 mod lines;
@@ -21,6 +22,7 @@ mod output;
 mod render;
 mod runtime;
 mod signals;
+mod text;
 mod token;
 mod url;
 
@@ -71,7 +73,18 @@ fn log_to_stderr() -> Result<(), String> {
     let problem =
         |error: &dyn std::fmt::Display| format!("the environment variable `RELAY_LOG` is no filter for logs: {error}");
     let filter = match std::env::var("RELAY_LOG") {
-        Ok(filter) if !filter.trim().is_empty() => filter.parse::<Targets>().map_err(|error| problem(&error))?,
+        Ok(filter) if !filter.trim().is_empty() => {
+            // It would be taken for the name of a target, and silence all others.
+            let words = filter.split(',').map(str::trim);
+            let mut bare = words.filter(|word| !word.is_empty() && !word.contains('='));
+            if let Some(word) = bare.find(|word| word.parse::<LevelFilter>().is_err()) {
+                let levels = "off, error, warn, info, debug and trace";
+                return Err(problem(&format!(
+                    "{word:?} is no level: there are {levels} (for one target: TARGET=LEVEL)"
+                )));
+            }
+            filter.parse::<Targets>().map_err(|error| problem(&error))?
+        }
         Err(error @ std::env::VarError::NotUnicode(_)) => return Err(problem(&error)),
         _ => Targets::new().with_default(LevelFilter::WARN),
     };

@@ -88,11 +88,11 @@ impl<T> Default for State<T> {
 }
 
 impl<T: OnWritten> Outbox<T> {
-    /// Starts a writer.
-    pub(crate) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
+    /// Starts a writer. `gone`: what to say when the reader has gone away.
+    pub(crate) fn start(to: impl Write + Send + 'static, gone: Option<&'static str>) -> io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), filled: Condvar::new(), written: Notify::new() });
         let writer = shared.clone();
-        std::thread::Builder::new().name("relay-output".into()).spawn(move || writer.write(Output::new(to)))?;
+        std::thread::Builder::new().name("relay-output".into()).spawn(move || writer.write(Output::new(to), gone))?;
         Ok(Self { shared })
     }
 
@@ -181,14 +181,18 @@ impl<T> Shared<T> {
 
 impl<T: OnWritten> Shared<T> {
     /// The writer's life.
-    fn write(&self, mut output: Output<impl Write>) {
+    fn write(&self, mut output: Output<impl Write>, gone: Option<&str>) {
         let mut failed = false;
         while let Some(lines) = self.take() {
             let written = lines.iter().try_for_each(|line| output.line(&line.text)).and_then(|()| output.flush());
             if let Err(error) = written {
                 failed = true;
-                if error.kind() != io::ErrorKind::BrokenPipe {
-                    crate::output::note(&format!("cannot write events: {error}"));
+                match gone {
+                    _ if error.kind() != io::ErrorKind::BrokenPipe => {
+                        crate::output::note(&format!("cannot write events: {error}"));
+                    }
+                    Some(gone) => crate::output::note(gone),
+                    None => {}
                 }
                 break;
             }

@@ -39,6 +39,9 @@ impl<W: Write> Output<W> {
     }
 }
 
+/// What is said when nobody can read the events any more.
+pub(crate) const UNREAD: &str = "nobody reads standard output any more: ending";
+
 /// Prints one line, and ends with `code`.
 pub(crate) fn print(line: &str, code: ExitCode) -> ExitCode {
     let mut output = Output::stdout();

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM.
+//! SIGINT, SIGTERM and SIGHUP.
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +16,21 @@ const SAME: Duration = Duration::from_millis(500);
 /// # Errors
 /// Why they cannot be watched.
 pub(crate) fn watch() -> Result<Arc<Notify>, String> {
-    let asked = Arc::new(Notify::new());
-    let teller = asked.clone();
+    let (asked, again) = watch_both()?;
+    tokio::spawn(async move {
+        again.notified().await;
+        std::process::exit(crate::FAILED.into());
+    });
+    Ok(asked)
+}
+
+/// Watches for signals: tells of the first, and of a second, if it is another, which should end the process at once.
+///
+/// # Errors
+/// Why they cannot be watched.
+pub(crate) fn watch_both() -> Result<(Arc<Notify>, Arc<Notify>), String> {
+    let (asked, again) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (teller, last) = (asked.clone(), again.clone());
     let mut signals = Signals::new().map_err(|error| format!("cannot watch for signals: {error}"))?;
     tokio::spawn(async move {
         signals.next().await;
@@ -29,30 +42,42 @@ pub(crate) fn watch() -> Result<Arc<Notify>, String> {
         })
         .await;
         signals.next().await;
-        std::process::exit(crate::FAILED.into());
+        last.notify_one();
     });
-    Ok(asked)
+    Ok((asked, again))
 }
 
 #[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
+struct Signals(Vec<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+        // Whoever started this may have it ignored, as nohup does.
+        if !hang_up_is_ignored() {
+            kinds.push(SignalKind::hangup());
+        }
+        kinds.into_iter().map(signal).collect::<io::Result<_>>().map(Self)
     }
 
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        std::future::poll_fn(|context| {
+            let came = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
     }
+}
+
+/// Whether the process was started with SIGHUP ignored. Only Linux tells without a system call of our own.
+#[cfg(unix)]
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit n - 1 is for signal n, and this is the first.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]

@@ -6,7 +6,7 @@ use relay_proto::token::{self, Secret};
 
 use crate::args::{MintArgs, TokenCommand, VerifyArgs};
 use crate::json::Object;
-use crate::{environment, output};
+use crate::{environment, gateway_id, output};
 
 pub(crate) fn run(command: &TokenCommand) -> ExitCode {
     let done = match command {
@@ -17,9 +17,7 @@ pub(crate) fn run(command: &TokenCommand) -> ExitCode {
 }
 
 fn mint(args: &MintArgs) -> Result<ExitCode, String> {
-    if args.id.trim().is_empty() {
-        return Err("--id is blank: it should be the gateway's id".into());
-    }
+    gateway_id::check(&args.id).map_err(|problem| format!("--id: {problem}"))?;
     let secret = environment::secret(&args.secret_env)?;
     if secret.is_blank() {
         return Err(environment::blank(&args.secret_env));

@@ -9,7 +9,7 @@ use relay_proto::token::Secret;
 
 use super::EnrolmentArgs;
 
-const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
+pub(super) const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
   {"deliver":{"text":"hi","source":{"platform":"discord","chat_id":"7"}},"gateway":"gw","id":1}
         A message event. Answered with accepted once it is safe, with --store on disk: it waits for the gateway, goes
         out in order, and again until the gateway acknowledges it.
@@ -35,7 +35,8 @@ and closed have a `gateway`:
   accepted     buffer_id [id]
   done         id: an interrupt, result, drop or revoke that came with an id is carried out
   error        error, line [cause] [id]: that line of the input made no sense, or could not be
-               carried out, and changed nothing; `cause` says in one word why not
+               carried out, and changed nothing; `cause` says in one word why not: not_an_object,
+               too_large, buffer_full, no_link, congested, not_waiting, shut_down, not_stored, other
   hello        platform, bot_id, command_manifest
   outbound     request_id, action, platform, bot_id
   interrupt    session_key, reason: the agent stopped a session
@@ -71,7 +72,7 @@ Examples:
 /// For development and small deployments. What is delivered is kept until the gateway acknowledges it: with --store on
 /// disk, durable before it is accepted; else in memory, where it ends with the process.
 ///
-/// SIGINT and SIGTERM close in order: every link is closed with 1001, what was read is answered, and output that nobody
+/// SIGINT, SIGTERM and SIGHUP (unless it was ignored at the start, as by nohup) close in order: every link is closed with 1001, what was read is answered, and output that nobody
 /// reads is waited for 5 s. A second signal, half a second after the first or later, ends at once, as a crash would: with
 /// --store, nothing that was accepted is lost. The end of input closes in order, too, if any command came: whoever gave
 /// them is gone. Input that ends without a command, such as /dev/null, is none: the connector goes on.
@@ -132,7 +133,7 @@ pub(crate) struct ConnectorArgs {
     pub(crate) tls_client_ca: Vec<PathBuf>,
     /// How long a gateway may take none of what is sent to it, in seconds: after that its link is lost, and what was under
     /// way waits for the next
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = super::SECONDS_OF_DAY)]
     pub(crate) write_timeout: u64,
     /// Who answers outbounds
     #[arg(long, value_enum, default_value = "auto")]
@@ -145,7 +146,7 @@ pub(crate) struct ConnectorArgs {
 /// Who answers outbounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AnswerMode {
-    /// The connector: everything succeeds, under message ids that it makes up
+    /// The connector: everything succeeds, under message ids that it makes up, but what names a platform of no hello
     Auto,
     /// {"result":…} on standard input
     Manual,

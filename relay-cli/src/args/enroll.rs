@@ -12,11 +12,14 @@ const ENROLL_HELP: &str = r#"The one line on standard output:
         The gateway has its credentials, in that file and nowhere else. Exit code 0.
   {"event":"failed","cause":…,"error":…,"token_used":"no"|"perhaps"|"yes"} [env_file]
         It has not. Exit code 1. Unless `token_used` is no, get a new enrolment token before you
-        try again. The cause is unauthorized (401), forbidden (403), bad_request (400),
+        try again. The cause is unauthorized (401), forbidden (403: the token may be wrong,
+        expired or used, so `token_used` is perhaps), bad_request (400),
         refused (any other status), redirected_away, too_many_redirects, unreachable, proxy, tls,
         timed_out, lost, not_http, too_long, not_json, no_secret, unusable_secret, other_gateway,
-        interrupted (SIGINT or SIGTERM came before the answer), or not_written: then `error` says
+        interrupted (a signal came before the answer), or not_written: then `error` says
         where the credentials are.
+  With exit code 2 there is no line, and nothing was sent: a flag, a variable or a file is
+  missing or wrong, or --env-file is there already (see --force) or cannot be made.
 
 No token is ever shown. One that comes from standard input ends with the input.
 
@@ -70,7 +73,7 @@ pub(crate) struct EnrollArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "identity_env")]
     pub(crate) identity_file: Option<PathBuf>,
     /// How long all of it may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = super::SECONDS_OF_HOUR)]
     pub(crate) timeout: u64,
     /// Send the tokens also over plain http to a host that is not this one: whoever sees the connection can take them
     #[arg(long)]

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use relay_tokio::{Config, Proxy};
 
 use super::TlsArgs;
-use crate::{env_file, environment};
+use crate::{env_file, environment, gateway_id};
 
 /// When a delivery is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,7 +27,7 @@ pub(crate) enum Runtime {
     Blocking,
 }
 
-const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by their `event`:
+pub(super) const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by their `event`:
   ready         descriptor
   message       delivery, buffer_id, session_key, key, message [prompt_response] [media] [reply_to]
                 [platform_name] [raw]
@@ -41,6 +41,9 @@ const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by 
   revoked       cause, code, reason: the last event, and exit code 3
   closed        the last event
 
+  The cause of a disconnected: normal, replaced, going_away, protocol, too_large, unauthorized,
+  forbidden, lost, http_status (its `code`), unreachable, proxy, tls, timed_out, queue_full,
+  dormant, requested. That of a revoked: unauthorized, or http_status with code 401.
   The `problem` of a disconnected whose cause is tls: wrong_name, expired, not_yet_valid,
   unknown_issuer, revoked, bad_certificate, client_certificate, configuration, handshake.
   `key` names a delivery in every run: use it to tell a replay after a crash.
@@ -49,14 +52,19 @@ const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by 
   caption), `reply_to` what it answers (message_id, text, author, is_own).
   The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
   do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
-  one word in `cause`.
+  one word in `cause`. Of not_sent: no_link, timed_out, too_large, shut_down, revoked,
+  unsupported, other. Of ambiguous: timed_out, link_lost, shut_down, other,
+  and connector (its result says so).
   JSON of the connector's that many readers refuse (a lone surrogate, a number out of range,
   deep nesting) is null, and its text stands beside it: `result_json`, `raw_json`.
 
-Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
+Commands, on standard input, one object a line; an `id` of any type comes back in the answer,
+which an action, go_idle and go_dormant have, and whatever goes wrong. The others have none:
   {"op":"send","chat_id":"7","content":"hi","id":1}
-        Any action, answered with a result. `id` and `platform` are not part of the action:
-        `platform` chooses among the platforms that are fronted; without it, it is the chat's.
+        Any action, answered with a result: one line is one request. A text is not split: one that
+        is longer than the descriptor's max_message_length, in its len_unit, is for you to send in
+        several lines. `id` and `platform` are not part of the action: `platform` chooses among
+        the platforms that are fronted (any other is an error); without it, it is the chat's.
         What the chat's messages said is added to `metadata` (scope_id or user_id, profile), unless
         it is there. An op that the connector does not support there is not sent, and the cause is
         unsupported.
@@ -88,10 +96,13 @@ Examples:
 
 /// Run a gateway: dial a connector, print events, take commands
 ///
-/// The end of input, SIGINT and SIGTERM close in order: requests under way are given time to finish. After a signal,
-/// output that nobody reads is waited for 5 s; a second signal, half a second after the first or later, ends at once. The
-/// exit code is 0 after closing in order, 1 when the link is gone for good and nobody asked for that (--no-reconnect), 3
-/// when the credentials are revoked.
+/// The end of input, SIGINT, SIGTERM and SIGHUP (unless it was ignored at the start, as by nohup) close in order: requests
+/// under way are given time to finish. After a signal, output that nobody reads is waited for 5 s; a second signal, half a
+/// second after the first or later, ends at once, and kills the program of --exec.
+///
+/// The exit code is 0 after closing in order; 1 when the link is gone for good and nobody asked for that (--no-reconnect),
+/// when nobody reads standard output any more, when its last events are not read in those 5 s, and after a second signal;
+/// 2 for a wrong command line; 3 when the credentials are revoked.
 #[derive(Args, Debug)]
 #[command(after_help = GATEWAY_HELP)]
 pub(crate) struct GatewayArgs {
@@ -100,7 +111,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) url: Option<String>,
     /// A file with those variables, as `relay enroll` writes it. What it holds goes before the environment, and the program
     /// of --exec does not see it
-    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    // Not only with the URL: clap lets what requires it pass when that is ruled out.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "platform", "bot_id", "id", "secret_env"])]
     pub(crate) env_file: Option<PathBuf>,
     /// A platform to front: discord, telegram, … Repeat it for more; the first is the default
     #[arg(long, requires = "url")]
@@ -142,7 +154,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) raw: bool,
     /// A program that gets the events on its standard input, and whose standard output is the commands; everything after
     /// --exec is its command line. It does not see the secret. When it exits the gateway closes in order, with exit code
-    /// 0 if the program succeeded, else 1
+    /// 0 if the program succeeded, else 1. Once it has closed its standard input, deliveries are not acknowledged any more,
+    /// and a warning says so
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
     pub(crate) exec: Option<Vec<OsString>>,
     // The last, because its heading is for all that follow.
@@ -171,9 +184,15 @@ impl GatewayArgs {
     fn read_variables(&self) -> Result<Config, String> {
         let file = self.env_file.as_deref().map(env_file::Variables::read).transpose();
         let file = file.map_err(|error| format!("--env-file: {error}"))?;
-        let lookup = |name: &'static str| match file.as_ref().and_then(|file| file.get(name)) {
-            Some(value) => Ok(Some(value.to_owned())),
-            None => environment::variable(name),
+        let lookup = |name: &'static str| {
+            let value = match file.as_ref().and_then(|file| file.get(name)) {
+                Some(value) => Some(value.to_owned()),
+                None => environment::variable(name)?,
+            };
+            if name == "GATEWAY_RELAY_ID" {
+                value.as_deref().map(|id| usable(id.trim())).transpose()?;
+            }
+            Ok(value)
         };
         env_file::config(&lookup).map_err(|error| error.to_string())
     }
@@ -190,6 +209,7 @@ impl GatewayArgs {
         for (platform, bot_id) in self.platform.iter().zip(&self.bot_id) {
             config = config.identity(platform, bot_id);
         }
+        self.id.as_deref().map(usable).transpose().map_err(|problem| format!("--id: {problem}"))?;
         // What is blank or alone is told as a warning when the gateway starts (DIAL-2).
         let secret = self.secret_env.as_deref().map(environment::secret).transpose()?;
         Ok(match (&self.id, secret) {
@@ -198,4 +218,9 @@ impl GatewayArgs {
             (None, None) => config,
         })
     }
+}
+
+/// An id that can be authenticated with, or a blank one, which counts as none (DIAL-2).
+fn usable(id: &str) -> Result<(), String> {
+    if id.trim().is_empty() { Ok(()) } else { gateway_id::check(id) }
 }

@@ -7,6 +7,7 @@ use relay_tokio::Descriptor;
 use serde_json::value::RawValue;
 
 use crate::members::Members;
+use crate::text;
 
 /// What can be done on each of them (CHAT-4).
 const EVERYWHERE: [&str; 7] = ["send", "edit", "typing", "follow_up", "react", "send_media", "prompt"];
@@ -50,7 +51,8 @@ pub(super) fn built_in() -> [Descriptor; 3] {
 pub(super) fn read(path: &Path) -> Result<Vec<Descriptor>, String> {
     let wrong = |why: String| format!("--descriptor `{}`: {why}", path.display());
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let value: &RawValue = serde_json::from_str(&text).map_err(|error| wrong(format!("not JSON: {error}")))?;
+    let value: &RawValue =
+        serde_json::from_str(text::without_bom(&text)).map_err(|error| wrong(format!("not JSON: {error}")))?;
     let items: Vec<&RawValue> =
         if value.get().starts_with('[') { serde_json::from_str(value.get()).unwrap_or_default() } else { vec![value] };
     items
@@ -102,6 +104,7 @@ mod tests {
         let two = file("two", r#" [{"platform":"a"},{"platform":"b"}] "#).unwrap();
         assert_eq!(two.iter().map(|d| d.platform.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(file("none", "[]"), Ok(Vec::new()));
+        assert_eq!(file("marked", "\u{feff}[]"), Ok(Vec::new()));
         for (index, wrong) in ["", "{", "7", "{}", r#"{"platform":7}"#, r#"{"platform":""}"#, "[{}]"].iter().enumerate()
         {
             assert!(file(&format!("wrong{index}"), wrong).is_err(), "{wrong}");

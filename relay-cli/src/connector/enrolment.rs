@@ -1,6 +1,5 @@
 //! Whom a connector enrols, from the flags.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use relay_tokio::connector::{Credential, Enrolment};
 use zeroize::Zeroizing;
 
 use crate::args::EnrolmentArgs;
-use crate::output;
+use crate::{environment, gateway_id, output, text};
 
 /// The longest token that a request can hold, in bytes.
 const MAX_TOKEN: usize = 8 << 10;
@@ -23,7 +22,8 @@ pub(super) fn read(args: &EnrolmentArgs) -> Result<Option<Enrolment>, String> {
         enrolment = tokens(enrolment, &variable("--enroll-env", name)?, &format!("--enroll-env {name}"))?;
     }
     for path in &args.enroll_file {
-        enrolment = tokens(enrolment, &contents(path)?, &format!("--enroll-file {}", path.display()))?;
+        enrolment =
+            tokens(enrolment, text::without_bom(&contents(path)?), &format!("--enroll-file {}", path.display()))?;
     }
     for name in &args.identity_env {
         let text = variable("--identity-env", name)?;
@@ -50,10 +50,19 @@ pub(super) fn read(args: &EnrolmentArgs) -> Result<Option<Enrolment>, String> {
 
 /// Adds the tokens of a text, one a line, each perhaps with the id that it is for.
 fn tokens(mut enrolment: Enrolment, text: &str, place: &str) -> Result<Enrolment, String> {
-    let mut known = BTreeMap::new();
+    // Sorted by token.
+    let mut known: Vec<(&str, usize)> = Vec::new();
     for (number, line) in lines(text) {
-        if let Some(before) = line.split_whitespace().next().and_then(|token| known.insert(token, number)) {
-            return Err(format!("{place}: line {number} has the token of line {before}, and each is good once"));
+        if let Some(token) = line.split_whitespace().next() {
+            match known.binary_search_by(|(before, _)| (*before).cmp(token)) {
+                Ok(at) => {
+                    let before = known.get(at).map_or(0, |(_, line)| *line);
+                    return Err(format!(
+                        "{place}: line {number} has the token of line {before}, and each is good once"
+                    ));
+                }
+                Err(at) => known.insert(at, (token, number)),
+            }
         }
         let mut words = line.split_whitespace();
         enrolment = match (words.next(), words.next(), words.next()) {
@@ -63,7 +72,10 @@ fn tokens(mut enrolment: Enrolment, text: &str, place: &str) -> Result<Enrolment
                 ));
             }
             (Some(token), None, _) => enrolment.token(&Credential::new(token)),
-            (Some(token), Some(id), None) => enrolment.token_for(&Credential::new(token), id),
+            (Some(token), Some(id), None) => {
+                gateway_id::check(id).map_err(|problem| format!("{place}: line {number}: {problem}"))?;
+                enrolment.token_for(&Credential::new(token), id)
+            }
             _ => return Err(format!("{place}: line {number} is neither TOKEN nor TOKEN ID")),
         };
     }
@@ -78,9 +90,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn variable(flag: &str, name: &str) -> Result<Zeroizing<String>, String> {
     let value = std::env::var(name);
-    value
-        .map(Zeroizing::new)
-        .map_err(|_| format!("{flag}: the environment variable `{name}` is not set, or not Unicode"))
+    value.map(Zeroizing::new).map_err(|_| format!("{flag}: {} is not set, or not Unicode", environment::called(name)))
 }
 
 fn contents(path: &Path) -> Result<Zeroizing<String>, String> {

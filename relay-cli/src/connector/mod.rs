@@ -85,7 +85,7 @@ async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Resul
     }
     setup::warn_about(connector.address(), tls, &gateways);
     let commands = input::start(io::stdin()).map_err(cannot_start)?;
-    let outbox = Outbox::start(io::stdout()).map_err(cannot_start)?;
+    let outbox = Outbox::start(io::stdout(), Some(output::UNREAD)).map_err(cannot_start)?;
     outbox.event(report::listening(connector.address(), tls), None);
     let told = (events, http);
     Ok(Session::new(connector, told, gateways, durable, answers, commands, outbox, signals).run().await)

@@ -116,7 +116,13 @@ pub(super) fn error(line: u64, id: Option<&str>, problem: &str) -> String {
 
 /// A line of the input that made sense, and could not be carried out.
 pub(super) fn refused(line: u64, id: Option<&str>, why: &Refused) -> String {
-    let cause = match why {
+    let object = event("error").text("error", &why.to_string()).text("cause", refused_cause(*why));
+    with_id(object.number("line", Some(line)), id)
+}
+
+/// The help has these words, which a test compares.
+fn refused_cause(why: Refused) -> &'static str {
+    match why {
         Refused::NotAnObject => "not_an_object",
         Refused::TooLarge { .. } => "too_large",
         Refused::BufferFull { .. } => "buffer_full",
@@ -125,9 +131,7 @@ pub(super) fn refused(line: u64, id: Option<&str>, why: &Refused) -> String {
         Refused::NotWaiting => "not_waiting",
         Refused::ShutDown => "shut_down",
         _ => "other",
-    };
-    let object = event("error").text("error", &why.to_string()).text("cause", cause);
-    with_id(object.number("line", Some(line)), id)
+    }
 }
 
 /// A delivery that the store did not take.

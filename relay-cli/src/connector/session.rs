@@ -186,12 +186,18 @@ impl Session {
             self.accepted(&delivery, accepted);
         }
         let line = match event {
-            Event::Hello(identity) => report::hello(gateway, &identity),
+            Event::Hello(identity) => {
+                if let Answers::Auto(made_up) = &mut self.answers {
+                    made_up.fronts(gateway, &identity.platform);
+                }
+                report::hello(gateway, &identity)
+            }
             Event::Outbound(outbound) => {
                 let line = report::outbound(gateway, &outbound);
                 match &mut self.answers {
                     Answers::Auto(made_up) => {
-                        if let Some(result) = made_up.result(&outbound.action) {
+                        let platform = outbound.platform.as_deref();
+                        if let Some(result) = made_up.answer(gateway, platform, &outbound.action) {
                             // If its link is gone there is nobody to tell.
                             let _ = self.connector.gateway(gateway).answer(outbound.id, &result);
                         }

@@ -9,7 +9,7 @@ use relay_tokio::connector::Config;
 
 use super::{descriptors, enrolment, tls};
 use crate::args::ConnectorArgs;
-use crate::{environment, output};
+use crate::{environment, gateway_id, output};
 
 /// What a connector starts with.
 pub(super) struct Setup {
@@ -90,8 +90,8 @@ fn registered(args: &ConnectorArgs) -> Result<Vec<(String, Secret)>, String> {
     let mut registered = Vec::new();
     for pair in &args.gateway_env {
         // The name of a variable holds no `=`, an id may.
-        let (id, name) =
-            pair.rsplit_once('=').ok_or_else(|| format!("--gateway-env takes ID=NAME, and `{pair}` has no `=`"))?;
+        let (id, name) = pair.rsplit_once('=').ok_or("--gateway-env takes ID=NAME, and there is one without a `=`")?;
+        gateway_id::check(id).map_err(|problem| format!("--gateway-env: {problem}"))?;
         let secret = environment::secret(name)?;
         if secret.is_blank() {
             return Err(environment::blank(name));
@@ -100,13 +100,11 @@ fn registered(args: &ConnectorArgs) -> Result<Vec<(String, Secret)>, String> {
     }
     for pair in &args.gateway {
         let id = pair.id.as_ref().ok_or("--gateway takes ID=SECRET, and there is one without a `=`")?;
+        gateway_id::check(id).map_err(|problem| format!("--gateway: {problem}"))?;
         if pair.secret.is_blank() {
             return Err(format!("--gateway: the secret of `{id}` is blank"));
         }
         registered.push((id.clone(), pair.secret.clone()));
-    }
-    if registered.iter().any(|(id, _)| id.trim().is_empty()) {
-        return Err("the id of a gateway is blank".into());
     }
     if !args.gateway.is_empty() {
         output::note("warning: --gateway shows the secret to whoever can list processes: prefer --gateway-env");

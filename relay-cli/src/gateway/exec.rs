@@ -10,6 +10,17 @@ use tokio::time::timeout;
 /// How long the program may take to exit when its input has ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a program that reads no more may take to exit, as it most likely does, before it is said to be deaf.
+pub(super) const DEAF: Duration = Duration::from_secs(1);
+
+/// Says that a program which still runs reads no more.
+pub(super) fn warn_of_deafness() {
+    crate::output::note(
+        "warning: the program has closed its standard input: it is told nothing more, and deliveries are given back instead \
+         of acknowledged",
+    );
+}
+
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Child(process::Child);
@@ -38,9 +49,12 @@ impl Child {
     }
 
     /// Waits until its input has ended and it has exited, for a while, and then kills it. Whether it succeeded.
-    pub(super) async fn end(mut self, input_ended: impl Future<Output = ()>, patience: Duration) -> bool {
+    /// `input_ended`: whether it read all that it was told, or else that was said.
+    pub(super) async fn end(mut self, input_ended: impl Future<Output = bool>, patience: Duration) -> bool {
         let exited = async {
-            input_ended.await;
+            if !input_ended.await && timeout(DEAF, self.exited()).await.is_err() {
+                warn_of_deafness();
+            }
             self.exited().await
         };
         if let Ok(succeeded) = timeout(patience, exited).await {

@@ -1,6 +1,6 @@
 //! Deliveries that the program has not ended yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use relay_tokio::{Delivery, MessageEvent, PassthroughForward, Undecodable};
 
@@ -66,8 +66,8 @@ const ENOUGH: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     held: BTreeMap<u64, Held>,
-    /// Those of them that the connector does not wait for.
-    live: std::collections::BTreeSet<u64>,
+    /// Those of them that the connector does not wait for, in order: numbers only grow.
+    live: VecDeque<u64>,
     weight: usize,
 }
 
@@ -77,11 +77,11 @@ impl Table {
     pub(super) fn insert(&mut self, number: u64, delivery: Held) {
         self.weight += delivery.weight();
         if !delivery.is_buffered() {
-            self.live.insert(number);
+            self.live.push_back(number);
         }
         self.held.insert(number, delivery);
         while self.is_full()
-            && let Some(oldest) = self.live.first().copied()
+            && let Some(oldest) = self.live.front().copied()
         {
             if let Some(delivery) = self.remove(oldest) {
                 delivery.ack();
@@ -93,7 +93,9 @@ impl Table {
     pub(super) fn remove(&mut self, number: u64) -> Option<Held> {
         let delivery = self.held.remove(&number)?;
         self.weight -= delivery.weight();
-        self.live.remove(&number);
+        if let Ok(at) = self.live.binary_search(&number) {
+            self.live.remove(at);
+        }
         Some(delivery)
     }
 

@@ -15,7 +15,7 @@ use relay_tokio::{ClientTls, Config, ConfigError, Events, Gateway};
 
 use crate::args::{GatewayArgs, Runtime};
 use crate::outbox::Outbox;
-use crate::{input, output, runtime, signals};
+use crate::{input, output, runtime, signals, url};
 use session::{Options, Session};
 
 /// The variables with secrets, which are none of the program's business: the configuration is made of the first, and
@@ -28,18 +28,34 @@ const SECRETS: [&str; 4] = [
 ];
 
 pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
-    let (config, tls) = match args.config().and_then(|config| check(args, config)) {
+    let checked = match args.config().and_then(|config| check(args, config)) {
         Ok(checked) => checked,
         Err(problem) => return output::fail(&problem, crate::USAGE),
     };
     // One thread moves everything but the two pipes, which have a thread each.
-    runtime::run(Box::pin(serve(args, config, tls)))
+    runtime::run(Box::pin(serve(args, checked)))
+}
+
+/// What a gateway is started with.
+struct Checked {
+    config: Config,
+    tls: Option<ClientTls>,
+    /// The platforms that it fronts.
+    fronted: Vec<String>,
+    /// It dials without TLS.
+    plaintext: bool,
 }
 
 /// Finds what is wrong before anything is started.
-fn check(args: &GatewayArgs, config: Config) -> Result<(Config, Option<ClientTls>), String> {
+fn check(args: &GatewayArgs, config: Config) -> Result<Checked, String> {
     match config.clone().build() {
-        Ok(settings) => Ok((config, tls::read(&args.tls, settings.target())?)),
+        Ok(settings) => {
+            let target = settings.target();
+            url::warn_about_user(target);
+            let tls = tls::read(&args.tls, target)?;
+            let fronted = settings.identities().iter().map(|identity| identity.platform.clone()).collect();
+            Ok(Checked { config, tls, fronted, plaintext: !target.is_tls() })
+        }
         Err(error @ ConfigError::PlaintextCredentials { .. }) => {
             Err(format!("{error} (here: --allow-plaintext-credentials)"))
         }
@@ -47,8 +63,9 @@ fn check(args: &GatewayArgs, config: Config) -> Result<(Config, Option<ClientTls
     }
 }
 
-async fn serve(args: &GatewayArgs, config: Config, tls: Option<ClientTls>) -> Result<ExitCode, String> {
-    let signals = signals::watch()?;
+async fn serve(args: &GatewayArgs, checked: Checked) -> Result<ExitCode, String> {
+    let Checked { config, tls, fronted, plaintext } = checked;
+    let (signal, again) = signals::watch_both()?;
     let pipes = |error: io::Error| format!("cannot start: {error}");
     let (child, commands, outbox) = match &args.exec {
         Some(command) => {
@@ -56,13 +73,21 @@ async fn serve(args: &GatewayArgs, config: Config, tls: Option<ClientTls>) -> Re
             let (child, to, from) = exec::start(command, &hidden).map_err(|error| {
                 format!("cannot run `{}`: {error}", command.first().map(|c| c.to_string_lossy()).unwrap_or_default())
             })?;
-            (Some(child), input::start(from).map_err(pipes)?, Outbox::start(to).map_err(pipes)?)
+            (Some(child), input::start(from).map_err(pipes)?, Outbox::start(to, None).map_err(pipes)?)
         }
-        None => (None, input::start(io::stdin()).map_err(pipes)?, Outbox::start(io::stdout()).map_err(pipes)?),
+        None => {
+            let outbox = Outbox::start(io::stdout(), Some(output::UNREAD)).map_err(pipes)?;
+            (None, input::start(io::stdin()).map_err(pipes)?, outbox)
+        }
     };
     let (gateway, events) = connect(args.runtime, config, tls)?;
-    let options = Options { ack: args.ack, raw: args.raw, wait_for_link: args.wait_for_link };
-    Ok(Session::new(options, gateway, events, commands, outbox, child, signals).run().await)
+    let options = Options { ack: args.ack, raw: args.raw, wait_for_link: args.wait_for_link, fronted, plaintext };
+    let session = Session::new(options, gateway, events, commands, outbox, child, signal);
+    tokio::select! {
+        code = session.run() => Ok(code),
+        // The session is dropped, and with it a program that still runs is killed.
+        () = again.notified() => Ok(ExitCode::from(crate::FAILED)),
+    }
 }
 
 /// The handle is the same whatever drives it, so the session does not know.

@@ -21,20 +21,25 @@ pub(super) fn ready(descriptor: &Arc<Descriptor>) -> String {
     event("ready").json("descriptor", descriptor.to_json().as_str()).end()
 }
 
-pub(super) fn disconnected(ended: &Ended, retry_in: Option<std::time::Duration>) -> String {
+/// `plaintext`: the link is without TLS.
+pub(super) fn disconnected(ended: &Ended, retry_in: Option<std::time::Duration>, plaintext: bool) -> String {
     let retry_in = retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-    end_of_link(event("disconnected"), ended).number("retry_in_ms", retry_in).end()
+    end_of_link(event("disconnected"), ended, plaintext).number("retry_in_ms", retry_in).end()
 }
 
 pub(super) fn revoked(ended: &Ended) -> String {
-    end_of_link(event("revoked"), ended).end()
+    end_of_link(event("revoked"), ended, false).end()
 }
 
-fn end_of_link(object: Object, ended: &Ended) -> Object {
+fn end_of_link(object: Object, ended: &Ended, plaintext: bool) -> Object {
     let object = object.text("cause", ended.cause.as_str()).number("code", ended.code.map(u64::from));
     match ended.cause {
         Cause::Tls(problem) => {
             object.text("reason", &tls::advised(problem, &ended.reason)).text("problem", problem.as_str())
+        }
+        // Servers of TLS answer plaintext with an alert of theirs.
+        Cause::Protocol if plaintext && ended.reason.ends_with("is not HTTP/1") => {
+            object.text("reason", &format!("{} (if it speaks TLS there, use https)", ended.reason))
         }
         _ => object.text("reason", &ended.reason),
     }
@@ -125,15 +130,30 @@ pub(super) fn outcome(id: Option<&str>, outcome: &Outcome, chat_info_of: Option<
     match outcome {
         Outcome::Result(answer) => connector_result(id, answer, chat_info_of),
         Outcome::NotSent(why) => not_sent(id, why),
-        Outcome::Ambiguous(why) => {
-            let cause = match why {
-                Ambiguous::TimedOut => "timed_out",
-                Ambiguous::LinkLost => "link_lost",
-                Ambiguous::ShutDown => "shut_down",
-                _ => "other",
-            };
-            without_result(result(id, "ambiguous"), &why.to_string(), cause)
-        }
+        Outcome::Ambiguous(why) => without_result(result(id, "ambiguous"), &why.to_string(), ambiguous_cause(*why)),
+    }
+}
+
+// The words of these two are in the help, which a test compares.
+
+fn ambiguous_cause(why: Ambiguous) -> &'static str {
+    match why {
+        Ambiguous::TimedOut => "timed_out",
+        Ambiguous::LinkLost => "link_lost",
+        Ambiguous::ShutDown => "shut_down",
+        _ => "other",
+    }
+}
+
+fn not_sent_cause(why: &NotSent) -> &'static str {
+    match why {
+        NotSent::NoLink => "no_link",
+        NotSent::TimedOut => "timed_out",
+        NotSent::TooLarge { .. } => "too_large",
+        NotSent::ShutDown => "shut_down",
+        NotSent::Revoked => "revoked",
+        NotSent::Unsupported { .. } => "unsupported",
+        _ => "other",
     }
 }
 
@@ -159,16 +179,7 @@ fn connector_result(id: Option<&str>, answer: &ActionResult, chat_info_of: Optio
 }
 
 pub(super) fn not_sent(id: Option<&str>, why: &NotSent) -> String {
-    let cause = match why {
-        NotSent::NoLink => "no_link",
-        NotSent::TimedOut => "timed_out",
-        NotSent::TooLarge { .. } => "too_large",
-        NotSent::ShutDown => "shut_down",
-        NotSent::Revoked => "revoked",
-        NotSent::Unsupported { .. } => "unsupported",
-        _ => "other",
-    };
-    without_result(result(id, "not_sent"), &why.to_string(), cause)
+    without_result(result(id, "not_sent"), &why.to_string(), not_sent_cause(why))
 }
 
 fn without_result(object: Object, error: &str, cause: &str) -> String {

@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::commands::{Command, Parsed, parse};
-use super::exec::{Child, PATIENCE};
+use super::exec::{self, Child, DEAF, PATIENCE};
 use super::held::{Held, Table};
 use super::report;
 use crate::args::AckMode;
 use crate::input::Input;
 use crate::lines;
+use crate::members::excerpt;
 use crate::outbox::Outbox;
 
 /// Commands are taken while fewer requests than this are under way, ...
@@ -28,6 +29,8 @@ const REQUEST_BYTES: usize = 8 << 20;
 /// ... and fewer bytes of answers wait to be written.
 const ANSWER_BYTES: usize = 1 << 20;
 
+const UNREAD: &str = "nobody reads the last events: ending without them";
+
 /// How long a program that has exited may leave its output open in other hands.
 const ORPHANED: Duration = Duration::from_secs(2);
 
@@ -35,6 +38,10 @@ pub(super) struct Options {
     pub(super) ack: AckMode,
     pub(super) raw: bool,
     pub(super) wait_for_link: bool,
+    /// The platforms that requests may name.
+    pub(super) fronted: Vec<String>,
+    /// The link is without TLS.
+    pub(super) plaintext: bool,
 }
 
 pub(super) struct Session {
@@ -60,11 +67,15 @@ pub(super) struct Session {
     exited: Option<bool>,
     /// Bounds the wait for the rest of an exited program's output.
     orphaned: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// The program reads no more. Runs out when it has not exited in a while.
+    deaf: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// That was said.
+    told_deaf: bool,
     /// Bounds the wait for a reader that does not read, once it was told to end and the gateway has closed.
     impatience: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// That wait is over.
     given_up: bool,
-    /// Standard output is gone.
+    /// Nobody can read what is written any more.
     unheard: bool,
     /// The gateway's last event, to be told last.
     ending: Option<Ending>,
@@ -91,6 +102,7 @@ enum Step {
     Signal,
     Exited(bool),
     Orphaned,
+    Deaf,
     Unread,
 }
 
@@ -128,6 +140,8 @@ impl Session {
             listening: true,
             exited: None,
             orphaned: None,
+            deaf: None,
+            told_deaf: false,
             impatience: None,
             given_up: false,
             unheard: false,
@@ -152,10 +166,14 @@ impl Session {
                 }
                 Step::Answered((line, bytes)) => self.answered(line, bytes),
                 Step::Written => {
-                    // A program that does not listen may still have something to say.
-                    if self.child.is_none() && self.outbox.has_failed() && !self.unheard {
+                    if self.outbox.has_failed() && !self.unheard {
                         self.unheard = true;
-                        self.stop();
+                        // A program that does not listen may still have something to say.
+                        match self.child {
+                            Some(_) if self.exited.is_none() => self.deaf = Some(after(DEAF)),
+                            Some(_) => {}
+                            None => self.stop(),
+                        }
                     }
                 }
                 Step::Signal => {
@@ -164,13 +182,17 @@ impl Session {
                 }
                 Step::Exited(succeeded) => {
                     self.exited = Some(succeeded);
+                    self.deaf = None;
                     if self.listening {
-                        self.orphaned = Some(Box::pin(async {
-                            let _ = timeout(ORPHANED, pending::<()>()).await;
-                        }));
+                        self.orphaned = Some(after(ORPHANED));
                     }
                 }
                 Step::Orphaned => self.stop(),
+                Step::Deaf => {
+                    self.deaf = None;
+                    self.told_deaf = true;
+                    exec::warn_of_deafness();
+                }
                 Step::Unread => self.give_up(),
             }
         }
@@ -191,6 +213,7 @@ impl Session {
             () = self.signal.notified() => Step::Signal,
             succeeded = exited(&mut self.child), if running => Step::Exited(succeeded),
             () = over(&mut self.orphaned) => Step::Orphaned,
+            () = over(&mut self.deaf) => Step::Deaf,
             () = over(&mut self.impatience) => Step::Unread,
         }
     }
@@ -234,7 +257,7 @@ impl Session {
             }
             Some(Event::Interrupt(interrupt)) => self.outbox.event(report::interrupt(&interrupt), None),
             Some(Event::Disconnected { ended, retry_in }) => {
-                self.outbox.event(report::disconnected(&ended, retry_in), None);
+                self.outbox.event(report::disconnected(&ended, retry_in, self.options.plaintext), None);
             }
             Some(Event::Idle) => self.outbox.event(report::idle(), None),
             Some(Event::Revoked { ended }) => self.ending = Some(Ending::Revoked(report::revoked(&ended))),
@@ -282,6 +305,14 @@ impl Session {
     fn obey(&mut self, command: Command, id: Option<String>, bytes: usize) -> Result<(), String> {
         match command {
             Command::Request { action, platform, chat_info_of } => {
+                let fronted = &self.options.fronted;
+                if let Some(asked) = platform.as_ref().filter(|asked| !fronted.contains(asked)) {
+                    return Err(format!(
+                        "this gateway does not front the platform {}; it fronts {}",
+                        excerpt(asked),
+                        fronted.join(", ")
+                    ));
+                }
                 let mut options = RequestOptions::default();
                 options.platform = platform;
                 options.wait_for_link = self.options.wait_for_link;
@@ -384,7 +415,7 @@ impl Session {
     fn give_up(&mut self) {
         self.impatience = None;
         self.given_up = true;
-        crate::output::note("nobody reads the last events: ending without them");
+        crate::output::note(UNREAD);
         while self.ending.is_none() {
             match self.events.poll_next(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Some(Event::Revoked { ended })) => {
@@ -434,7 +465,13 @@ impl Session {
         let hurried = self.impatience.is_some() || self.given_up;
         let patience = if self.given_up { Duration::ZERO } else { PATIENCE };
         let succeeded = match self.child {
-            Some(child) => child.end(self.outbox.finish(), patience).await,
+            Some(child) => {
+                let input_ended = async {
+                    self.outbox.finish().await;
+                    self.told_deaf || !self.outbox.has_failed()
+                };
+                child.end(input_ended, patience).await
+            }
             None => {
                 let hurried = async {
                     if !hurried {
@@ -445,7 +482,12 @@ impl Session {
                 tokio::select! {
                     biased;
                     () = self.outbox.finish() => !self.outbox.has_failed(),
-                    () = hurried => false,
+                    () = hurried => {
+                        if !self.given_up {
+                            crate::output::note(UNREAD);
+                        }
+                        false
+                    }
                 }
             }
         };
@@ -459,6 +501,12 @@ async fn exited(child: &mut Option<Child>) -> bool {
         Some(child) => child.exited().await,
         None => pending().await,
     }
+}
+
+fn after(time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        let _ = timeout(time, pending::<()>()).await;
+    })
 }
 
 async fn over(timer: &mut Option<Pin<Box<dyn Future<Output = ()>>>>) {

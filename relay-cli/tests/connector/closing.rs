@@ -19,7 +19,7 @@ fn closed() -> Option<Value> {
 
 #[test]
 fn a_signal_closes_every_link_with_1001() {
-    for name in ["-TERM", "-INT"] {
+    for name in ["-TERM", "-INT", "-HUP"] {
         let connector = Connector::registered();
         let gateway = connector.linked(&["--no-reconnect"]);
         signal(name, &connector.relay);

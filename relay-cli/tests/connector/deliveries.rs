@@ -260,3 +260,28 @@ fn who_takes_nothing_loses_the_link_after_the_time_that_was_asked_for() {
     assert!(closed["reason"].as_str().unwrap().contains("does not read"), "{closed}");
     drop(stream);
 }
+
+// proves: CONN-6
+#[test]
+fn an_outbound_for_a_platform_of_no_hello_fails() {
+    let connector = Connector::start(&[]);
+    let mut stream = deaf(&connector);
+    stream.set_read_timeout(Some(crate::PATIENCE)).unwrap();
+    for (platform, succeeds) in [("slack", false), ("discord", true)] {
+        let outbound =
+            format!(r#"{{"type":"outbound","requestId":"r","platform":"{platform}","action":{{"op":"send"}}}}"#);
+        let outbound = format!("{outbound}\n");
+        let head = [0x81, 0x80 | u8::try_from(outbound.len()).unwrap(), 0, 0, 0, 0];
+        stream.write_all(&[&head, outbound.as_bytes()].concat()).unwrap();
+        assert_eq!(connector.event("outbound")["platform"], platform);
+        let mut said = Vec::new();
+        while !String::from_utf8_lossy(&said).contains("outbound_result") || !said.ends_with(b"\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            said.extend(byte);
+        }
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(said.contains(r#""success":true"#), succeeds, "{said}");
+        assert_eq!(said.contains("no hello"), !succeeds, "{said}");
+    }
+}

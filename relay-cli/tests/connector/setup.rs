@@ -59,11 +59,11 @@ fn a_wrong_command_line_is_explained_without_a_secret() {
     for (arguments, word) in [
         (vec!["--gateway", SECRET], "ID=SECRET"),
         (vec!["--gateway", "gw="], "blank"),
-        (vec!["--gateway", &format!("={SECRET}")], "blank"),
+        (vec!["--gateway", &format!("={SECRET}")], "--gateway: the gateway's id"),
         (vec!["--gateway-env", "gw"], "ID=NAME"),
         (vec!["--gateway-env", "gw=UNSET"], "UNSET"),
         (vec!["--gateway-env", "gw=BLANK"], "BLANK"),
-        (vec!["--gateway-env", "=SECRET"], "blank"),
+        (vec!["--gateway-env", "=SECRET"], "--gateway-env: the gateway's id"),
         (vec!["--window", "0"], "--window"),
         (vec!["--window", "70000"], "--window"),
         (vec!["--window", "many"], "--window"),

@@ -16,7 +16,8 @@ fn what_is_in_the_way_is_found_before_the_token_is_redeemed() {
     fs::write(place.path("gateway.env"), "precious").unwrap();
     let refuses = |word: &str, arguments: &[&str]| {
         let said = run(place.enroll(&server.url(), arguments));
-        assert!(said.code == 1 && said.lines.is_empty() && said.stderr.contains(word), "{word}: {}", said.stderr);
+        assert!(said.code == 2 && said.lines.is_empty() && said.stderr.contains(word), "{word}: {}", said.stderr);
+        assert!(said.stderr.contains("--env-file"), "{}", said.stderr);
     };
     refuses("--force", &[]);
     fs::rename(place.path("gateway.env"), place.path("real")).unwrap();
@@ -38,11 +39,11 @@ fn what_is_in_the_way_is_found_before_the_token_is_redeemed() {
     };
     let missing = place.path("missing").join("gateway.env");
     let said = elsewhere(missing.to_str().unwrap());
-    assert!(said.code == 1 && said.stderr.contains("there is no directory"), "{}", said.stderr);
+    assert!(said.code == 2 && said.stderr.contains("there is no directory"), "{}", said.stderr);
     if cfg!(target_os = "linux") {
         // Where nobody can write, whoever runs this.
         let said = elsewhere("/proc/gateway.env");
-        assert!(said.code == 1 && said.stderr.contains("cannot write into `/proc`"), "{}", said.stderr);
+        assert!(said.code == 2 && said.stderr.contains("cannot write into `/proc`"), "{}", said.stderr);
     }
     assert_eq!((place.files(), place.text("real").as_str()), (vec!["real".into()], "precious"));
     assert!(server.requests().is_empty());

@@ -51,17 +51,18 @@ fn the_command_closes_as_the_end_of_input_does() {
     relay.say(r#"{"do":"close"}"#);
     relay.say(r#"{"do":"close"}"#);
     relay.say(r#"{"op":"send","id":"late"}"#);
+    // Going idle is not acknowledged before that is read.
+    let late = relay.event("result");
+    assert_eq!((&late["outcome"], &late["cause"]), (&json!("not_sent"), &json!("shut_down")));
     assert_eq!(peer.see_it_close().1, normal());
     let (rest, _, code) = relay.end();
-    let late = rest.iter().find(|event| event["event"] == "result").unwrap();
-    assert_eq!((&late["outcome"], &late["cause"]), (&json!("not_sent"), &json!("shut_down")));
     assert_eq!((rest.last(), code), (Some(&json!({"event": "closed"})), 0));
 }
 
 // proves: CLOSE-1
 #[test]
 fn a_signal_closes_in_order() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let connector = Connector::start();
         let relay = Relay::start(&connector.url, &[]);
         let mut peer = connector.ready(&["discord"]);
@@ -89,6 +90,52 @@ fn a_signal_ends_it_also_when_nobody_reads_its_output() {
     assert_eq!(end, normal());
     let (_, stderr, code) = relay.end();
     assert!(code == 1 && stderr.contains("nobody reads"), "{code}: {stderr}");
+}
+
+#[test]
+fn answers_that_nobody_reads_do_not_hold_up_the_end() {
+    let connector = Connector::start();
+    let mut relay = Relay::start_unread(command(&["--url", &connector.url, "--platform", "discord", "--bot-id", "b1"]));
+    let mut peer = connector.ready(&["discord"]);
+    // Their answers are more than a pipe holds.
+    relay.say("nonsense\n".repeat(2000));
+    relay.say(r#"{"op":"send"}"#);
+    let (request, _) = peer.next_request();
+    peer.answer(&request, &json!({"success": true}));
+    assert!(Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
+    assert_eq!(peer.see_it_close().1, normal());
+    let (_, stderr, code) = relay.end();
+    assert_eq!((stderr.matches("nobody reads the last events").count(), code), (1, 1), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hang_up_that_was_ignored_from_the_start_stays_so() {
+    let connector = Connector::start();
+    let url = ["--url", &connector.url, "--platform", "discord", "--bot-id", "b1"];
+    let gateway = command(&url);
+    // As nohup does it.
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(gateway.get_program()).args(gateway.get_args());
+    for (name, value) in gateway.get_envs() {
+        match value {
+            Some(value) => nohup.env(name, value),
+            None => nohup.env_remove(name),
+        };
+    }
+    let mut relay = Relay::start_command(nohup);
+    let mut peer = connector.ready(&["discord"]);
+    relay.event("ready");
+    assert!(Command::new("kill").args(["-HUP", &relay.id().to_string()]).status().unwrap().success());
+    for id in 0..2 {
+        relay.say(r#"{"op":"send"}"#);
+        let (request, _) = peer.next_request();
+        peer.answer(&request, &json!({"success": true}));
+        assert_eq!(relay.event("result")["outcome"], "delivered", "{id}");
+    }
+    relay.end_input();
+    peer.see_it_close();
+    assert_eq!(relay.end().2, 0);
 }
 
 // proves: CLOSE-1

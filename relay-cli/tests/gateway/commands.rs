@@ -289,3 +289,24 @@ fn a_request_may_wait_for_a_link_also_when_the_input_has_ended() {
     let (rest, _, code) = relay.end();
     assert_eq!((rest.last(), code), (Some(&json!({"event": "closed"})), 0));
 }
+
+// proves: REQ-4
+#[test]
+fn a_platform_that_is_not_fronted_is_refused() {
+    let connector = Connector::start();
+    let url = ["--url", &connector.url, "--platform", "discord", "--bot-id", "b1"];
+    let relay = command(&[&url[..], &["--platform", "telegram", "--bot-id", "b2"]].concat());
+    let mut relay = Relay::start_command(relay);
+    let mut peer = connector.ready(&["discord", "telegram"]);
+    relay.event("ready");
+    for platform in ["slack", "Discord", ""] {
+        relay.say(json!({"op": "send", "platform": platform, "id": 1}).to_string());
+        let error = relay.event("error");
+        let text = error["error"].as_str().unwrap();
+        assert!(text.contains("discord, telegram") && text.contains(&format!("{platform:?}")), "{text}");
+        assert_eq!(error["id"], 1);
+    }
+    relay.say(r#"{"op":"send","platform":"telegram"}"#);
+    let (_, frame) = peer.next_request();
+    assert_eq!(frame["platform"], "telegram", "the first that goes out");
+}

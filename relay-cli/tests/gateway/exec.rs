@@ -110,3 +110,39 @@ fn a_program_does_not_get_the_secret() {
     let (_, stderr, _) = Relay::start_command(command).end();
     assert!(stderr.contains("OTHER=visible") && !stderr.contains("hunter2"), "{stderr}");
 }
+
+#[test]
+fn a_later_signal_ends_a_program_that_does_not_care() {
+    let connector = Connector::start();
+    // With our pipe for its output, `tail` would end when that breaks.
+    let script = r#"echo '{"op":"send"}'; exec tail -f /dev/null >/dev/null"#;
+    let mut relay = exec(&connector, script, &["--wait-for-link"]);
+    let mut peer = connector.ready(&["discord"]);
+    // It is not answered, which the gateway waits for.
+    peer.next_request();
+    let id = relay.id().to_string();
+    let term = || Process::new("kill").args(["-TERM", &id]).status().unwrap();
+    // The first begins to close; those that come with it are passed over.
+    while !relay.has_ended() {
+        assert!(term().success());
+    }
+    // The program has our standard error: what it says ends when the program does, too.
+    let (_, stderr, code) = relay.end();
+    assert_eq!((stderr.as_str(), code), ("", 1));
+}
+
+// proves: ACK-1
+#[test]
+fn a_program_that_stops_reading_is_warned_about() {
+    let connector = Connector::start();
+    // It still has something to say, which shows when it has closed its input.
+    let script = r#"exec <&-; echo '{"op":"send","content":"deaf"}'; exec tail -f /dev/null"#;
+    let relay = exec(&connector, script, &["--wait-for-link"]);
+    let mut peer = connector.ready(&["discord"]);
+    assert_eq!(answer(&mut peer), "deaf");
+    peer.deliver("unseen", Some("b1"));
+    assert!(Process::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
+    assert_eq!(peer.see_it_close().0, Vec::<Value>::new(), "nothing is acknowledged");
+    let (_, stderr, code) = relay.end();
+    assert_eq!((stderr.matches("closed its standard input").count(), code), (1, 1), "{stderr}");
+}

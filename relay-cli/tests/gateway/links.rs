@@ -114,3 +114,19 @@ fn without_a_url_the_environment_says_where_to() {
     peer.see_it_close();
     assert_eq!(relay.end().2, 0);
 }
+
+#[test]
+fn plaintext_to_a_port_of_tls_is_hinted_at() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // As servers of TLS answer what is none: with an alert.
+        std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+        std::io::Write::write_all(&mut stream, b"\x15\x03\x03\0\x02\x02\x28").unwrap();
+    });
+    let relay = Relay::start(&url, &["--no-reconnect"]);
+    let event = relay.event("disconnected");
+    assert_eq!(event["cause"], "protocol");
+    assert!(event["reason"].as_str().unwrap().contains("use https"), "{event}");
+}
