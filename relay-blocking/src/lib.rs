@@ -7,11 +7,18 @@
 //! let config = Config::new("https://connector.example").identity("discord", "1234").credentials("my-gateway", "s3cret");
 //! let (gateway, events) = relay_blocking::connect(config)?;
 //! for event in events {
-//!     if let Event::Message(message) = event {
-//!         match gateway.reply(&message, &format!("you said: {}", message.text())) {
+//!     match event {
+//!         Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())) {
 //!             Ok(_) => message.ack(),
-//!             Err(error) => eprintln!("{error}"), // Not acknowledged: it comes again on the next link.
-//!         }
+//!             Err(error) if error.is_retryable() => message.give_back(), // No link: the next one brings it again.
+//!             Err(error) => {
+//!                 eprintln!("{error}");
+//!                 message.ack(); // Trying again would not help, or could say it twice.
+//!             }
+//!         },
+//!         Event::Passthrough(other) => other.ack(),
+//!         Event::Undecodable(other) => other.ack(),
+//!         other => eprintln!("{other:?}"),
 //!     }
 //! }
 //! # Ok(())
