@@ -44,6 +44,24 @@ use relay_proto::host;
 /// Starts a gateway on async-std's executor, and returns at once: the first dial is under way. What comes of it is an
 /// event, and so is everything after it.
 ///
+/// There is no link yet when this returns: what is sent right away ends as [`NotSent::NoLink`]. Send after
+/// [`Event::Ready`], or let the request wait for the link, within its own deadline:
+///
+/// ```no_run
+/// # async fn greet(gateway: relay_async_std::Gateway) -> Result<(), relay_async_std::RequestError> {
+/// use relay_async_std::{Action, RequestOptions};
+///
+/// let greeting = Action::send("c1", "Good morning.");
+/// gateway.perform(greeting, RequestOptions::default().wait_for_link()).await?;
+/// gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Before the process ends, close the gateway, and wait for it ([`Gateway::close`]): requests under way get their results,
+/// acknowledgements leave, and the connector is told. A process that just ends cuts its link, and what it had taken may come
+/// again.
+///
 /// # Errors
 /// [`ConfigError`]: the configuration is wrong.
 #[cfg(feature = "async-std")]

@@ -68,6 +68,24 @@ use crate::system::net::ToSocketAddrs;
 /// Starts a gateway, and returns at once: the first dial is under way. What comes of it is an event, and so is everything
 /// after it.
 ///
+/// There is no link yet when this returns: what is sent right away ends as [`NotSent::NoLink`]. Send after
+/// [`Event::Ready`], or let the request wait for the link, within its own deadline:
+///
+/// ```no_run
+/// # fn greet(gateway: relay_blocking::Gateway) -> Result<(), relay_blocking::RequestError> {
+/// use relay_blocking::{Action, RequestOptions};
+///
+/// let greeting = Action::send("c1", "Good morning.");
+/// gateway.perform(greeting, RequestOptions::default().wait_for_link())?;
+/// gateway.close();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Before the process ends, close the gateway, and wait for it ([`Gateway::close`]): requests under way get their results,
+/// acknowledgements leave, and the connector is told. A process that just ends cuts its link, and what it had taken may come
+/// again.
+///
 /// # Errors
 /// [`ConnectError`]: the configuration is wrong, or the system has no thread to spare.
 pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
