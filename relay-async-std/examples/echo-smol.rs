@@ -1,24 +1,38 @@
 //! Repeats what it is told, on smol, with events as the stream that they are. Configured by the environment: see
 //! `Config::from_env`.
 //!
-//! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord cargo run --example echo-smol`
+//! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
+//! cargo run -p relay-async-std --example echo-smol`
 
 use relay_async_std::{Config, Event};
 use smol::stream::StreamExt;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run(Config::from_env()?)
+}
+
+pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     smol::block_on(async {
-        let (gateway, events, driving) = relay_async_std::gateway(Config::from_env()?, None)?;
+        let (gateway, events, driving) = relay_async_std::gateway(config, None)?;
         let driving = smol::spawn(driving);
-        let mut messages = events.filter_map(|event| match event {
-            Event::Message(message) => Some(message),
-            _ => None,
+        let mut messages = events.filter_map(|event| {
+            match event {
+                Event::Message(message) => return Some(message),
+                // What is no use here is acknowledged as well: dropped, it would hold up what comes behind it.
+                Event::Passthrough(other) => other.ack(),
+                Event::Undecodable(other) => other.ack(),
+                other => eprintln!("{other:?}"),
+            }
+            None
         });
         while let Some(message) = messages.next().await {
             match gateway.reply(&message, &format!("you said: {}", message.text())).await {
                 Ok(_) => message.ack(),
-                // Not answered: it comes again on the next link.
-                Err(error) => eprintln!("{error}"),
+                Err(error) if error.is_retryable() => message.give_back(), // No link: the next one brings it again.
+                Err(error) => {
+                    eprintln!("{error}");
+                    message.ack(); // Trying again would not help, or could say it twice.
+                }
             }
         }
         // The gateway has ended, and so does what drives it.

@@ -1,60 +1,189 @@
-//! A whole small agent. It stores what it is told before it acknowledges it, shows what it does by editing its answer, asks
-//! with buttons, stops when it is told to, and sleeps when there is nothing to do. Its environment: see `Config::from_env`.
+//! A whole small agent. It stores what it is told before it acknowledges it, and after a crash answers what it had not; it
+//! shows what it does by editing its answer, asks with buttons, stops when it is told to, and sleeps when there is nothing to
+//! do. Its environment: see `Config::from_env`.
+//!
+//! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
+//! cargo run -p relay-blocking --example agent-blocking`
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{error::Error, path::Path, sync::Arc, thread, time::Duration};
 
 use relay_blocking::*;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::{
-    collections::HashMap, error::Error, fs::OpenOptions, io::Write, path::Path, sync::Arc, thread, time::Duration,
-};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    run(Config::from_env()?, Path::new("agent.ndjson"), Duration::from_secs(300))
+    run(Config::from_env()?, Path::new("agent.journal"), Duration::from_secs(300))
 }
 
 pub(crate) fn run(config: Config, journal: &Path, idle: Duration) -> Result<(), Box<dyn Error>> {
-    let (gateway, mut events) = relay_blocking::connect(config)?;
-    let mut journal = OpenOptions::new().create(true).append(true).open(journal)?;
-    // Each with what stops it, which it drops when it is over.
-    let mut turns: HashMap<String, Arc<AtomicBool>> = HashMap::new();
+    let (journal, undone) = Journal::open(journal)?;
+    let (gateway, mut events) = connect(config)?;
+    let mut turns = Turns { gateway: gateway.clone(), journal: Arc::new(journal), running: HashMap::new() };
+    undone.into_iter().for_each(|(key, event)| turns.begin(key, event));
     loop {
-        turns.retain(|_, stop| Arc::strong_count(stop) > 1);
         match events.next_timeout(idle) {
             Ok(Some(Event::Message(message))) => {
-                writeln!(journal, "{}", message.raw())?;
-                journal.sync_all()?;
-                let event = message.payload().clone();
+                let key = message.key();
+                // What the connector sends again after a crash is being answered already, or was.
+                if message.buffer_id().is_none() || !turns.journal.known.contains(&key) {
+                    turns.journal.told(&key, message.raw())?;
+                    turns.begin(key, message.payload().clone());
+                }
                 message.ack(); // A crash does not lose it any more.
-                let (key, stop) = (event.session_key(&SessionKeys::default()), Arc::<AtomicBool>::default());
-                turns.insert(key, stop.clone()).iter().for_each(|before| before.store(true, Relaxed));
-                let gateway = gateway.clone();
-                thread::spawn(move || turn(&gateway, &event, &stop).unwrap_or_else(|error| eprintln!("{error}")));
             }
-            Ok(Some(Event::Interrupt(stopped))) => {
-                let Some(stop) = turns.remove(&stopped.session_key) else { continue };
-                stop.store(true, Relaxed);
-                gateway.send(stopped.chat_id.as_deref().unwrap_or_default(), "Stopped.")?;
+            Ok(Some(Event::Interrupt(stop))) => {
+                if turns.stop(&stop.session_key) {
+                    log(gateway.send(stop.chat_id.as_deref().unwrap_or_default(), "Stopped."));
+                }
             }
-            Ok(Some(Event::Passthrough(other))) => other.ack(),
+            Ok(Some(Event::Passthrough(forward))) => match pressed(&gateway, &forward) {
+                Err(error) if error.is_retryable() => forward.give_back(), // No link: the next one brings it again.
+                result => {
+                    log(result);
+                    forward.ack();
+                }
+            },
+            Ok(Some(Event::Undecodable(other))) => other.ack(),
             Ok(Some(other)) => eprintln!("{other:?}"),
             Ok(None) => return Ok(()),
             // Nothing to do: sleeps. What comes meanwhile waits at the connector, where a dial a second looks for it.
-            Err(NotYet) if turns.is_empty() => drop(gateway.go_dormant()),
+            Err(NotYet) if turns.is_over() => drop(gateway.go_dormant()),
             Err(NotYet) => {}
         }
     }
 }
 
-fn turn(gateway: &Gateway, event: &MessageEvent, stop: &AtomicBool) -> Result<(), RequestError> {
+/// What is being answered, by session: the message's key in the journal, and what stops it, which it drops when it ends.
+struct Turns {
+    gateway: Gateway,
+    journal: Arc<Journal>,
+    running: HashMap<String, (String, Arc<AtomicBool>)>,
+}
+
+impl Turns {
+    /// Answers a message, in place of whatever its session was at.
+    fn begin(&mut self, key: String, event: MessageEvent) {
+        let session = event.session_key(&SessionKeys::default());
+        self.stop(&session);
+        self.running.retain(|_, (_, stop)| is_running(stop));
+        let stop = Arc::<AtomicBool>::default();
+        self.running.insert(session, (key.clone(), stop.clone()));
+        let (gateway, journal) = (self.gateway.clone(), self.journal.clone());
+        thread::spawn(move || turn(&gateway, &journal, &key, &event, &stop));
+    }
+
+    /// Whether the session was at something.
+    fn stop(&mut self, session: &str) -> bool {
+        let Some((key, stop)) = self.running.remove(session).filter(|(_, stop)| is_running(stop)) else {
+            return false;
+        };
+        stop.store(true, Relaxed);
+        self.journal.done(&key);
+        true
+    }
+
+    fn is_over(&self) -> bool {
+        !self.running.values().any(|(_, stop)| is_running(stop))
+    }
+}
+
+fn is_running(stop: &Arc<AtomicBool>) -> bool {
+    Arc::strong_count(stop) > 1
+}
+
+fn turn(gateway: &Gateway, journal: &Journal, key: &str, event: &MessageEvent, stop: &AtomicBool) {
+    loop {
+        match answer(gateway, event, stop) {
+            Err(error) if error.is_retryable() => {} // The link went: once more on the next one.
+            Err(_) if gateway.state().is_terminal() => return, // The next run answers it.
+            result => {
+                log(result);
+                return journal.done(key);
+            }
+        }
+    }
+}
+
+fn answer(gateway: &Gateway, event: &MessageEvent, stop: &AtomicBool) -> Result<(), RequestError> {
     gateway.wake(); // It may have fallen asleep just as the message came.
-    gateway.perform(Action::typing(event.chat_id()), RequestOptions::default().wait_for_link())?;
+    let mut state = gateway.state();
+    while state != State::Ready && !state.is_terminal() {
+        state = gateway.state_changed(state);
+    }
+    let _ = gateway.typing(event.chat_id()); // Nice to have, and not on every platform.
     if let Some(answer) = event.prompt_response().filter(|answer| gateway.is_own_prompt(&answer.prompt_id)) {
         return gateway.reply(event, &format!("Noted: {}.", answer.option_id)).map(drop);
     }
     let (shown, mut answer) = (gateway.reply(event, "Thinking…")?, String::new());
-    for word in event.text().split_inclusive(' ').take_while(|_| !stop.load(Relaxed)) {
+    let can_edit = gateway.capabilities(event.chat_id()).is_some_and(|known| known.supports("edit"));
+    let shown = shown.message_id.as_deref().filter(|_| can_edit);
+    for word in event.text().split_inclusive(' ') {
+        if stop.load(Relaxed) {
+            return Ok(());
+        }
         answer += &word.to_uppercase(); // Where another agent would ask its model.
-        gateway.edit(event.chat_id(), shown.message_id.as_deref().unwrap_or_default(), &answer)?;
+        if let Some(id) = shown {
+            gateway.edit(event.chat_id(), id, &answer)?;
+        }
+    }
+    if stop.load(Relaxed) {
+        return Ok(());
+    }
+    if shown.is_none() {
+        gateway.reply(event, &answer)?;
     }
     let question = Prompt::new("Was that loud enough?").option("yes", "Yes").option("no", "No");
-    if stop.load(Relaxed) { Ok(()) } else { gateway.prompt(event.chat_id(), &question).map(drop) }
+    gateway.prompt(event.chat_id(), &question).map(drop)
+}
+
+/// Buttons of Discord come as interactions.
+fn pressed(gateway: &Gateway, forward: &PassthroughForward) -> Result<(), RequestError> {
+    let Some(Ok(press)) = forward.interaction() else { return Ok(()) };
+    match press.prompt_response().filter(|answer| gateway.is_own_prompt(&answer.prompt_id)) {
+        Some(answer) => gateway.send(&press.chat_id, &format!("Noted: {}.", answer.option_id)).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn log(result: Result<impl Sized, RequestError>) {
+    let _ = result.inspect_err(|error| eprintln!("{error}"));
+}
+
+/// A file with a line `KEY JSON` for each message, and a line `KEY done` once there is nothing left to do about it.
+struct Journal {
+    file: File,
+    /// The messages of earlier runs.
+    known: HashSet<String>,
+}
+
+impl Journal {
+    /// With what earlier runs have not done.
+    fn open(path: &Path) -> io::Result<(Self, Vec<(String, MessageEvent)>)> {
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let (mut stored, mut known, mut undone) = (Vec::new(), HashSet::new(), Vec::new());
+        file.read_to_end(&mut stored)?;
+        for (key, what) in String::from_utf8_lossy(&stored).lines().filter_map(|line| line.split_once(' ')) {
+            if what == "done" {
+                undone.retain(|(other, _)| other != key);
+            } else if let Some(event) = MessageEvent::parse(what) {
+                known.insert(key.to_owned());
+                undone.push((key.to_owned(), event));
+            }
+        }
+        file.write_all(b"\n")?; // What a crash has cut short ends here: it was not acknowledged, and comes again.
+        Ok((Self { file, known }, undone))
+    }
+
+    fn told(&self, key: &str, message: &str) -> io::Result<()> {
+        (&self.file).write_all(format!("{key} {message}\n").as_bytes())?;
+        self.file.sync_all()
+    }
+
+    /// If this is lost, it is done twice.
+    fn done(&self, key: &str) {
+        let written = (&self.file).write_all(format!("{key} done\n").as_bytes());
+        written.unwrap_or_else(|error| eprintln!("journal: {error}"));
+    }
 }

@@ -1,22 +1,30 @@
-//! Answers every message with its own text, without an async runtime: `cargo run -p relay-blocking --example echo-blocking URL`.
+//! Repeats what it is told, without an async runtime. Configured by the environment: see `Config::from_env`.
+//!
+//! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
+//! cargo run -p relay-blocking --example echo-blocking`
 
-use std::time::Duration;
-
-use relay_blocking::{Config, Event, NotYet};
+use relay_blocking::{Config, Event};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("usage: echo URL")?;
-    let (gateway, mut events) = relay_blocking::connect(Config::new(url).identity("discord", "1234"))?;
-    loop {
-        match events.next_timeout(Duration::from_secs(60)) {
-            Ok(Some(Event::Message(message))) => match gateway.reply(&message, message.text()) {
+    run(Config::from_env()?)
+}
+
+pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let (gateway, events) = relay_blocking::connect(config)?;
+    for event in events {
+        match event {
+            Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())) {
                 Ok(_) => message.ack(),
-                // Not acknowledged: it comes again on the next link.
-                Err(error) => eprintln!("{error}"),
+                Err(error) if error.is_retryable() => message.give_back(), // No link: the next one brings it again.
+                Err(error) => {
+                    eprintln!("{error}");
+                    message.ack(); // Trying again would not help, or could say it twice.
+                }
             },
-            Ok(Some(other)) => println!("{other:?}"),
-            Ok(None) => return Ok(()),
-            Err(NotYet) => println!("quiet for a minute; {:?}", gateway.state()),
+            Event::Passthrough(other) => other.ack(),
+            Event::Undecodable(other) => other.ack(),
+            other => eprintln!("{other:?}"),
         }
     }
+    Ok(())
 }

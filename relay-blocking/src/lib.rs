@@ -7,11 +7,18 @@
 //! let config = Config::new("https://connector.example").identity("discord", "1234").credentials("my-gateway", "s3cret");
 //! let (gateway, events) = relay_blocking::connect(config)?;
 //! for event in events {
-//!     if let Event::Message(message) = event {
-//!         match gateway.reply(&message, &format!("you said: {}", message.text())) {
+//!     match event {
+//!         Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())) {
 //!             Ok(_) => message.ack(),
-//!             Err(error) => eprintln!("{error}"), // Not acknowledged: it comes again on the next link.
-//!         }
+//!             Err(error) if error.is_retryable() => message.give_back(), // No link: the next one brings it again.
+//!             Err(error) => {
+//!                 eprintln!("{error}");
+//!                 message.ack(); // Trying again would not help, or could say it twice.
+//!             }
+//!         },
+//!         Event::Passthrough(other) => other.ack(),
+//!         Event::Undecodable(other) => other.ack(),
+//!         other => eprintln!("{other:?}"),
 //!     }
 //! }
 //! # Ok(())
@@ -60,6 +67,24 @@ use crate::system::net::ToSocketAddrs;
 
 /// Starts a gateway, and returns at once: the first dial is under way. What comes of it is an event, and so is everything
 /// after it.
+///
+/// There is no link yet when this returns: what is sent right away ends as [`NotSent::NoLink`]. Send after
+/// [`Event::Ready`], or let the request wait for the link, within its own deadline:
+///
+/// ```no_run
+/// # fn greet(gateway: relay_blocking::Gateway) -> Result<(), relay_blocking::RequestError> {
+/// use relay_blocking::{Action, RequestOptions};
+///
+/// let greeting = Action::send("c1", "Good morning.");
+/// gateway.perform(greeting, RequestOptions::default().wait_for_link())?;
+/// gateway.close();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Before the process ends, close the gateway, and wait for it ([`Gateway::close`]): requests under way get their results,
+/// acknowledgements leave, and the connector is told. A process that just ends cuts its link, and what it had taken may come
+/// again.
 ///
 /// # Errors
 /// [`ConnectError`]: the configuration is wrong, or the system has no thread to spare.

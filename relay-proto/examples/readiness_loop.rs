@@ -280,9 +280,17 @@ impl Member {
             Event::Message(message) => {
                 let action = action::Action::answer(&message.payload, &format!("you said: {}", message.payload.text()));
                 let machine = self.dialer.machine_mut();
-                // It leaves with the acknowledgement; how it ends is an action above.
+                // It leaves with the acknowledgement; how it ends is an action above. One that needs its answer delivered
+                // acknowledges on that action instead, or gives back.
                 let _ = machine.request(&action.to_json(), &RequestOptions::default(), now);
                 machine.ack(message.id, now);
+            }
+            // Nothing here uses these. Not acknowledged, they would hold up the acknowledgements of what comes behind them.
+            Event::Passthrough(other) => {
+                self.dialer.machine_mut().ack(other.id, now);
+            }
+            Event::Undecodable(other) => {
+                self.dialer.machine_mut().ack(other.id, now);
             }
             Event::Disconnected { ended, .. } => eprintln!("disconnected: {ended}"),
             _ => {}

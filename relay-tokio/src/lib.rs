@@ -8,11 +8,18 @@
 //! let config = Config::new("https://connector.example").identity("discord", "1234").credentials("my-gateway", "s3cret");
 //! let (gateway, mut events) = relay_tokio::connect(config)?;
 //! while let Some(event) = events.next().await {
-//!     if let Event::Message(message) = event {
-//!         match gateway.reply(&message, &format!("you said: {}", message.text())).await {
+//!     match event {
+//!         Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())).await {
 //!             Ok(_) => message.ack(),
-//!             Err(error) => eprintln!("{error}"), // Not acknowledged: it comes again on the next link.
-//!         }
+//!             Err(error) if error.is_retryable() => message.give_back(), // No link: the next one brings it again.
+//!             Err(error) => {
+//!                 eprintln!("{error}");
+//!                 message.ack(); // Trying again would not help, or could say it twice.
+//!             }
+//!         },
+//!         Event::Passthrough(other) => other.ack(),
+//!         Event::Undecodable(other) => other.ack(),
+//!         other => eprintln!("{other:?}"),
 //!     }
 //! }
 //! # Ok(())
@@ -29,8 +36,31 @@ pub use relay_proto::prelude::*;
 
 use relay_proto::host;
 
+/// The bots of the README, which have to compile as they stand.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 /// Starts a gateway on the current tokio runtime, and returns at once: the first dial is under way. What comes of it is
 /// an event, and so is everything after it.
+///
+/// There is no link yet when this returns: what is sent right away ends as [`NotSent::NoLink`]. Send after
+/// [`Event::Ready`], or let the request wait for the link, within its own deadline:
+///
+/// ```no_run
+/// # async fn greet(gateway: relay_tokio::Gateway) -> Result<(), relay_tokio::RequestError> {
+/// use relay_tokio::{Action, RequestOptions};
+///
+/// let greeting = Action::send("c1", "Good morning.");
+/// gateway.perform(greeting, RequestOptions::default().wait_for_link()).await?;
+/// gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Before the process ends, close the gateway, and wait for it ([`Gateway::close`]): requests under way get their results,
+/// acknowledgements leave, and the connector is told. A process that just ends cuts its link, and what it had taken may come
+/// again.
 ///
 /// # Errors
 /// [`ConnectError`]: the configuration is wrong, or this is not called from within a tokio runtime.

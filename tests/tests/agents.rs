@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use relay_proto::connector::{Event, Outbound};
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::Config;
@@ -27,6 +31,9 @@ const IDLE: Duration = Duration::from_millis(100);
 
 const KEY: &str = "agent:main:discord:dm:c1";
 
+/// An agent's `run`, with its journal.
+type Run = fn(Config, &Path) -> Result<(), String>;
+
 /// The chat platform's side.
 struct Stage {
     connector: Connector,
@@ -39,9 +46,9 @@ struct Stage {
 }
 
 impl Stage {
-    async fn start() -> Self {
+    async fn start(ops: &[&str]) -> Self {
         let mut descriptor = Descriptor::new("discord");
-        descriptor.supported_ops = ["send", "edit", "typing", "prompt"].map(str::to_owned).to_vec();
+        descriptor.supported_ops = ops.iter().map(|op| (*op).to_owned()).collect();
         let listener = connector::listen("127.0.0.1:0").await.unwrap();
         let config = connector::Config::new().gateway("g", "s3cret").descriptor(descriptor);
         let (connector, events) = connector::serve(listener, config).unwrap();
@@ -61,6 +68,18 @@ impl Stage {
         event["message_id"] = json!(format!("m{}", self.messages));
         event["source"] = json!({"platform": "discord", "chat_id": "c1", "user_id": "u"});
         self.gateway().deliver(&RawJson::parse(&event.to_string()).unwrap()).await.unwrap();
+    }
+
+    /// Delivers a press on a button as the interaction that it is on Discord.
+    async fn press(&mut self, prompt_id: &str, option: &str) {
+        let body = json!({
+            "id": "i", "type": 3, "channel_id": "c1", "user": {"id": "u"}, "message": {"id": "shown"},
+            "data": {"custom_id": format!("hp1:{prompt_id}:{option}")},
+        });
+        let body = STANDARD.encode(body.to_string());
+        let forward = json!({"platform": "discord", "botId": "b", "method": "POST", "path": "/", "bodyB64": body});
+        self.gateway().forward(&RawJson::parse(&forward.to_string()).unwrap()).await.unwrap();
+        self.messages += 1;
     }
 
     /// The next event. Requests and acknowledgements are noted.
@@ -87,10 +106,12 @@ impl Stage {
         }
     }
 
+    fn answer_with(&self, outbound: &Outbound, result: &str) {
+        self.gateway().answer(outbound.id, &RawJson::parse(result).unwrap()).unwrap();
+    }
+
     fn answer(&self, outbound: &Outbound) {
-        self.gateway()
-            .answer(outbound.id, &RawJson::parse(r#"{"success":true,"message_id":"shown"}"#).unwrap())
-            .unwrap();
+        self.answer_with(outbound, r#"{"success":true,"message_id":"shown"}"#);
     }
 
     /// The next request, which is this operation, and is answered.
@@ -100,30 +121,61 @@ impl Stage {
         action
     }
 
-    /// Sees the last message acknowledged, which has to be in the journal by then.
-    async fn acked(&mut self, journal: &Path) {
+    /// Sees everything acknowledged.
+    async fn all_acked(&mut self) {
         while self.acked < self.messages {
             self.event().await;
         }
-        let stored = std::fs::read_to_string(journal).unwrap();
-        let named = format!("\"m{}\"", self.messages);
-        assert!(stored.lines().any(|line| line.contains(&named)), "acknowledged, but not stored: {stored}");
+    }
+
+    /// Sees the last message acknowledged, which has to be in the journal by then.
+    async fn acked(&mut self, journal: &Path) {
+        self.all_acked().await;
+        let last = format!("m{}", self.messages);
+        let stored = stored(journal);
+        assert!(stored.iter().any(|(_, message)| *message == last), "acknowledged, but not stored: {stored:?}");
     }
 
     async fn answers_a_message(&mut self) {
         self.answered("typing").await;
+        self.thinks().await;
+    }
+
+    async fn thinks(&mut self) {
         let first = self.answered("send").await;
         let quoted = json!(format!("m{}", self.messages));
         assert_eq!((&first["content"], &first["reply_to"]), (&json!("Thinking…"), &quoted));
     }
+
+    /// Ends the agent, which ends with its gateway.
+    async fn ends(&mut self, agent: JoinHandle<Result<(), String>>) {
+        self.gateway().revoke();
+        let ended = tokio::task::spawn_blocking(|| agent.join().unwrap());
+        assert_eq!(guard("the agent's end", ended).await.unwrap(), Ok(()));
+    }
 }
 
-async fn lives_a_day(run: impl FnOnce(Config, PathBuf) -> Result<(), String> + Send + 'static) {
+/// The lines of a journal that can be read: each key, and the id of its message, or `done`.
+fn stored(journal: &Path) -> Vec<(String, String)> {
+    let stored = std::fs::read(journal).unwrap();
+    let entry = |line: &str| {
+        let (key, what) = line.split_once(' ')?;
+        let message = serde_json::from_str(what).ok().map(|event: Value| event["message_id"].as_str().unwrap().into());
+        Some((key.to_owned(), message.or((what == "done").then(|| what.to_owned()))?))
+    };
+    String::from_utf8_lossy(&stored).lines().filter_map(entry).collect()
+}
+
+fn start(run: Run, stage: &Stage, journal: &Path) -> JoinHandle<Result<(), String>> {
+    let (config, path) = (stage.agents_config(), journal.to_owned());
+    std::thread::spawn(move || run(config, &path))
+}
+
+async fn lives_a_day(run: Run) {
     let directory = tempfile::tempdir().unwrap();
-    let journal = directory.path().join("agent.ndjson");
-    let mut stage = Stage::start().await;
-    let (config, path) = (stage.agents_config(), journal.clone());
-    let agent = std::thread::spawn(move || run(config, path));
+    let journal = directory.path().join("agent.journal");
+    let mut stage = Stage::start(&["send", "edit", "typing", "prompt"]).await;
+    let agent = start(run, &stage, &journal);
 
     // It answers, shows its thoughts, and asks.
     stage.deliver(json!({"text": "one two"})).await;
@@ -139,13 +191,21 @@ async fn lives_a_day(run: impl FnOnce(Config, PathBuf) -> Result<(), String> + S
     stage.deliver(json!({"text": "/yes", "prompt_response": pressed})).await;
     stage.answered("typing").await;
     assert_eq!(stage.answered("send").await["content"], "Noted: yes.");
+    // The same button, as Discord has it.
+    stage.press(question["prompt_id"].as_str().unwrap(), "no").await;
+    assert_eq!(stage.answered("send").await["content"], "Noted: no.");
+    stage.press("another.prompt", "no").await;
+    stage.all_acked().await;
 
     // It stops in the middle of a thought.
     stage.deliver(json!({"text": "three four five"})).await;
     stage.answers_a_message().await;
     let (thought, _) = stage.request("edit").await;
     stage.gateway().interrupt(KEY, "c1").unwrap();
-    assert_eq!(stage.answered("send").await["content"], "Stopped.");
+    // That this cannot be said is not the end of the agent.
+    let (stopped, action) = stage.request("send").await;
+    assert_eq!(action["content"], "Stopped.");
+    stage.answer_with(&stopped, r#"{"success":false,"error":"no"}"#);
     stage.answer(&thought);
     stage.deliver(json!({"text": "six"})).await;
     // Not another thought about what was stopped.
@@ -162,35 +222,101 @@ async fn lives_a_day(run: impl FnOnce(Config, PathBuf) -> Result<(), String> + S
     assert_eq!(stage.answered("edit").await["content"], "SEVEN");
     stage.answered("prompt").await;
 
-    // Its end is the gateway's.
-    stage.gateway().revoke();
-    let ended = tokio::task::spawn_blocking(|| agent.join().unwrap());
-    assert_eq!(guard("the agent's end", ended).await.unwrap(), Ok(()));
-    let stored = std::fs::read_to_string(&journal).unwrap();
-    assert_eq!(stored.lines().count(), 5, "each message once: {stored}");
+    stage.ends(agent).await;
+    let stored = stored(&journal);
+    let told: Vec<_> = stored.iter().filter(|(_, what)| what != "done").collect();
+    assert_eq!(told.len(), 5, "each message once: {stored:?}");
+    // Nothing is left for the next day; whether the last turn had time to say so is not known.
+    for (key, _) in told.iter().take(4) {
+        assert!(stored.contains(&(key.clone(), "done".into())), "{key}: {stored:?}");
+    }
 }
 
-// proves: ACK-1, CHAT-4, STOP-1, IDLE-2
+/// The platform can neither show that somebody writes, nor change what was sent.
+async fn lives_after_a_crash(run: Run) {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("agent.journal");
+    let ops = ["send", "prompt"];
+    let told = json!({"text": "one two"});
+
+    // It has acknowledged, and not answered, when it ends; one message is answered before.
+    let mut stage = Stage::start(&ops).await;
+    let agent = start(run, &stage, &journal);
+    stage.deliver(json!({"text": "zero"})).await;
+    stage.thinks().await;
+    assert_eq!(stage.answered("send").await["content"], "ZERO");
+    stage.answered("prompt").await;
+    stage.deliver(told.clone()).await;
+    stage.acked(&journal).await;
+    assert_eq!(stage.request("send").await.1["reply_to"], "m2");
+    stage.ends(agent).await;
+    // The crash has cut a line short, within a character.
+    let mut torn = std::fs::OpenOptions::new().append(true).open(&journal).unwrap();
+    torn.write_all(b"0123456789abcdef {\"text\":\"\xc3").unwrap();
+
+    // The next run answers it, once, although the connector has it still.
+    let mut stage = Stage::start(&ops).await;
+    (stage.messages, stage.acked) = (1, 1); // Of the first message there is nothing left.
+    stage.deliver(told).await;
+    let agent = start(run, &stage, &journal);
+    stage.thinks().await;
+    assert_eq!(stage.answered("send").await["content"], "ONE TWO");
+    stage.answered("prompt").await;
+    stage.all_acked().await;
+    stage.deliver(json!({"text": "three"})).await;
+    stage.thinks().await;
+    assert_eq!(stage.answered("send").await["content"], "THREE");
+    stage.acked(&journal).await;
+    stage.ends(agent).await;
+    let told: Vec<_> = stored(&journal).into_iter().map(|(_, what)| what).filter(|what| what != "done").collect();
+    assert_eq!(told, ["m1", "m2", "m3"], "each once");
+}
+
+fn run_on_tokio(config: Config, journal: &Path) -> Result<(), String> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(on_tokio::run(config, journal, IDLE)).map_err(|error| error.to_string())
+}
+
+fn run_on_async_std(config: Config, journal: &Path) -> Result<(), String> {
+    async_std::task::block_on(on_async_std::run(config, journal, IDLE)).map_err(|error| error.to_string())
+}
+
+fn run_on_threads(config: Config, journal: &Path) -> Result<(), String> {
+    on_threads::run(config, journal, IDLE).map_err(|error| error.to_string())
+}
+
+// proves: ACK-1, CHAT-4, CHAT-7, STOP-1, IDLE-2
 #[tokio::test]
 async fn tokio_agent() {
-    lives_a_day(|config, journal| {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(on_tokio::run(config, &journal, IDLE)).map_err(|error| error.to_string())
-    })
-    .await;
+    guard("the end of it all", lives_a_day(run_on_tokio)).await;
 }
 
-// proves: ACK-1, CHAT-4, STOP-1, IDLE-2
+// proves: ACK-1, CHAT-4, CHAT-7, STOP-1, IDLE-2
 #[tokio::test]
 async fn async_std_agent() {
-    lives_a_day(|config, journal| {
-        async_std::task::block_on(on_async_std::run(config, &journal, IDLE)).map_err(|error| error.to_string())
-    })
-    .await;
+    guard("the end of it all", lives_a_day(run_on_async_std)).await;
 }
 
-// proves: ACK-1, CHAT-4, STOP-1, IDLE-2
+// proves: ACK-1, CHAT-4, CHAT-7, STOP-1, IDLE-2
 #[tokio::test]
 async fn blocking_agent() {
-    lives_a_day(|config, journal| on_threads::run(config, &journal, IDLE).map_err(|error| error.to_string())).await;
+    guard("the end of it all", lives_a_day(run_on_threads)).await;
+}
+
+// proves: ACK-1, CHAT-1
+#[tokio::test]
+async fn tokio_agent_after_a_crash() {
+    guard("the end of it all", lives_after_a_crash(run_on_tokio)).await;
+}
+
+// proves: ACK-1, CHAT-1
+#[tokio::test]
+async fn async_std_agent_after_a_crash() {
+    guard("the end of it all", lives_after_a_crash(run_on_async_std)).await;
+}
+
+// proves: ACK-1, CHAT-1
+#[tokio::test]
+async fn blocking_agent_after_a_crash() {
+    guard("the end of it all", lives_after_a_crash(run_on_threads)).await;
 }

@@ -14,6 +14,7 @@ use relay_tests::app::quick;
 use relay_tests::frames::buffered;
 use relay_tests::guard;
 use relay_tests::peer::Peer;
+use serde_json::json;
 
 const GATEWAYS: usize = 100;
 
@@ -35,9 +36,13 @@ async fn a_hundred_gateways_on_one_thread() {
             links.push(peer.handshake().await);
         }
         for (n, link) in links.iter_mut().enumerate() {
+            // What it has no use for does not hold up what comes behind it.
+            link.send(&json!({"type": "passthrough_forward", "bufferId": "forward", "forward": {}})).await;
+            link.send(&json!({"type": "inbound", "bufferId": "unreadable", "event": 7})).await;
             link.send(&buffered(&format!("{n}"), &format!("{round}/{n}"))).await;
         }
         for (n, link) in links.iter_mut().enumerate() {
+            assert_eq!([link.ack().await, link.ack().await], ["forward", "unreadable"]);
             let answer = link.expect("outbound").await;
             assert_eq!(answer["action"]["content"], format!("you said: {round}/{n}"));
             assert_eq!(link.ack().await, n.to_string());

@@ -16,9 +16,31 @@ use crate::gateway::{Delivered, DeliveryId};
 /// the connector keeps it, and sends it again on the next link. Dropping it without a word is the same as
 /// [`give_back`](Self::give_back), and is counted.
 ///
+/// **Say something about every delivery**, also about those that are of no use. Acknowledgements leave in the order in
+/// which their deliveries arrived (ACK-2), so one that was given back or dropped holds up the acknowledgements of
+/// everything behind it until the next link, however healthy this one is; and a connector that waits for them soon
+/// delivers nothing more. Give back what another link can mend, and acknowledge the rest:
+///
+/// ```no_run
+/// # use relay_proto::host::{Event, Events, Gateway};
+/// # async fn repeat(gateway: Gateway, mut events: Events) {
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Event::Message(message) => match gateway.reply(&message, message.text()).await {
+///             Err(error) if error.is_retryable() => message.give_back(), // There was no link.
+///             _ => message.ack(),
+///         },
+///         Event::Passthrough(other) => other.ack(),
+///         Event::Undecodable(other) => other.ack(),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
+///
 /// It derefs to its content. It may be kept for as long as needed, also over reconnects: it is shown once, and
 /// acknowledged on whichever link carries it next.
-#[must_use = "a delivery that is dropped without `ack` comes again on the next link"]
+#[must_use = "a delivery that is dropped without `ack` comes again on the next link, and holds up the acks behind it"]
 pub struct Delivery<T> {
     shared: Arc<Shared>,
     delivered: Delivered<T>,
@@ -38,6 +60,10 @@ impl<T> Delivery<T> {
     }
 
     /// The application cannot take it now. It comes again on the next link, if the connector buffers it.
+    ///
+    /// Until then it holds up the acknowledgements of everything behind it (ACK-2). So this is for what a new link mends;
+    /// where the link is well, keep the delivery until it can be taken, or [`ack`](Self::ack) it and give up on it, or ask
+    /// for the new link: [`Gateway::reconnect`](super::Gateway::reconnect).
     pub fn give_back(mut self) {
         self.open = false;
         self.shared.with(|inner, now| inner.dialer.machine_mut().give_back(self.delivered.id, now));

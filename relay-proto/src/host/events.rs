@@ -20,11 +20,14 @@ pub enum Event {
         /// The link's first, and therefore default, descriptor.
         descriptor: Arc<Descriptor>,
     },
-    /// A message.
+    /// A message. Ack it once it is taken: see [`Delivery`].
     Message(Delivery<MessageEvent>),
-    /// A forwarded HTTP request (PASS-1).
+    /// A forwarded HTTP request (PASS-1); on Discord, buttons and commands come so:
+    /// [`interaction`](PassthroughForward::interaction). Ack it also if it is of no use: dropped, it holds up the
+    /// acknowledgements of everything behind it until the next link.
     Passthrough(Delivery<PassthroughForward>),
-    /// A delivery that cannot be decoded (ACK-5). Ack it to be rid of it.
+    /// A delivery that cannot be decoded (ACK-5). Ack it to be rid of it: dropped, it holds up the acknowledgements of
+    /// everything behind it until the next link, which brings it again.
     Undecodable(Delivery<Undecodable>),
     /// A user stopped a session (STOP-1).
     Interrupt(Interrupt),

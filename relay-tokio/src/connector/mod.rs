@@ -1,8 +1,8 @@
 //! A connector on tokio: [`serve`] a listener, deliver through the [`Connector`] handle, read its [`Events`].
 //!
 //! ```
-//! use relay_proto::frame::{Descriptor, RawJson};
-//! use relay_tokio::connector::{self, Connector};
+//! use relay_tokio::connector;
+//! use relay_tokio::{Descriptor, RawJson};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,8 +26,7 @@
 //! that moment, and after a start the gateways get what they have not acknowledged, in order (CONN-7).
 //!
 //! ```
-//! # use relay_proto::frame::RawJson;
-//! # use relay_tokio::connector;
+//! # use relay_tokio::{RawJson, connector};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;

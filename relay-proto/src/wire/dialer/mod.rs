@@ -29,89 +29,16 @@ const PONG: usize = 256;
 
 /// A gateway that speaks in bytes. What runtimes drive, and what a host without any of the runtime crates uses.
 ///
-/// The rule is the machine's: after any input, take every [`Action`] and write [`transmit`](Self::transmit), then wait
-/// for bytes, a command or the deadline, whichever comes first. Commands go to [`machine_mut`](Self::machine_mut), and
-/// events for the application come from there.
+/// The rule is the machine's: after any input, take every [`Action`] and every event, and write
+/// [`transmit`](Self::transmit) until it is empty, again and again until none of them gives anything; then wait for bytes, a
+/// command or the deadline, whichever comes first. Commands go to [`machine_mut`](Self::machine_mut), and events for the
+/// application come from there. The deadline is [`poll_timeout`](Self::poll_timeout), not the machine's: that one does not
+/// know of further addresses to try.
+///
+/// The smallest host, `examples/blocking_loop.rs`:
 ///
 /// ```no_run
-/// use std::io::{ErrorKind, Read, Write};
-/// use std::net::{TcpStream, ToSocketAddrs};
-/// use std::time::{Duration, Instant, SystemTime};
-///
-/// use relay_proto::gateway::{Config, Event};
-/// use relay_proto::time::Now;
-/// use relay_proto::wire::{Action, Dialer, Work};
-///
-/// let origin = Instant::now();
-/// let now = || Now {
-///     monotonic: origin.elapsed(),
-///     unix: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
-/// };
-/// let settings = Config::new("ws://127.0.0.1:8765").identity("discord", "1234").build()?;
-/// let seed = 7; // From the operating system's randomness.
-/// let mut dialer = Dialer::new(settings, None, seed, now());
-/// let mut socket = None;
-/// loop {
-///     // Drain every output …
-///     while let Some(action) = dialer.poll_action(now()) {
-///         match action {
-///             Action::Work(Work::Resolve { link, host, port }) => match (host.as_str(), port).to_socket_addrs() {
-///                 Ok(addresses) => dialer.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
-///                 Err(error) => dialer.handle_unresolved(link, &error.to_string(), now()),
-///             },
-///             Action::Work(Work::Connect { link, attempt, address }) => match TcpStream::connect(address) {
-///                 Ok(stream) => {
-///                     if dialer.handle_connected(link, attempt, now()) {
-///                         socket = Some((link, stream));
-///                     }
-///                 }
-///                 Err(error) => dialer.handle_unreachable(link, attempt, &error.to_string(), now()),
-///             },
-///             Action::Work(Work::Disconnect { last_words, .. }) => {
-///                 if let Some((_, mut stream)) = socket.take() {
-///                     let _ = stream.write_all(&last_words);
-///                 }
-///             }
-///             _ => {}
-///         }
-///     }
-///     while let Some(event) = dialer.machine_mut().next_event() {
-///         match event {
-///             Event::Message(message) => {
-///                 println!("{}", message.payload.text());
-///                 dialer.machine_mut().ack(message.id, now());
-///             }
-///             Event::Revoked { .. } | Event::Closed => return Ok(()),
-///             _ => {}
-///         }
-///     }
-///     // … write …
-///     if let Some((link, stream)) = &mut socket {
-///         match stream.write(dialer.transmit()) {
-///             Ok(n) => dialer.consume(n, now()),
-///             Err(_) => dialer.handle_transmit_failed(*link, now()),
-///         }
-///     }
-///     // … then wait for bytes or the deadline, whichever comes first.
-///     let deadline = dialer.machine().poll_timeout();
-///     let wait = deadline.map_or(Duration::MAX, |deadline| deadline.at.saturating_sub(now().monotonic));
-///     match &mut socket {
-///         Some((link, stream)) => {
-///             let mut bytes = [0; 4096];
-///             stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
-///             match stream.read(&mut bytes) {
-///                 Ok(0) => dialer.handle_eof(*link, now()),
-///                 Ok(n) => dialer.handle_bytes(*link, &bytes[..n], now()),
-///                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-///                 Err(error) => dialer.handle_failed(*link, &error.to_string(), now()),
-///             }
-///         }
-///         None => std::thread::sleep(wait),
-///     }
-///     dialer.handle_timeout(now());
-/// }
-/// # #[allow(unreachable_code)]
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+#[doc = include_str!("../../../examples/blocking_loop.rs")]
 /// ```
 #[derive(Debug)]
 pub struct Dialer {

@@ -1,0 +1,103 @@
+//! The smallest host: one gateway, one thread, blocking sockets. It prints what it is told.
+//!
+//! `cargo run -p relay-proto --example blocking_loop -- http://127.0.0.1:8765`
+#![allow(clippy::disallowed_methods, reason = "a host is what reads the clocks")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant, SystemTime};
+
+use relay_proto::gateway::{Config, Event};
+use relay_proto::time::Now;
+use relay_proto::wire::{Action, Dialer, Work};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let url = std::env::args().nth(1).ok_or("usage: blocking_loop URL")?;
+    run(Config::new(url).identity("discord", "1234"))
+}
+
+pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let origin = Instant::now();
+    let now =
+        || Now { monotonic: origin.elapsed(), unix: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()) };
+    let seed = 7; // From the operating system's randomness.
+    let mut dialer = Dialer::new(config.build()?, None, seed, now());
+    let mut socket = None;
+    loop {
+        // Drain every output: actions, events, bytes. Each can make more of the others, so it begins anew after each.
+        if let Some(action) = dialer.poll_action(now()) {
+            match action {
+                Action::Work(Work::Resolve { link, host, port }) => match (host.as_str(), port).to_socket_addrs() {
+                    Ok(addresses) => dialer.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
+                    Err(error) => dialer.handle_unresolved(link, &error.to_string(), now()),
+                },
+                Action::Work(Work::Connect { link, attempt, address }) => match TcpStream::connect(address) {
+                    Ok(stream) => {
+                        stream.set_nodelay(true)?;
+                        if dialer.handle_connected(link, attempt, now()) {
+                            socket = Some((link, stream));
+                        }
+                    }
+                    Err(error) => dialer.handle_unreachable(link, attempt, &error.to_string(), now()),
+                },
+                Action::Work(Work::Disconnect { last_words, .. }) => {
+                    if let Some((_, mut stream)) = socket.take() {
+                        let _ = stream.write(&last_words);
+                    }
+                }
+                _ => {}
+            }
+            continue;
+        }
+        if let Some(event) = dialer.machine_mut().next_event() {
+            let delivery = match event {
+                Event::Message(message) => {
+                    println!("{}", message.payload.text());
+                    Some(message.id)
+                }
+                Event::Passthrough(other) => Some(other.id),
+                Event::Undecodable(other) => Some(other.id),
+                Event::Revoked { .. } | Event::Closed => return Ok(()),
+                _ => None,
+            };
+            // Every delivery gets a word: without one it would hold up the acknowledgements of those behind it.
+            if let Some(id) = delivery {
+                dialer.machine_mut().ack(id, now());
+            }
+            continue;
+        }
+        if let Some((link, stream)) = &mut socket
+            && !dialer.transmit().is_empty()
+        {
+            match stream.write(dialer.transmit()) {
+                Ok(n) => dialer.consume(n, now()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // What the peer said before is still to be read, so reading goes on.
+                Err(_) => dialer.handle_transmit_failed(*link, now()),
+            }
+            continue;
+        }
+        // Nothing is left to do: wait for bytes or the deadline, whichever comes first. The dialer's deadline, and not the
+        // machine's, which does not know of further addresses to try.
+        let deadline = dialer.poll_timeout();
+        let wait = deadline.map_or(Duration::MAX, |deadline| deadline.at.saturating_sub(now().monotonic));
+        match &mut socket {
+            Some((link, stream)) => {
+                let mut bytes = [0; 4096];
+                stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
+                match stream.read(&mut bytes) {
+                    Ok(0) => dialer.handle_eof(*link, now()),
+                    Ok(n) => dialer.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now()),
+                    Err(error) if is_for_later(error.kind()) => {}
+                    Err(error) => dialer.handle_failed(*link, &error.to_string(), now()),
+                }
+            }
+            None => std::thread::sleep(wait),
+        }
+        dialer.handle_timeout(now());
+    }
+}
+
+fn is_for_later(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
