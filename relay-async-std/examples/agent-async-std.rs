@@ -43,7 +43,7 @@ pub(crate) async fn run(config: Config, journal: &Path, idle: Duration) -> Resul
                 }
             }
             Ok(Some(Event::Passthrough(forward))) => match pressed(&gateway, &forward).await {
-                Err(error) if error.is_retryable() => forward.give_back(), // No link: the next one brings it again.
+                Err(error) if error.may_succeed_later() => forward.give_back(), // The next link brings it again.
                 result => {
                     log(result);
                     forward.ack();

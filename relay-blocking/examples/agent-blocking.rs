@@ -39,7 +39,7 @@ pub(crate) fn run(config: Config, journal: &Path, idle: Duration) -> Result<(), 
                 }
             }
             Ok(Some(Event::Passthrough(forward))) => match pressed(&gateway, &forward) {
-                Err(error) if error.is_retryable() => forward.give_back(), // No link: the next one brings it again.
+                Err(error) if error.may_succeed_later() => forward.give_back(), // The next link brings it again.
                 result => {
                     log(result);
                     forward.ack();

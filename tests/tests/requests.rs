@@ -242,7 +242,7 @@ async fn a_request_over_the_limit_is_not_sent(host: Host) {
     let RequestError::NotSent(NotSent::TooLarge { size, limit }) = error else { panic!("{error:?}") };
     assert!(size > 2000 && limit == 2000);
     assert!(error.to_string().contains(&size.to_string()) && error.to_string().contains("2000"), "{error}");
-    assert!(!error.is_retryable() && !error.is_ambiguous());
+    assert!(!error.is_retryable() && !error.may_succeed_later() && !error.is_ambiguous());
     assert!(matches!(app.gateway.interrupt(&"x".repeat(2000), None), Err(NotSent::TooLarge { .. })));
     // As long as the limit is fine, and arrives whole.
     let fits = "x".repeat(2000 - (size - 2000));
@@ -261,7 +261,12 @@ async fn without_a_link_a_request_is_not_sent_at_once(host: Host) {
     link.expect("hello").await;
     let error = app.gateway.send("c1", "early").now_or_never().expect("at once").unwrap_err();
     assert_eq!(error, RequestError::NotSent(NotSent::NoLink));
-    assert!(error.is_retryable());
+    assert!(error.is_retryable() && error.may_succeed_later());
+    // Only the next process can do better than one that has ended.
+    for why in [NotSent::ShutDown, NotSent::Revoked] {
+        let ended = RequestError::NotSent(why);
+        assert!(ended.may_succeed_later() && !ended.is_retryable(), "{ended}");
+    }
     assert_eq!(app.gateway.interrupt("agent:main", None), Err(NotSent::NoLink));
 }
 

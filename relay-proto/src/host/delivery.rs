@@ -27,7 +27,7 @@ use crate::gateway::{Delivered, DeliveryId};
 /// while let Some(event) = events.next().await {
 ///     match event {
 ///         Event::Message(message) => match gateway.reply(&message, message.text()).await {
-///             Err(error) if error.is_retryable() => message.give_back(), // There was no link.
+///             Err(error) if error.may_succeed_later() => message.give_back(), // The next link brings it again.
 ///             _ => message.ack(),
 ///         },
 ///         Event::Passthrough(other) => other.ack(),

@@ -48,11 +48,22 @@ impl RequestError {
         }
     }
 
-    /// Whether sending it again may help, and cannot do it twice.
+    /// Whether sending it again, on this gateway, may help and cannot do it twice.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Partial { sent, error, .. } => sent.is_empty() && error.is_retryable(),
             _ => matches!(self, Self::NotSent(NotSent::NoLink | NotSent::TimedOut)),
+        }
+    }
+
+    /// Whether nothing of it was sent, and a later link or the next process may do better: what the delivery that it answers
+    /// should be given back for. So it is when it [is retryable](Self::is_retryable), and when this gateway was shut down or
+    /// revoked.
+    pub fn may_succeed_later(&self) -> bool {
+        match self {
+            Self::Partial { sent, error, .. } => sent.is_empty() && error.may_succeed_later(),
+            Self::NotSent(NotSent::ShutDown | NotSent::Revoked) => true,
+            _ => self.is_retryable(),
         }
     }
 
