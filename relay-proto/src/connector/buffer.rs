@@ -88,6 +88,10 @@ impl Buffer {
         EntryId::new(self.epoch, self.next)
     }
 
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
     }

@@ -52,7 +52,9 @@
 //! ack of a forward on, a late one included, a gateway is held to the rule for as long as its peer lives.
 //!
 //! - A forward that a link has carried for [`Timing::forward_patience`] is *presumed taken* once the gateway answered a
-//!   ping that was written behind it. The transport keeps the order, so the gateway has received it, and reads on.
+//!   ping that was written behind it: [`Transmit::Probe`], whose pong [`Peer::handle_pong`] is told. The transport keeps
+//!   the order, so the gateway has received it, and reads on. Nothing else that it says is proof: a gateway can say much
+//!   while it reads nothing.
 //! - When the link ends before that, the forward is replayed like everything else, but only over
 //!   [`Limits::forward_attempts`] links: then it is *given up*, since a gateway that dies of it, or that reconnects
 //!   faster than the patience, would be given the same request for ever.

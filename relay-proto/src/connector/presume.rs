@@ -43,11 +43,14 @@ impl Peer {
 
     // ── forwards that nobody acknowledges ────────────────────────────────
 
-    /// The gateway was heard. If that proves that it read past forwards that it should have acknowledged long ago,
-    /// they count as taken.
-    pub(super) fn presume_forwards(&mut self, link: LinkId) {
+    /// The gateway answered a ping. If that was written behind forwards that it should have acknowledged long ago, they
+    /// count as taken.
+    pub(super) fn presume_forwards(&mut self, link: LinkId, pong: &[u8]) {
         let Some(link) = self.current.as_mut().filter(|current| current.id == link) else { return };
-        let Probe::Written(asked) = link.probe else { return };
+        let Probe::Written { asked, payload } = link.probe else { return };
+        if payload != pong {
+            return;
+        }
         link.probe = Probe::None;
         let Some(patience) = self.settings.timing.forward_patience.filter(|_| !self.acks_forwards) else { return };
         let overdue = |carried| asked >= Duration::saturating_add(carried, patience);

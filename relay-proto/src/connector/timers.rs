@@ -6,7 +6,6 @@ use super::link::{Link, Probe};
 use super::output::{Deadline, Notice, Output, Reason};
 use super::peer::Peer;
 use crate::time::Now;
-use crate::transmit::Transmit;
 
 impl Peer {
     /// When to call [`handle_timeout`](Self::handle_timeout) next. `None` when there is no link: a gateway that is away
@@ -93,8 +92,9 @@ impl Peer {
             && (keepalive || probe)
         {
             link.ping_at = now.saturating_add(self.settings.timing.ping_after);
-            link.queue(Transmit::Ping, now);
+            link.queue_ping(now);
             if probe {
+                // Also a ping that waits already will be written behind the forward, which is.
                 link.probe = Probe::Queued(now);
             }
         }

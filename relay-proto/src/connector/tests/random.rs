@@ -220,7 +220,7 @@ impl Onlooker {
                 self.closed.insert(link);
                 assert_eq!(self.owed.remove(&link).unwrap_or(0), 0, "every outbound got its result before the close");
             }
-            Transmit::Ping => {}
+            Transmit::Ping | Transmit::Probe(_) => {}
             Transmit::Text(frame) => {
                 assert_eq!(frame.find('\n'), Some(frame.len() - 1), "one line: {frame:?}");
                 if let Ok(FromConnector::OutboundResult { .. }) = from_connector(frame.trim_end().as_bytes()) {
