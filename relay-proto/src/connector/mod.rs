@@ -98,8 +98,8 @@
 //! # How it is put together
 //! Each part has one owner: what belongs to a link (`link`), entries and their order (`buffer`), unread events
 //! (`queue`). The peer wires them. There is one place for the current link, so there cannot be two; timers are not
-//! stored but computed from what is there. What is in flight is not stored either: it is what the buffer still has
-//! below the place that the current link has come to.
+//! stored but computed from what is there. What is in flight is not stored either, but for how much it is: it is what the
+//! buffer still has below the place that the current link has come to.
 
 mod auth;
 mod buffer;

@@ -146,7 +146,7 @@ impl Peer {
         }
         let current = self.current.as_mut().filter(|current| current.id == link && current.delivers())?;
         // What a crash would repeat: what is not acknowledged, and what is, as long as the store may forget that.
-        if self.buffer.in_flight(current.cursor).count() + self.discarding.len() >= self.settings.limits.window {
+        if self.buffer.count_in_flight(link) + self.discarding.len() >= self.settings.limits.window {
             return None;
         }
         let entry = self.buffer.next_for(current.cursor)?;
@@ -220,7 +220,7 @@ impl Peer {
 
     /// How many entries are in flight on the current link. Never more than the window.
     pub fn in_flight(&self) -> usize {
-        self.current.as_ref().map_or(0, |link| self.buffer.in_flight(link.cursor).count())
+        self.current.as_ref().map_or(0, |link| self.buffer.count_in_flight(link.id))
     }
 
     /// How many entries were taken up and have not left, in flight or not, stored or not.

@@ -56,8 +56,8 @@ impl Peer {
         let overdue = |carried| asked >= Duration::saturating_add(carried, patience);
         let taken: Vec<EntryId> = self
             .buffer
-            .in_flight(link.cursor)
-            .filter(|entry| entry.is_forward && entry.carried.is_some_and(|(_, at)| overdue(at)))
+            .forwards(link.cursor)
+            .take_while(|entry| entry.carried.is_some_and(|(_, at)| overdue(at)))
             .map(|entry| entry.id)
             .collect();
         for id in taken {
@@ -75,8 +75,8 @@ impl Peer {
         let most = self.settings.limits.forward_attempts;
         let given_up: Vec<EntryId> = self
             .buffer
-            .in_flight(self.carried_until)
-            .filter(|entry| entry.is_forward && entry.attempts >= most)
+            .forwards(self.carried_until)
+            .filter(|entry| entry.attempts >= most)
             .map(|entry| entry.id)
             .collect();
         for id in given_up {

@@ -55,8 +55,9 @@ impl Peer {
         if self.acks_forwards || link.probe != Probe::None {
             return None;
         }
-        let forwards = self.buffer.in_flight(link.cursor).filter(|entry| entry.is_forward);
-        forwards.filter_map(|entry| entry.carried).map(|(_, at)| at.saturating_add(patience)).min()
+        // They were written in this order.
+        let (_, at) = self.buffer.forwards(link.cursor).next()?.carried?;
+        Some(at.saturating_add(patience))
     }
 
     /// Time has passed. Does whatever is due, and nothing when nothing is.
