@@ -10,6 +10,9 @@ pub enum Transmit {
     Text(String),
     /// A WebSocket ping (LINK-3).
     Ping,
+    /// A WebSocket ping with this payload, from a [`Peer`](crate::connector::Peer) alone. Its pong goes to
+    /// [`handle_pong`](crate::connector::Peer::handle_pong): it shows that the gateway received what was written before.
+    Probe([u8; 8]),
     /// A WebSocket close frame. Nothing follows it.
     Close {
         /// The code.

@@ -55,6 +55,11 @@ pub(crate) struct Buffer {
     next: u64,
     held: BTreeMap<u64, Entry>,
     held_bytes: usize,
+    /// The places of those that are forwards.
+    forwards: BTreeSet<u64>,
+    /// The link that entries were last written to, and how many of them are still held: a window can be large, and is
+    /// asked for with each frame.
+    flight: Option<(LinkId, usize)>,
     /// Of the entries below, those that have not left are held.
     held_until: u64,
     /// Given to the store, which has not said that they are durable.
@@ -62,6 +67,9 @@ pub(crate) struct Buffer {
     /// Entries that have not left, stored ones included.
     waiting: u64,
     keeping: Keeping,
+    /// How many entries were looked at one by one.
+    #[cfg(test)]
+    pub(crate) walked: core::cell::Cell<usize>,
 }
 
 impl Buffer {
@@ -71,10 +79,14 @@ impl Buffer {
             next: 0,
             held: BTreeMap::new(),
             held_bytes: 0,
+            forwards: BTreeSet::new(),
+            flight: None,
             held_until: 0,
             unstored: BTreeSet::new(),
             waiting: 0,
             keeping: Keeping::Memory,
+            #[cfg(test)]
+            walked: core::cell::Cell::default(),
         }
     }
 
@@ -86,6 +98,10 @@ impl Buffer {
     /// The entry that the next [`append`](Self::append) makes.
     pub(crate) fn next_id(&self) -> EntryId {
         EntryId::new(self.epoch, self.next)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
@@ -124,7 +140,20 @@ impl Buffer {
     fn hold(&mut self, entry: Entry) {
         self.held_bytes += entry.frame.len();
         self.held_until = entry.id.seq().saturating_add(1);
+        if entry.is_forward {
+            self.forwards.insert(entry.id.seq());
+        }
         self.held.insert(entry.id.seq(), entry);
+    }
+
+    fn let_go(&mut self, id: EntryId) -> Option<Entry> {
+        let entry = self.held.remove(&id.seq())?;
+        self.held_bytes -= entry.frame.len();
+        self.forwards.remove(&id.seq());
+        if let Some((_, count)) = self.flight.as_mut().filter(|(link, _)| entry.is_carried_by(*link)) {
+            *count = count.saturating_sub(1);
+        }
+        Some(entry)
     }
 
     // ── the store ────────────────────────────────────────────────────────
@@ -138,9 +167,7 @@ impl Buffer {
     pub(crate) fn on_not_stored(&mut self, id: EntryId) {
         if self.on_stored(id) {
             self.waiting = self.waiting.saturating_sub(1);
-            if let Some(entry) = self.held.remove(&id.seq()) {
-                self.held_bytes -= entry.frame.len();
-            }
+            self.let_go(id);
         }
     }
 
@@ -189,12 +216,27 @@ impl Buffer {
 
     /// Of the entries below `cursor`, those that have not left: what is in flight on the link of that cursor.
     pub(crate) fn in_flight(&self, cursor: u64) -> impl Iterator<Item = &Entry> {
-        self.held.range(..cursor).map(|(_, entry)| entry)
+        let entries = self.held.range(..cursor).map(|(_, entry)| entry);
+        #[cfg(test)]
+        let entries = entries.inspect(|_| self.walked.set(self.walked.get() + 1));
+        entries
     }
 
-    /// An entry was written to a link. Whether an earlier one had carried it.
+    /// How many those are, for the link that entries are written to now.
+    pub(crate) fn count_in_flight(&self, link: LinkId) -> usize {
+        self.flight.filter(|(by, _)| *by == link).map_or(0, |(_, count)| count)
+    }
+
+    /// The forwards among the entries below `cursor`, in order.
+    pub(crate) fn forwards(&self, cursor: u64) -> impl Iterator<Item = &Entry> {
+        self.forwards.range(..cursor).filter_map(|seq| self.held.get(seq))
+    }
+
+    /// An entry was written to a link, which is the latest. Whether an earlier one had carried it.
     pub(crate) fn carry(&mut self, id: EntryId, link: LinkId, now: Duration) -> bool {
+        let count = self.count_in_flight(link);
         let Some(entry) = self.held.get_mut(&id.seq()) else { return false };
+        self.flight = Some((link, count + 1));
         entry.carried = Some((link, now));
         entry.attempts = entry.attempts.saturating_add(1);
         entry.attempts > 1
@@ -208,8 +250,7 @@ impl Buffer {
 
     /// Removes an entry.
     pub(crate) fn remove(&mut self, id: EntryId) -> Option<Entry> {
-        let entry = self.held.remove(&id.seq())?;
-        self.held_bytes -= entry.frame.len();
+        let entry = self.let_go(id)?;
         self.waiting = self.waiting.saturating_sub(1);
         Some(entry)
     }

@@ -32,8 +32,16 @@ impl Peer {
                 }
             }
         }
-        // Only now: an ack in this message is better than any presumption.
-        self.presume_forwards(link);
+    }
+
+    /// A WebSocket pong came, with this payload. The host passes on all of them, or those alone that answer a
+    /// [`Transmit::Probe`], each in its place among the messages. A host whose WebSocket hides pongs calls
+    /// [`handle_traffic`](Self::handle_traffic) alone: then no forward is [presumed
+    /// taken](super#forwards-that-nobody-acknowledges).
+    pub fn handle_pong(&mut self, link: LinkId, payload: &[u8], now: Now) {
+        self.tick(now);
+        self.hear(link);
+        self.presume_forwards(link, payload);
     }
 
     /// One line. Whether to go on with the next.

@@ -25,8 +25,8 @@ pub(crate) enum Probe {
     None,
     /// Since this time a ping is queued behind the forward.
     Queued(Duration),
-    /// That ping is written: whoever is heard now is alive behind the forward.
-    Written(Duration),
+    /// That ping is written, with this payload: whoever answers it has received the forward.
+    Written { asked: Duration, payload: [u8; 8] },
 }
 
 /// One link. Its timers, its line buffer, its unanswered hellos and outbounds and its unwritten frames are in here, so
@@ -38,6 +38,8 @@ pub(crate) struct Link {
     /// Where its lines begin and end is lost (FRAME-3): nothing that it says is read any more.
     pub(crate) deaf: bool,
     transmit: VecDeque<Transmit>,
+    /// Whether there is a ping in `transmit`: a second one would ask nothing new.
+    has_ping: bool,
     /// Bytes of the frames in `transmit`.
     pub(crate) transmit_bytes: usize,
     /// When `transmit` last became shorter, or stopped being empty.
@@ -77,6 +79,7 @@ impl Link {
             lines: LineBuffer::new(),
             deaf: false,
             transmit: VecDeque::new(),
+            has_ping: false,
             transmit_bytes: 0,
             moved_at: now,
             since: now,
@@ -124,17 +127,39 @@ impl Link {
         self.transmit.push_back(transmit);
     }
 
-    pub(crate) fn pop_transmit(&mut self, now: Duration) -> Option<Transmit> {
+    pub(crate) fn queue_ping(&mut self, now: Duration) {
+        if !core::mem::replace(&mut self.has_ping, true) {
+            self.queue(Transmit::Ping, now);
+        }
+    }
+
+    /// `epoch` is that of the buffer.
+    pub(crate) fn pop_transmit(&mut self, epoch: u64, now: Duration) -> Option<Transmit> {
         let transmit = self.transmit.pop_front()?;
         self.transmit_bytes -= weight(&transmit);
         self.moved_at = now;
         if self.transmit.is_empty() {
             self.transmit = VecDeque::new();
         }
-        if let (Transmit::Ping, Probe::Queued(since)) = (&transmit, self.probe) {
-            self.probe = Probe::Written(since);
-        }
-        Some(transmit)
+        Some(if transmit == Transmit::Ping { self.write_ping(epoch) } else { transmit })
+    }
+
+    /// As long as a probe is not answered every ping is that probe: a peer may answer the latest ping alone (RFC 6455,
+    /// 5.5.3).
+    fn write_ping(&mut self, epoch: u64) -> Transmit {
+        self.has_ping = false;
+        let payload = match self.probe {
+            Probe::None => return Transmit::Ping,
+            Probe::Queued(asked) => {
+                // How far the link has come, so that an answer that comes twice proves nothing wrong; and the epoch, so
+                // that it is no number which a gateway sends unasked.
+                let payload = epoch.wrapping_add(self.cursor).to_be_bytes();
+                self.probe = Probe::Written { asked, payload };
+                payload
+            }
+            Probe::Written { payload, .. } => payload,
+        };
+        Transmit::Probe(payload)
     }
 }
 
@@ -143,7 +168,7 @@ fn weight(transmit: &Transmit) -> usize {
     const OVERHEAD: usize = 32;
     match transmit {
         Transmit::Text(frame) => OVERHEAD + frame.len(),
-        Transmit::Ping | Transmit::Close { .. } => 0,
+        Transmit::Ping | Transmit::Probe(_) | Transmit::Close { .. } => 0,
     }
 }
 

@@ -52,7 +52,9 @@
 //! ack of a forward on, a late one included, a gateway is held to the rule for as long as its peer lives.
 //!
 //! - A forward that a link has carried for [`Timing::forward_patience`] is *presumed taken* once the gateway answered a
-//!   ping that was written behind it. The transport keeps the order, so the gateway has received it, and reads on.
+//!   ping that was written behind it: [`Transmit::Probe`], whose pong [`Peer::handle_pong`] is told. The transport keeps
+//!   the order, so the gateway has received it, and reads on. Nothing else that it says is proof: a gateway can say much
+//!   while it reads nothing.
 //! - When the link ends before that, the forward is replayed like everything else, but only over
 //!   [`Limits::forward_attempts`] links: then it is *given up*, since a gateway that dies of it, or that reconnects
 //!   faster than the patience, would be given the same request for ever.
@@ -96,8 +98,8 @@
 //! # How it is put together
 //! Each part has one owner: what belongs to a link (`link`), entries and their order (`buffer`), unread events
 //! (`queue`). The peer wires them. There is one place for the current link, so there cannot be two; timers are not
-//! stored but computed from what is there. What is in flight is not stored either: it is what the buffer still has
-//! below the place that the current link has come to.
+//! stored but computed from what is there. What is in flight is not stored either, but for how much it is: it is what the
+//! buffer still has below the place that the current link has come to.
 
 mod auth;
 mod buffer;

@@ -129,8 +129,8 @@ impl Peer {
     /// The next thing to write to this link. Take these while the connection has room for them, in this order: an entry
     /// counts as in flight once it was taken from here, and what is not taken costs no memory.
     pub fn poll_transmit(&mut self, link: LinkId) -> Option<Transmit> {
-        let now = self.now;
-        let transmit = match self.find(link)?.pop_transmit(now) {
+        let (now, epoch) = (self.now, self.buffer.epoch());
+        let transmit = match self.find(link)?.pop_transmit(epoch, now) {
             Some(transmit) => transmit,
             None => Transmit::Text(self.next_delivery(link)?),
         };
@@ -146,7 +146,7 @@ impl Peer {
         }
         let current = self.current.as_mut().filter(|current| current.id == link && current.delivers())?;
         // What a crash would repeat: what is not acknowledged, and what is, as long as the store may forget that.
-        if self.buffer.in_flight(current.cursor).count() + self.discarding.len() >= self.settings.limits.window {
+        if self.buffer.count_in_flight(link) + self.discarding.len() >= self.settings.limits.window {
             return None;
         }
         let entry = self.buffer.next_for(current.cursor)?;
@@ -220,7 +220,7 @@ impl Peer {
 
     /// How many entries are in flight on the current link. Never more than the window.
     pub fn in_flight(&self) -> usize {
-        self.current.as_ref().map_or(0, |link| self.buffer.in_flight(link.cursor).count())
+        self.current.as_ref().map_or(0, |link| self.buffer.count_in_flight(link.id))
     }
 
     /// How many entries were taken up and have not left, in flight or not, stored or not.
@@ -269,11 +269,10 @@ impl Peer {
         id
     }
 
-    /// Bytes came from the gateway, of whatever kind: it is alive (LINK-3). Messages say so by themselves.
+    /// Bytes came from the gateway, of whatever kind: it is alive (LINK-3). Messages and pongs say so by themselves.
     pub fn handle_traffic(&mut self, link: LinkId, now: Now) {
         self.tick(now);
         self.hear(link);
-        self.presume_forwards(link);
     }
 
     pub(super) fn hear(&mut self, link: LinkId) {

@@ -43,18 +43,21 @@ impl Peer {
 
     // ── forwards that nobody acknowledges ────────────────────────────────
 
-    /// The gateway was heard. If that proves that it read past forwards that it should have acknowledged long ago,
-    /// they count as taken.
-    pub(super) fn presume_forwards(&mut self, link: LinkId) {
+    /// The gateway answered a ping. If that was written behind forwards that it should have acknowledged long ago, they
+    /// count as taken.
+    pub(super) fn presume_forwards(&mut self, link: LinkId, pong: &[u8]) {
         let Some(link) = self.current.as_mut().filter(|current| current.id == link) else { return };
-        let Probe::Written(asked) = link.probe else { return };
+        let Probe::Written { asked, payload } = link.probe else { return };
+        if payload != pong {
+            return;
+        }
         link.probe = Probe::None;
         let Some(patience) = self.settings.timing.forward_patience.filter(|_| !self.acks_forwards) else { return };
         let overdue = |carried| asked >= Duration::saturating_add(carried, patience);
         let taken: Vec<EntryId> = self
             .buffer
-            .in_flight(link.cursor)
-            .filter(|entry| entry.is_forward && entry.carried.is_some_and(|(_, at)| overdue(at)))
+            .forwards(link.cursor)
+            .take_while(|entry| entry.carried.is_some_and(|(_, at)| overdue(at)))
             .map(|entry| entry.id)
             .collect();
         for id in taken {
@@ -72,8 +75,8 @@ impl Peer {
         let most = self.settings.limits.forward_attempts;
         let given_up: Vec<EntryId> = self
             .buffer
-            .in_flight(self.carried_until)
-            .filter(|entry| entry.is_forward && entry.attempts >= most)
+            .forwards(self.carried_until)
+            .filter(|entry| entry.attempts >= most)
             .map(|entry| entry.id)
             .collect();
         for id in given_up {

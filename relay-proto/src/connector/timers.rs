@@ -6,7 +6,6 @@ use super::link::{Link, Probe};
 use super::output::{Deadline, Notice, Output, Reason};
 use super::peer::Peer;
 use crate::time::Now;
-use crate::transmit::Transmit;
 
 impl Peer {
     /// When to call [`handle_timeout`](Self::handle_timeout) next. `None` when there is no link: a gateway that is away
@@ -56,8 +55,9 @@ impl Peer {
         if self.acks_forwards || link.probe != Probe::None {
             return None;
         }
-        let forwards = self.buffer.in_flight(link.cursor).filter(|entry| entry.is_forward);
-        forwards.filter_map(|entry| entry.carried).map(|(_, at)| at.saturating_add(patience)).min()
+        // They were written in this order.
+        let (_, at) = self.buffer.forwards(link.cursor).next()?.carried?;
+        Some(at.saturating_add(patience))
     }
 
     /// Time has passed. Does whatever is due, and nothing when nothing is.
@@ -93,8 +93,9 @@ impl Peer {
             && (keepalive || probe)
         {
             link.ping_at = now.saturating_add(self.settings.timing.ping_after);
-            link.queue(Transmit::Ping, now);
+            link.queue_ping(now);
             if probe {
+                // Also a ping that waits already will be written behind the forward, which is.
                 link.probe = Probe::Queued(now);
             }
         }

@@ -203,7 +203,7 @@ impl Bench {
                 match event {
                     ServerEvent::Request(_) => self.server.accept(),
                     ServerEvent::Message(frame) => self.frames.push(serde_json::from_slice(&frame).unwrap()),
-                    ServerEvent::Get(_) | ServerEvent::Post(_) | ServerEvent::Ended(_) => {}
+                    ServerEvent::Get(_) | ServerEvent::Post(_) | ServerEvent::Pong(_) | ServerEvent::Ended(_) => {}
                 }
             }
             if self.server.transmit().is_empty() {

@@ -13,7 +13,7 @@ use super::{
     payload::Payload,
     request::write_request,
     response::ResponseReader,
-    session::Session,
+    session::{Received, Session},
 };
 use crate::{
     end::{LinkEnd, TlsProblem},
@@ -134,7 +134,12 @@ impl ClientLink {
             return Some(LinkEvent::Opened);
         }
         let session = &mut self.0.session;
-        session.poll_message().map(LinkEvent::Message).or_else(|| session.poll_end().map(LinkEvent::Ended))
+        while let Some(received) = session.poll_received() {
+            if let Received::Message(payload) = received {
+                return Some(LinkEvent::Message(payload));
+            }
+        }
+        session.poll_end().map(LinkEvent::Ended)
     }
 }
 

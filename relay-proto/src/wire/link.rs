@@ -197,7 +197,7 @@ macro_rules! link_methods {
             /// unless [`is_open`](Self::is_open). The answer is not reported: that bytes came at all is what shows that
             /// the peer is alive.
             pub fn ping(&mut self) {
-                self.0.session.ping();
+                self.0.session.ping(None);
                 self.0.settle();
                 self.0.shrink();
             }

@@ -13,7 +13,7 @@ use super::{
     post::{self, Start},
     request::{BadRequest, UpgradeRequest, parse_get},
     response::{acceptance, plain_response, rejection},
-    session::Session,
+    session::{Received, Session},
 };
 use crate::{
     end::LinkEnd,
@@ -42,6 +42,9 @@ pub enum ServerEvent {
     Post(Result<Request, asked::BadRequest>),
     /// A WebSocket message arrived, text or binary. Also after [`ServerLink::close`], until the peer closed too.
     Message(Payload),
+    /// The latest [`probe`](ServerLink::probe) was answered. Told in its place among the messages, and once. Other pongs
+    /// are not told: they answer nothing.
+    Pong([u8; 8]),
     /// The link is over: exactly once, and last. What was written is still to be sent, if
     /// [`is_finished`](ServerLink::is_finished) says so.
     Ended(LinkEnd),
@@ -212,7 +215,19 @@ impl ServerLink {
             return Some(asked);
         }
         let session = &mut self.0.session;
-        session.poll_message().map(ServerEvent::Message).or_else(|| session.poll_end().map(ServerEvent::Ended))
+        let received = session.poll_received().map(|received| match received {
+            Received::Message(payload) => ServerEvent::Message(payload),
+            Received::Pong(payload) => ServerEvent::Pong(payload),
+        });
+        received.or_else(|| session.poll_end().map(ServerEvent::Ended))
+    }
+
+    /// Sends a ping with this payload, as [`ping`](Self::ping) sends one without, and
+    /// [tells](ServerEvent::Pong) when it is answered: the client has then received all that was sent before.
+    pub fn probe(&mut self, payload: [u8; 8]) {
+        self.0.session.ping(Some(payload));
+        self.0.settle();
+        self.0.shrink();
     }
 
     /// Accepts the upgrade: from here on text can be sent. Without a request that waits for an answer, nothing happens.

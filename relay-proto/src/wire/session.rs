@@ -62,6 +62,13 @@ enum End {
 /// What is called with the payload of each message.
 pub(super) type Each<'a> = &'a mut dyn FnMut(&[u8]);
 
+/// What came for the host.
+pub(super) enum Received {
+    Message(Payload),
+    /// The answer to the latest ping with a payload.
+    Pong([u8; 8]),
+}
+
 pub(super) struct Session {
     role: Role,
     state: State,
@@ -73,7 +80,9 @@ pub(super) struct Session {
     websocket: Option<Box<WebSocketContext>>,
     /// What its buffers and those of partial frames were needed for.
     usage: Usage,
-    messages: VecDeque<Payload>,
+    received: VecDeque<Received>,
+    /// The payload of the latest ping that had one, until it is answered.
+    asked: Option<[u8; 8]>,
     /// The latest ping that could not be answered at once.
     pong: Option<Bytes>,
     /// Plaintext for the layer below.
@@ -93,7 +102,8 @@ impl Session {
             partial: Partial::default(),
             websocket: None,
             usage: Usage::default(),
-            messages: VecDeque::new(),
+            received: VecDeque::new(),
+            asked: None,
             pong: None,
             out: Output::default(),
             backlog: 0,
@@ -139,12 +149,12 @@ impl Session {
         self.finish(LinkEnd::Lost { detail });
     }
 
-    pub(super) fn poll_message(&mut self) -> Option<Payload> {
-        let message = self.messages.pop_front();
-        if self.messages.is_empty() && self.messages.capacity() > 64 {
-            self.messages = VecDeque::new();
+    pub(super) fn poll_received(&mut self) -> Option<Received> {
+        let received = self.received.pop_front();
+        if self.received.is_empty() && self.received.capacity() > 64 {
+            self.received = VecDeque::new();
         }
-        message
+        received
     }
 
     pub(super) fn poll_end(&mut self) -> Option<LinkEnd> {
@@ -182,7 +192,7 @@ impl Session {
     /// Takes all of the input, unless the link ends with it.
     fn take(&mut self, mut rest: &[u8], each: &mut Option<Each<'_>>) {
         while !rest.is_empty() && !self.is_over() {
-            match each.as_mut().filter(|_| self.messages.is_empty()) {
+            match each.as_mut().filter(|_| self.received.is_empty()) {
                 Some(each) => self.hand_over(&mut rest, &mut **each),
                 None => self.take_messages(&mut rest),
             }
@@ -225,7 +235,7 @@ impl Session {
         let mut payloads = Vec::with_capacity(Plain::all(taken).map(|message| message.payload.len()).sum());
         Plain::all(taken).for_each(|message| payloads.extend_from_slice(message.payload));
         let payloads = Bytes::from(payloads);
-        self.messages.reserve(count);
+        self.received.reserve(count);
         let mut start = 0;
         for message in Plain::all(taken) {
             let end = start + message.payload.len();
@@ -248,7 +258,8 @@ impl Session {
                 Ok(Message::Text(text)) => self.push(text.into()),
                 Ok(Message::Binary(bytes)) => self.push(bytes),
                 Ok(Message::Ping(payload)) => self.answer(&payload),
-                Ok(Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Pong(payload)) => self.answered(&payload),
+                Ok(Message::Frame(_)) => {}
                 Ok(Message::Close(_)) => self.closed_by_peer(),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => self.fail(fault(error)),
@@ -260,7 +271,15 @@ impl Session {
         // An empty message adds nothing to the stream of lines (FRAME-2), and a read full of them would cost a
         // multiple of its size in the queue.
         if !payload.is_empty() {
-            self.messages.push_back(Payload::new(payload));
+            self.received.push_back(Received::Message(Payload::new(payload)));
+        }
+    }
+
+    /// Pongs that answer nothing mean nothing (RFC 6455, 5.5.3), and a read full of them would cost a multiple of its
+    /// size in the queue.
+    fn answered(&mut self, pong: &[u8]) {
+        if let Some(asked) = self.asked.take_if(|asked| *asked == pong) {
+            self.received.push_back(Received::Pong(asked));
         }
     }
 
@@ -333,9 +352,10 @@ impl Session {
         }
     }
 
-    pub(super) fn ping(&mut self) {
+    pub(super) fn ping(&mut self, payload: Option<[u8; 8]>) {
         if self.is_open() {
-            self.write(Message::Ping(Bytes::new()));
+            self.asked = payload.or(self.asked);
+            self.write(Message::Ping(payload.map_or_else(Bytes::new, |payload| Bytes::copy_from_slice(&payload))));
         }
     }
 
@@ -367,15 +387,16 @@ impl Session {
     /// Gives back all memory that holds nothing.
     pub(super) fn shrink(&mut self) {
         self.drop_buffers();
-        self.messages.shrink_to_fit();
+        self.received.shrink_to_fit();
         self.out.shrink();
     }
 
     /// Memory held on the heap, in bytes; what tungstenite holds is an estimate.
     pub(super) fn buffered(&self) -> usize {
         let websocket = if self.websocket.is_some() { READ_BUFFER.saturating_add(self.usage.peak()) } else { 0 };
-        let queue = self.messages.capacity() * mem::size_of::<Payload>();
-        let messages: usize = self.messages.iter().map(|message| message.len()).sum();
+        let queue = self.received.capacity() * mem::size_of::<Received>();
+        let length = |received: &Received| if let Received::Message(message) = received { message.len() } else { 0 };
+        let messages: usize = self.received.iter().map(length).sum();
         let pong = self.pong.as_ref().map_or(0, Bytes::len);
         [websocket, queue, messages, pong, self.partial.capacity(), self.out.capacity()].iter().sum()
     }

@@ -141,7 +141,7 @@ impl Config {
     }
 
     /// How long bytes may wait for a socket that takes none of them. After that the link is lost, and what was in flight
-    /// on it waits for the next. Default: 30 s.
+    /// on it waits for the next. A century or more is for ever. Default: 30 s.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;

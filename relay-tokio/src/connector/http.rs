@@ -25,10 +25,11 @@ pub(super) async fn serve(
     stranger: Option<&Stranger>,
     asked: Result<Request, BadRequest>,
 ) -> Option<Answer> {
-    let answer = match asked {
-        Ok(request) => route(hub, address, stranger, &request).await?,
-        Err(BadRequest { status, detail }) => refused(status, detail),
+    let (path, answer) = match &asked {
+        Ok(request) => (request.path(), route(hub, address, stranger, request).await?),
+        Err(BadRequest { status, detail }) => ("", refused(*status, detail)),
     };
+    hub.refusals.tell_post(address, path, answer.0, hub.now().monotonic);
     Some(match answer.0 {
         400..=499 if !hub.may_refuse(address) => refused(429, "too many refused requests"),
         _ => answer,
@@ -60,7 +61,7 @@ async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request
         place.tell(GatewayId::unverified(id), HttpEvent::Enrolled);
         Ok(Some(Answer(200, granted.to_json())))
     };
-    let refused = match enrolled.await {
+    Some(match enrolled.await {
         Ok(answer) => return answer,
         Err(NotEnrolled::Closed) => refused(404, "this connector enrols nobody"),
         Err(NotEnrolled::Identity) => refused(401, "the identity token is missing or not known"),
@@ -70,9 +71,7 @@ async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request
             tracing::error!(%error, "a gateway could not be enrolled");
             refused(503, "the grant cannot be stored: try again later")
         }
-    };
-    tracing::info!(%address, status = refused.0, "an enrolment was refused");
-    Some(refused)
+    })
 }
 
 async fn policy(hub: &Hub, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +18,7 @@ use super::config::Config;
 use super::enrolment::{Desk, HttpEvent, Known};
 use super::keeper::Keeper;
 use super::member::{Delivering, Inner, Member, Wake};
+use super::refusals::Refusals;
 use super::store::{Change, StoreError};
 use super::strangers::{Stranger, Strangers, sent_away};
 use super::throttle::Throttle;
@@ -31,6 +33,9 @@ pub(super) struct Hub {
     /// `None`: entries are kept in memory.
     keeper: Option<Arc<Keeper>>,
     throttle: Mutex<Throttle>,
+    pub(super) refusals: Refusals,
+    /// Nobody reads events any more.
+    unheard: AtomicBool,
     /// There may be an event to read, or the end.
     readable: Notify,
     /// The connector shuts down.
@@ -109,6 +114,8 @@ impl Hub {
             state: Mutex::new(state),
             keeper,
             throttle: Mutex::new(Throttle::new(config.refusals, config.refusal_every)),
+            refusals: Refusals::default(),
+            unheard: AtomicBool::new(false),
             strangers: Strangers::new(config.unlinked),
             desk,
             config,
@@ -152,9 +159,16 @@ impl Hub {
         Now { monotonic: clock().saturating_duration_since(self.origin), unix: unix() }
     }
 
-    /// The point in time this far ahead.
+    /// The point in time this far ahead, for waits of our own.
     pub(super) fn after(&self, wait: Duration) -> tokio::time::Instant {
         tokio::time::Instant::from_std(clock() + wait)
+    }
+
+    /// The same for a wait of anybody's choice; `None` when it never ends.
+    pub(super) fn deadline(&self, wait: Duration) -> Option<tokio::time::Instant> {
+        // A century: no clock that has to add a little to it overflows.
+        const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        clock().checked_add(wait).filter(|_| wait < NEVER).map(Into::into)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -213,6 +227,9 @@ impl Hub {
         let mut inner = member.lock();
         // Under the lock, so that a peer never sees the time go back.
         let result = change(&mut inner, self.now());
+        if self.unheard.load(Ordering::Relaxed) {
+            inner.discard_events(self.now());
+        }
         let hellos = self.settle(&member.id, &mut inner);
         inner.wake(wake);
         let joins = inner.joins_readable();
@@ -418,6 +435,20 @@ impl Hub {
                 return None;
             }
             self.readable.notified().await;
+        }
+    }
+
+    /// Nobody reads events from now on: neither those that there are, nor any that come.
+    pub(super) fn discard_events(&self) {
+        // Before the members are looked at: whoever changes one later takes its lock, and sees this.
+        self.unheard.store(true, Ordering::Relaxed);
+        let members: Vec<Arc<Member>> = {
+            let mut state = self.lock();
+            state.readable.clear();
+            state.members.values().cloned().collect()
+        };
+        for member in &members {
+            self.change(member, Wake::All, |_, _| ());
         }
     }
 

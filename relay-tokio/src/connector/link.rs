@@ -61,7 +61,8 @@ pub(super) struct Connection {
     stranger: Option<Stranger>,
     /// The wire has ended. What it still has to say is written until this time, and then it is over.
     ended: Option<Instant>,
-    /// Bytes wait for the socket, which took none of the last that it was offered: until when it may go on like that.
+    /// Bytes wait for the socket, which took none of the last that it was offered: until when it may go on like that, if
+    /// not for ever.
     stalled: Option<Instant>,
     /// The socket takes no more bytes.
     deaf: bool,
@@ -181,7 +182,7 @@ impl Connection {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let timeout = self.hub.config.write_timeout;
-                self.stalled.get_or_insert_with(|| self.hub.after(timeout));
+                self.stalled = self.stalled.or_else(|| self.hub.deadline(timeout));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => self.write_failed(),
@@ -218,8 +219,17 @@ impl Connection {
                     }
                 }
                 ServerEvent::Message(payload) => self.take(&payload).await,
+                ServerEvent::Pong(payload) => {
+                    if let Some(own) = &self.own {
+                        self.hub
+                            .with_link(&own.member, own.link, |peer, now| peer.handle_pong(own.link, &payload, now));
+                    }
+                }
                 ServerEvent::Ended(end) => {
                     self.ended = Some(self.hub.after(LINGER));
+                    if self.own.is_none() {
+                        self.hub.refusals.tell_end(self.address, &end, self.hub.now().monotonic);
+                    }
                     self.leave(end);
                     if self.stranger.is_none() {
                         self.stranger = Some(self.hub.strangers.admit());
@@ -234,6 +244,7 @@ impl Connection {
             match inner.peer.poll_transmit(own.link) {
                 Some(Transmit::Text(text)) => self.wire.send_text(text),
                 Some(Transmit::Ping) => self.wire.ping(),
+                Some(Transmit::Probe(payload)) => self.wire.probe(payload),
                 Some(Transmit::Close { code, reason }) => self.wire.close(code, reason),
                 _ => break,
             }
@@ -279,7 +290,7 @@ impl Connection {
             Err(_) if !self.hub.may_refuse(self.address) => self.wire.refuse(429, "too many refused tokens"),
             Err(refusal) => {
                 // The throttle keeps this log short as well.
-                tracing::info!(address = %self.address, reason = refusal.close_reason(), "a gateway was refused");
+                tracing::warn!(address = %self.address, reason = refusal.close_reason(), "a gateway was refused");
                 // As a WebSocket that is closed with the reason: that is what gateways understand.
                 self.wire.accept();
                 self.wire.close(Refusal::CLOSE_CODE, refusal.close_reason());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use relay_proto::connector::{EntryId, Event, GatewayId, LinkId, Peer};
+use relay_proto::time::Now;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::store::StoreError;
@@ -93,6 +94,16 @@ impl Inner {
             match discarding {
                 Some(told) => *told = true,
                 None => return Some(event),
+            }
+        }
+    }
+
+    /// Nobody will ever read what there is to read.
+    pub(super) fn discard_events(&mut self, now: Now) {
+        while let Some(event) = self.next_event() {
+            if let Event::Outbound(outbound) = event {
+                // Its link may have gone meanwhile, and nobody waits.
+                let _ = self.peer.fail(outbound.id, "nobody serves requests at this connector", false, now);
             }
         }
     }

@@ -68,6 +68,7 @@ mod keeper;
 mod link;
 mod listener;
 mod member;
+mod refusals;
 mod store;
 mod strangers;
 mod throttle;
@@ -162,7 +163,7 @@ fn start(
 ) -> (Connector, Events) {
     runtime.spawn(listener::accept(listener, hub.clone()));
     let users = Arc::new(Users(hub.clone()));
-    (Connector { address, hub, users: users.clone() }, Events { _users: users })
+    (Connector { address, hub, users: users.clone() }, Events { users })
 }
 
 /// Why no connector was started.
@@ -354,16 +355,27 @@ impl Gateway {
 }
 
 /// What the gateways do, one reader for all of them.
+///
+/// Read them, or drop this: while a gateway has too many that are not read
+/// ([`Limits::queue`](relay_proto::connector::Limits::queue)), nothing is read from it, and so its deliveries stop. Without
+/// `Events` deliveries go on and nothing is told. An [outbound](Event::Outbound) that nobody has seen is answered at once,
+/// as one that failed and was not carried out; interrupts are dropped.
 #[derive(Debug)]
 pub struct Events {
-    _users: Arc<Users>,
+    users: Arc<Users>,
 }
 
 impl Events {
     /// The next event, and whose it is; `None` once the connector is shut down and everything is read. Dropping the
     /// future loses nothing.
     pub async fn next(&mut self) -> Option<(GatewayId, proto::Event)> {
-        self._users.0.next_event().await
+        self.users.0.next_event().await
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.users.0.discard_events();
     }
 }
 

@@ -303,6 +303,11 @@ impl Link {
                         peer.handle_message(id, &frame, now());
                     }
                 }
+                ServerEvent::Pong(payload) => {
+                    if let Some(id) = self.id {
+                        peer.handle_pong(id, &payload, now());
+                    }
+                }
                 ServerEvent::Ended(end) => {
                     if let Some(id) = self.id.take() {
                         peer.handle_ended(id, end, now());
@@ -321,6 +326,7 @@ impl Link {
             match transmit {
                 Transmit::Text(text) => self.server.send_text(text),
                 Transmit::Ping => self.server.ping(),
+                Transmit::Probe(payload) => self.server.probe(payload),
                 Transmit::Close { code, reason } => self.server.close(code, reason),
                 _ => {}
             }

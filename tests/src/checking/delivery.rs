@@ -27,8 +27,10 @@ enum Item {
     /// The upgrade is accepted.
     Opened,
     Text(String),
-    Ping,
-    Pong,
+    /// With a payload, of the connector's alone.
+    Ping(Option<[u8; 8]>),
+    /// With the payload of its ping.
+    Pong(Option<[u8; 8]>),
     Close(u16, &'static str),
     /// The answer to a close frame.
     CloseEcho,

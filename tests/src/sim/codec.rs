@@ -20,6 +20,8 @@ pub enum Heard {
     Opened,
     /// Bytes of frames.
     Message(Vec<u8>),
+    /// The gateway answered a probe.
+    Pong(Vec<u8>),
     /// The link is over.
     Ended(LinkEnd),
 }
@@ -94,7 +96,20 @@ impl End {
     }
 
     pub fn ping(&mut self) {
-        both!(self, link => link.ping());
+        match self {
+            Self::Plain(plain) => plain.ping(&[]),
+            Self::Client(link) => link.ping(),
+            Self::Server(link) => link.ping(),
+        }
+    }
+
+    /// Asks how far the other end has read. Of the accepting end only.
+    pub fn probe(&mut self, payload: [u8; 8]) {
+        match self {
+            Self::Plain(plain) => plain.ping(&payload),
+            Self::Server(link) => link.probe(payload),
+            Self::Client(_) => {}
+        }
     }
 
     pub fn close(&mut self, code: u16, reason: &str) {
@@ -136,6 +151,7 @@ impl End {
             Self::Server(link) => match link.poll_event()? {
                 ServerEvent::Request(request) => Some(Heard::Request(request.bearer().map(Into::into))),
                 ServerEvent::Message(payload) => Some(Heard::Message(payload.to_vec())),
+                ServerEvent::Pong(payload) => Some(Heard::Pong(payload.to_vec())),
                 ServerEvent::Ended(end) => Some(Heard::Ended(end)),
                 other => unreachable!("{other:?}"),
             },
@@ -231,7 +247,8 @@ impl Plain {
                 let (status, reason) = coded();
                 self.end(LinkEnd::Refused { status, reason });
             }
-            b'P' if self.state == State::Open => self.record(b'O', &[]),
+            b'P' if self.state == State::Open => self.record(b'O', payload),
+            b'O' if !payload.is_empty() => self.heard.push_back(Heard::Pong(payload.to_vec())),
             b'C' => {
                 if self.state == State::Open {
                     self.record(b'C', payload);
@@ -275,9 +292,9 @@ impl Plain {
         }
     }
 
-    fn ping(&mut self) {
+    fn ping(&mut self, payload: &[u8]) {
         if self.state == State::Open {
-            self.record(b'P', &[]);
+            self.record(b'P', payload);
         }
     }
 

@@ -105,6 +105,7 @@ impl World {
                     self.command(index, |machine, now| machine.handle_message(link, &bytes, now))?
                 }
                 Heard::Ended(end) => self.link_ended(index, conn, end)?,
+                Heard::Pong(_) => {}
                 Heard::Request(_) => return violated("SIMULATION", "a request from a connector"),
             }
             self.drain_gateway(index)?;

@@ -167,6 +167,12 @@ impl World {
                     }
                     self.close_server(conn);
                 }
+                Heard::Pong(payload) => {
+                    if let Some(link) = self.conns[conn].peer_link {
+                        self.peer_command(index, |peer, now| peer.handle_pong(link, &payload, now));
+                        self.drain_peer(index)?;
+                    }
+                }
                 Heard::Opened => return violated("SIMULATION", "an opened link at the connector"),
             }
         }
@@ -355,6 +361,10 @@ impl World {
             Transmit::Ping => {
                 self.coverage.hit(Hard::Pinged);
                 self.conns[conn].server.as_mut().into_iter().for_each(End::ping);
+            }
+            Transmit::Probe(payload) => {
+                self.coverage.hit(Hard::Pinged);
+                self.conns[conn].server.as_mut().into_iter().for_each(|server| server.probe(payload));
             }
             Transmit::Close { code, reason } => {
                 self.note("down", index, conn as u64, || format!("close {code} {reason}"));

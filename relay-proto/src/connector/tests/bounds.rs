@@ -224,3 +224,24 @@ fn settings_say_what_they_were_made_with() {
     assert_eq!(settings.acks(), AckPolicy::Presumed);
     assert_eq!(Rig::with(settings).peer.settings().acks(), AckPolicy::Presumed);
 }
+
+#[test]
+fn a_window_is_not_walked_for_each_frame_or_each_deadline() {
+    const WINDOW: usize = 1000;
+    for forwards in [false, true] {
+        let mut rig = Rig::with(Settings::with_window(WINDOW).unwrap());
+        let ids: Vec<_> = (0..WINDOW).map(|n| if forwards { rig.forward(n) } else { rig.deliver(n) }).collect();
+        let link = rig.link();
+        let mut sent = Vec::new();
+        while let Some(transmit) = rig.peer.poll_transmit(link) {
+            let Transmit::Text(frame) = transmit else { panic!("{transmit:?}") };
+            sent.push(entry_of(&frame).unwrap());
+            assert!(rig.peer.poll_timeout().is_some() && rig.peer.in_flight() == sent.len());
+        }
+        assert_eq!(sent, ids);
+        ids.iter().for_each(|id| rig.ack(link, *id));
+        assert_eq!(rig.peer.buffered(), 0);
+        let walked = rig.peer.buffer.walked.get();
+        assert!(walked <= WINDOW, "{walked} entries were looked at");
+    }
+}

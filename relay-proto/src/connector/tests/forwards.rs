@@ -1,23 +1,40 @@
 //! Forwards to gateways that acknowledge none, as the reference does not up to 0.19.
 
 use super::*;
-use crate::connector::{Limits, Notice, Reason, Timing};
+use crate::connector::{AckPolicy, Limits, Notice, Reason, Timing};
 
 const PATIENCE: u64 = 10;
 
-/// The gateway answers the ping that asks whether it read on.
-fn pong(rig: &mut Rig, link: LinkId) {
-    assert_eq!(rig.transmits(link), [Transmit::Ping]);
-    rig.peer.handle_traffic(link, rig.now);
+/// The one thing to write is the ping that asks whether the gateway read on.
+fn probe(rig: &mut Rig, link: LinkId) -> [u8; 8] {
+    match rig.transmits(link)[..] {
+        [Transmit::Probe(payload)] => payload,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+fn answer(rig: &mut Rig, link: LinkId, payload: &[u8]) {
+    rig.peer.handle_pong(link, payload, rig.now);
     rig.settle();
+}
+
+/// The gateway answers that ping.
+fn pong(rig: &mut Rig, link: LinkId) {
+    let payload = probe(rig, link);
+    answer(rig, link, &payload);
 }
 
 /// The gateway stays on its link for longer than the patience, and answers pings.
 fn stay(rig: &mut Rig, link: LinkId) {
     rig.wait_secs(25);
-    assert!(rig.transmits(link).iter().all(|transmit| *transmit == Transmit::Ping));
+    for transmit in rig.transmits(link) {
+        match transmit {
+            Transmit::Ping => answer(rig, link, b""),
+            Transmit::Probe(payload) => answer(rig, link, &payload),
+            other => panic!("{other:?}"),
+        }
+    }
     rig.peer.handle_traffic(link, rig.now);
-    rig.settle();
 }
 
 // proves: CONN-3
@@ -81,17 +98,85 @@ fn traffic_that_does_not_prove_that_the_gateway_read_on_proves_nothing() {
     let forward = rig.forward(0);
     assert_eq!(rig.entries(link), [forward]);
     rig.wait_secs(PATIENCE);
-    rig.peer.handle_traffic(link, rig.now);
+    answer(&mut rig, link, b"");
     assert_eq!(rig.peer.buffered(), 1, "the ping has not even been written");
-    assert_eq!(rig.transmits(link), [Transmit::Ping]);
+    let asked = probe(&mut rig, link);
+    // A gateway that reads nothing may say all of this.
+    rig.say(link, r#"{"type":"interrupt","session_key":"s","reason":null}"#);
+    rig.peer.handle_traffic(link, rig.now);
+    for payload in [&b""[..], &[0; 8], &asked[1..], &[&asked[..], b"\0"].concat()] {
+        answer(&mut rig, link, payload);
+    }
+    assert_eq!(rig.peer.buffered(), 1, "none of it answers the ping");
     let late = rig.forward(1);
     assert_eq!(rig.entries(link), [late]);
     rig.wait_secs(PATIENCE);
-    rig.peer.handle_traffic(link, rig.now);
+    answer(&mut rig, link, &asked);
     assert_eq!(rig.peer.buffered(), 1, "the ping was written before the second forward");
     rig.wait(Duration::ZERO);
+    let again = probe(&mut rig, link);
+    answer(&mut rig, link, &asked);
+    assert_eq!(rig.peer.buffered(), 1, "an answer that comes twice does not answer the next ping");
+    answer(&mut rig, link, &again);
+    assert_eq!(rig.peer.buffered(), 0);
+}
+
+// proves: CONN-3
+#[test]
+fn an_answer_on_another_link_proves_nothing() {
+    let mut rig = Rig::new();
+    let old = rig.link();
+    let forward = rig.forward(0);
+    assert_eq!(rig.entries(old), [forward]);
+    rig.wait_secs(PATIENCE);
+    let asked = probe(&mut rig, old);
+    let link = rig.link();
+    assert_eq!(rig.entries(link), [forward]);
+    answer(&mut rig, old, &asked);
+    answer(&mut rig, link, &asked);
+    assert_eq!(rig.peer.buffered(), 1);
+}
+
+// proves: CONN-3
+#[test]
+fn a_peer_that_answers_the_latest_ping_alone_answers_the_probe() {
+    let mut rig = Rig::new();
+    let link = rig.link();
+    let forward = rig.forward(0);
+    assert_eq!(rig.entries(link), [forward]);
+    rig.wait_secs(PATIENCE);
+    let lost = probe(&mut rig, link);
+    rig.wait_secs(30);
+    assert_eq!(probe(&mut rig, link), lost, "while it is not answered, every ping asks the same");
+    answer(&mut rig, link, &lost);
+    assert_eq!(rig.peer.buffered(), 0);
+    rig.wait_secs(30);
+    assert_eq!(rig.transmits(link), [Transmit::Ping]);
+}
+
+// proves: CONN-3
+#[test]
+fn a_ping_that_waits_becomes_the_probe() {
+    let timing = Timing { ping_after: Duration::from_secs(PATIENCE - 1), ..Timing::default() };
+    let mut rig = Rig::with(Settings::new(timing, Limits::default()).unwrap());
+    let link = rig.link();
+    let forward = rig.forward(0);
+    assert_eq!(rig.entries(link), [forward]);
+    rig.wait_secs(PATIENCE - 1);
+    rig.wait_secs(1);
     pong(&mut rig, link);
     assert_eq!(rig.peer.buffered(), 0);
+}
+
+// proves: CONN-3
+#[test]
+fn what_was_handed_out_is_presumed_taken_without_an_answer_where_that_was_asked_for() {
+    let mut rig = Rig::with(Settings::default().with_acks(AckPolicy::Presumed));
+    let link = rig.link();
+    let forward = rig.forward(0);
+    assert_eq!(rig.entries(link), [forward]);
+    rig.wait_secs(PATIENCE);
+    assert_eq!((rig.peer.buffered(), rig.transmits(link)), (0, alloc::vec![]));
 }
 
 // proves: CONN-3
@@ -153,8 +238,9 @@ fn a_late_ack_shows_that_the_gateway_acknowledges() {
     let [first, second] = [rig.forward(0), rig.forward(1)];
     assert_eq!(rig.entries(link), [first, second]);
     rig.wait_secs(PATIENCE);
-    assert_eq!(rig.transmits(link), [Transmit::Ping]);
+    let asked = probe(&mut rig, link);
     rig.ack(link, first);
+    answer(&mut rig, link, &asked);
     assert_eq!(rig.peer.buffered(), 1, "the ack that proves that the gateway read on is an ack");
     let mut rig = Rig::new();
     let link = rig.link();

@@ -1,7 +1,7 @@
 //! The life of links (CONN-5, CONN-6, LINK-3).
 
 use super::*;
-use crate::connector::{Ended, Reason, Refused};
+use crate::connector::{Ended, Limits, Reason, Refused, Timing};
 use crate::end::LinkEnd;
 
 const fn close(code: u16, reason: &'static str) -> Transmit {
@@ -97,6 +97,20 @@ fn shutting_down_closes_with_1001_and_takes_nothing_up() {
     rig.wait_secs(2);
     assert!(matches!(rig.outputs[..], [Output::Drop(dropped)] if dropped == link));
     assert!(rig.peer.is_finished() && rig.peer.poll_timeout().is_none());
+}
+
+// proves: LINK-3
+#[test]
+fn one_ping_waits_to_be_written_and_no_more() {
+    let timing = Timing { ping_after: Duration::from_secs(1), ..Timing::default() };
+    let mut rig = Rig::with(Settings::new(timing, Limits::default()).unwrap());
+    let link = rig.link();
+    for _ in 0..50 {
+        rig.wait_secs(1);
+    }
+    assert_eq!(rig.transmits(link), [Transmit::Ping]);
+    rig.wait_secs(1);
+    assert_eq!(rig.transmits(link), [Transmit::Ping], "and another once that is");
 }
 
 // proves: LINK-3

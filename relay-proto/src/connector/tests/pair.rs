@@ -9,8 +9,8 @@ use crate::gateway;
 /// What is on the wire, in one direction.
 enum Wire {
     Text(String),
-    Ping,
-    Pong,
+    Ping([u8; 8]),
+    Pong([u8; 8]),
     Close { code: u16, reason: &'static str },
 }
 
@@ -131,7 +131,8 @@ impl World {
             (1, Some((theirs, _))) => self.gateway.poll_transmit(theirs).map(|transmit| {
                 self.up.push_back(match transmit {
                     gateway::Transmit::Text(text) => Wire::Text(text),
-                    gateway::Transmit::Ping => Wire::Ping,
+                    gateway::Transmit::Ping => Wire::Ping([0; 8]),
+                    gateway::Transmit::Probe(payload) => panic!("a gateway asks {payload:?}"),
                     gateway::Transmit::Close { code, reason } => Wire::Close { code, reason },
                 });
             }),
@@ -139,26 +140,27 @@ impl World {
                 assert!(self.rig.peer.in_flight() <= WINDOW);
                 self.down.push_back(match transmit {
                     Transmit::Text(text) => Wire::Text(text),
-                    Transmit::Ping => Wire::Ping,
+                    Transmit::Ping => Wire::Ping([0; 8]),
+                    Transmit::Probe(payload) => Wire::Ping(payload),
                     Transmit::Close { code, reason } => Wire::Close { code, reason },
                 });
             }),
             (3, Some((theirs, ours))) => self.up.pop_front().map(|wire| match wire {
                 Wire::Text(text) => self.rig.peer.handle_message(ours, text.as_bytes(), now),
-                Wire::Ping => {
+                Wire::Ping(payload) => {
                     self.rig.peer.handle_traffic(ours, now);
-                    self.down.push_back(Wire::Pong);
+                    self.down.push_back(Wire::Pong(payload));
                 }
-                Wire::Pong => self.rig.peer.handle_traffic(ours, now),
+                Wire::Pong(payload) => self.rig.peer.handle_pong(ours, &payload, now),
                 Wire::Close { code, reason } => self.closed(theirs, ours, code, reason),
             }),
             (4, Some((theirs, ours))) => self.down.pop_front().map(|wire| match wire {
                 Wire::Text(text) => self.gateway.handle_message(theirs, text.as_bytes(), now),
-                Wire::Ping => {
+                Wire::Ping(payload) => {
                     self.gateway.handle_traffic(theirs, now);
-                    self.up.push_back(Wire::Pong);
+                    self.up.push_back(Wire::Pong(payload));
                 }
-                Wire::Pong => self.gateway.handle_traffic(theirs, now),
+                Wire::Pong(_) => self.gateway.handle_traffic(theirs, now),
                 Wire::Close { code, reason } => self.closed(theirs, ours, code, reason),
             }),
             (5, _) => self.gateway.next_event().map(|event| match event {

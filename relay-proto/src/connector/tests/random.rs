@@ -6,6 +6,7 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::connector::buffer::Entry;
 use crate::connector::{AckPolicy, Limits, OutboundId, Timing};
 use crate::end::LinkEnd;
 use crate::frame::{FromConnector, from_connector};
@@ -29,6 +30,8 @@ enum Op {
     Wait(u64),
     Timeout,
     Command(usize),
+    /// Answers the last probe of the current link.
+    Pong,
     Events,
 }
 
@@ -62,6 +65,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (0..40u64).prop_map(Op::Wait),
         2 => Just(Op::Timeout),
         1 => (0..5usize).prop_map(Op::Command),
+        2 => Just(Op::Pong),
         2 => Just(Op::Events),
     ];
     proptest::collection::vec(op, 0..200)
@@ -86,6 +90,8 @@ struct Onlooker {
     outbounds: Vec<OutboundId>,
     /// Outbounds said on a link, less the results on it.
     owed: BTreeMap<LinkId, i64>,
+    /// The last probe of each link.
+    asked: BTreeMap<LinkId, [u8; 8]>,
 }
 
 impl Onlooker {
@@ -97,8 +103,8 @@ impl Onlooker {
         rig.describe = false;
         rig.durable = false;
         let (links, sent, outbounds) = (vec![], vec![], vec![]);
-        let (in_flight, last, closed, idle, owed) = Default::default();
-        Self { rig, stored, window, once, links, sent, in_flight, last, closed, idle, outbounds, owed }
+        let (in_flight, last, closed, idle, owed, asked) = Default::default();
+        Self { rig, stored, window, once, links, sent, in_flight, last, closed, idle, outbounds, owed, asked }
     }
 
     fn link(&self, back: usize) -> Option<LinkId> {
@@ -196,6 +202,11 @@ impl Onlooker {
                     self.rig.peer.handle_traffic(link, now);
                 }
             }
+            Op::Pong => {
+                if let Some((link, payload)) = current.and_then(|link| self.asked.get_key_value(&link)) {
+                    self.rig.peer.handle_pong(*link, payload, now);
+                }
+            }
             Op::Events => {
                 for event in self.rig.events() {
                     if let Event::Outbound(outbound) = event {
@@ -211,6 +222,7 @@ impl Onlooker {
             }
         }
         assert!(self.rig.peer.in_flight() <= self.window);
+        check_what_is_kept(&self.rig.peer);
     }
 
     fn look(&mut self, link: LinkId, transmit: &Transmit) {
@@ -221,6 +233,7 @@ impl Onlooker {
                 assert_eq!(self.owed.remove(&link).unwrap_or(0), 0, "every outbound got its result before the close");
             }
             Transmit::Ping => {}
+            Transmit::Probe(payload) => _ = self.asked.insert(link, *payload),
             Transmit::Text(frame) => {
                 assert_eq!(frame.find('\n'), Some(frame.len() - 1), "one line: {frame:?}");
                 if let Ok(FromConnector::OutboundResult { .. }) = from_connector(frame.trim_end().as_bytes()) {
@@ -257,6 +270,18 @@ impl Onlooker {
             assert!(self.in_flight.len() <= self.window, "a window at most");
         }
     }
+}
+
+/// What is counted and sorted as it comes and goes is what a walk through the buffer finds.
+fn check_what_is_kept(peer: &Peer) {
+    let Some(link) = &peer.current else { return };
+    let in_flight = || peer.buffer.in_flight(link.cursor);
+    assert_eq!(peer.in_flight(), in_flight().count());
+    let places = |entries: &mut dyn Iterator<Item = &Entry>| entries.map(|entry| entry.id).collect::<Vec<_>>();
+    let forwards = places(&mut in_flight().filter(|entry| entry.is_forward));
+    assert_eq!(places(&mut peer.buffer.forwards(link.cursor)), forwards);
+    let carried: Vec<_> = in_flight().map(|entry| entry.carried.expect("by the link")).collect();
+    assert!(carried.is_sorted() && carried.iter().all(|(by, _)| *by == link.id), "{carried:?}");
 }
 
 proptest! {

@@ -428,7 +428,8 @@ impl Dialer {
                     client.send(&frame);
                 }
                 Written::Other(Transmit::Text(text)) => client.send(&text),
-                Written::Other(Transmit::Ping) => client.ping(),
+                // A gateway asks nobody how far it has read.
+                Written::Other(Transmit::Ping | Transmit::Probe(_)) => client.ping(),
                 Written::Other(Transmit::Close { code, reason }) => client.close(code, reason),
             }
         }

@@ -94,7 +94,7 @@ proptest! {
         let mut order = if opened { vec![0] } else { vec![] };
         let mut drain = |link: &mut ServerLink| order.extend(server_events(link).iter().map(|event| match event {
             ServerEvent::Request(_) | ServerEvent::Get(_) | ServerEvent::Post(_) => 0,
-            ServerEvent::Message(_) => 1,
+            ServerEvent::Message(_) | ServerEvent::Pong(_) => 1,
             ServerEvent::Ended(_) => 2,
         }));
         for step in steps {

@@ -27,6 +27,32 @@ fn our_ping_goes_out_and_its_answer_is_not_reported() {
     assert!(of_client.is_empty() && of_server.is_empty());
 }
 
+// proves: CONN-3, LINK-3
+#[test]
+fn an_answer_to_a_probe_is_reported_in_its_place_and_once() {
+    let (mut client, mut server) = (client(), server());
+    carry(&mut client, &mut server, 1000);
+    server.probe(*b"asked: 1");
+    server.probe(*b"asked: 2");
+    server.ping();
+    client.send_text("before".into());
+    let (of_client, of_server) = carry(&mut client, &mut server, 1);
+    assert!(of_client.is_empty(), "{of_client:?}");
+    assert!(
+        matches!(&of_server[..], [ServerEvent::Message(text), ServerEvent::Pong(payload)]
+            if **text == *b"before" && payload == b"asked: 2"),
+        "{of_server:?}"
+    );
+    // Other pongs, however many and whatever is in them, and the answer once more.
+    for payload in [&b""[..], b"asked: 2", b"asked: 1", b"\0\0\0\0\0\0\0\0"] {
+        server.receive(&from_client(PONG, payload).repeat(1000));
+        assert_eq!(server.poll_event(), None);
+    }
+    server.probe(*b"asked: 3");
+    server.receive(&[from_client(PONG, b"asked: 2"), from_client(PONG, b"asked: 3").repeat(2)].concat());
+    assert_eq!((server.poll_event(), server.poll_event()), (Some(ServerEvent::Pong(*b"asked: 3")), None));
+}
+
 #[test]
 fn pings_without_reading_do_not_pile_up_answers() {
     let mut client = open_client();

@@ -99,7 +99,7 @@ impl Delivery {
                     notes.tell(|| format!("     gateway writes {}", short(&frame)));
                     Item::Text(frame)
                 }
-                gateway::Transmit::Ping => Item::Ping,
+                gateway::Transmit::Ping => Item::Ping(None),
                 gateway::Transmit::Close { code, reason } => {
                     notes.tell(|| format!("     gateway closes with {code} {reason}"));
                     Item::Close(code, reason)
@@ -177,7 +177,8 @@ impl Delivery {
                         notes.tell(|| format!("     connector writes {}", short(&frame)));
                         Item::Text(frame)
                     }
-                    connector::Transmit::Ping => Item::Ping,
+                    connector::Transmit::Ping => Item::Ping(None),
+                    connector::Transmit::Probe(payload) => Item::Ping(Some(payload)),
                     connector::Transmit::Close { code, reason } => {
                         notes.tell(|| format!("     connector closes with {code} {reason}"));
                         Item::Close(code, reason)

@@ -20,11 +20,11 @@ impl Delivery {
                 notes.tell(|| format!("     arrives: {}", short(&frame)));
                 gateway.handle_message(id, frame.as_bytes(), now);
             }
-            Item::Ping => {
+            Item::Ping(payload) => {
                 gateway.handle_traffic(id, now);
-                link.to_connector.push_back(Item::Pong);
+                link.to_connector.push_back(Item::Pong(payload));
             }
-            Item::Pong => gateway.handle_traffic(id, now),
+            Item::Pong(_) => gateway.handle_traffic(id, now),
             Item::Close(code, reason) => {
                 link.gateway = None;
                 link.to_connector.push_back(Item::CloseEcho);
@@ -48,11 +48,11 @@ impl Delivery {
                 notes.tell(|| format!("     arrives: {}", short(&frame)));
                 connector.handle_message(id, frame.as_bytes(), now);
             }
-            Item::Ping => {
+            Item::Ping(payload) => {
                 connector.handle_traffic(id, now);
-                link.to_gateway.push_back(Item::Pong);
+                link.to_gateway.push_back(Item::Pong(payload));
             }
-            Item::Pong => connector.handle_traffic(id, now),
+            Item::Pong(payload) => connector.handle_pong(id, payload.as_ref().map_or(&[], |payload| payload), now),
             Item::Close(code, reason) => {
                 link.connector = None;
                 link.to_gateway.push_back(Item::CloseEcho);

@@ -135,6 +135,7 @@ impl World {
                 match transmit {
                     Transmit::Text(frame) => wire.send(frame),
                     Transmit::Ping => wire.near.ping(),
+                    Transmit::Probe(payload) => wire.near.probe(payload),
                     Transmit::Close { code, reason } => wire.near.close(code, reason),
                     other => panic!("{other:?} is new"),
                 }
@@ -182,6 +183,7 @@ impl World {
                     self.peer.handle_ended(link, end, self.now);
                     self.remove(link);
                 }
+                ServerEvent::Pong(payload) => self.peer.handle_pong(link, &payload, self.now),
                 other => panic!("{other:?} on an accepted link"),
             }
         }
@@ -418,7 +420,7 @@ impl World {
         let wire = &mut self.wires[at];
         assert!(!wire.closed, "nothing follows a close");
         let frame = match transmit {
-            Transmit::Ping => return,
+            Transmit::Ping | Transmit::Probe(_) => return,
             Transmit::Close { .. } => {
                 wire.closed = true;
                 assert_eq!(wire.owed, 0, "every outbound gets its result before the close");
