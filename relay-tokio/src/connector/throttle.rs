@@ -8,6 +8,8 @@ use std::time::Duration;
 /// cost a bounded amount; an attacker with that many is not held back by counting them.
 const MAX_ADDRESSES: usize = 4096;
 
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A token bucket for each address.
 #[derive(Debug)]
 pub(super) struct Throttle {
@@ -19,6 +21,8 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) fn new(burst: u32, every: Duration) -> Self {
+        // A century for a whole bucket is for ever, and can still be added to a time.
+        let every = every.min(CENTURY / burst.max(1));
         Self { burst, every, full_at: BTreeMap::new() }
     }
 
@@ -74,6 +78,15 @@ mod tests {
     #[test]
     fn no_bucket_lets_none_through() {
         assert!(!Throttle::new(0, EVERY).take(IpAddr::from([127, 0, 0, 1]), at(0)));
+    }
+
+    #[test]
+    fn a_bucket_may_take_for_ever_to_fill() {
+        for burst in [1, 3] {
+            let mut throttle = Throttle::new(burst, Duration::MAX);
+            let taken = [0; 4].map(|now| throttle.take(IpAddr::from([127, 0, 0, 1]), at(now)));
+            assert_eq!(taken.map(u32::from).iter().sum::<u32>(), burst);
+        }
     }
 
     #[test]
