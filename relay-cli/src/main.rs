@@ -51,7 +51,10 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
         }
     };
-    if let Err(problem) = log_to_stderr() {
+    // What goes wrong in the demonstration is told by the demonstration.
+    let level =
+        if matches!(cli.command, None | Some(Command::Demo(_))) { LevelFilter::ERROR } else { LevelFilter::WARN };
+    if let Err(problem) = log_to_stderr(level) {
         return output::fail(&problem, USAGE);
     }
     match &cli.command {
@@ -69,7 +72,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn log_to_stderr() -> Result<(), String> {
+/// `level`: what is logged unless `RELAY_LOG` says otherwise.
+fn log_to_stderr(level: LevelFilter) -> Result<(), String> {
     let problem =
         |error: &dyn std::fmt::Display| format!("the environment variable `RELAY_LOG` is no filter for logs: {error}");
     let filter = match std::env::var("RELAY_LOG") {
@@ -86,7 +90,7 @@ fn log_to_stderr() -> Result<(), String> {
             filter.parse::<Targets>().map_err(|error| problem(&error))?
         }
         Err(error @ std::env::VarError::NotUnicode(_)) => return Err(problem(&error)),
-        _ => Targets::new().with_default(LevelFilter::WARN),
+        _ => Targets::new().with_default(level),
     };
     let logs =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).log_internal_errors(false);

@@ -580,6 +580,13 @@ fn a_program_that_cannot_be_run_is_a_failure() {
 }
 
 #[test]
+fn the_demonstration_says_what_happens_and_nothing_else() {
+    let (stdout, stderr, code) = run(&["demo", "--once"]);
+    assert_eq!((stderr.as_str(), code), ("", 0), "{stdout}");
+    assert!(stdout.lines().count() > 10, "{stdout}");
+}
+
+#[test]
 fn help_and_version_are_there() {
     assert_eq!(run(&["--version"]).0, format!("relay {}\n", env!("CARGO_PKG_VERSION")));
     for command in
