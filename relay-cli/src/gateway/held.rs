@@ -52,10 +52,29 @@ impl Held {
     }
 }
 
-/// With `--ack auto` a delivery is acknowledged when its line is out. Dropped, it is given back.
-impl OnWritten for Held {
-    fn written(self) {
-        self.ack();
+/// With `--ack auto` a delivery is acknowledged when its line is out, and given back when it cannot be.
+#[derive(Debug)]
+pub(super) struct Unseen(Option<Held>);
+
+impl Unseen {
+    pub(super) fn new(delivery: Held) -> Self {
+        Self(Some(delivery))
+    }
+}
+
+impl OnWritten for Unseen {
+    fn written(mut self) {
+        if let Some(delivery) = self.0.take() {
+            delivery.ack();
+        }
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        if let Some(delivery) = self.0.take() {
+            delivery.give_back();
+        }
     }
 }
 

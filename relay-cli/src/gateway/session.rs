@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::commands::{Command, Parsed, parse};
 use super::exec::{self, Child, DEAF, PATIENCE};
-use super::held::{Held, Table};
+use super::held::{Held, Table, Unseen};
 use super::report;
 use crate::args::AckMode;
 use crate::input::Input;
@@ -49,7 +49,7 @@ pub(super) struct Session {
     gateway: Gateway,
     events: Events,
     commands: mpsc::Receiver<Input>,
-    outbox: Outbox<Held>,
+    outbox: Outbox<Unseen>,
     child: Option<Child>,
     signal: Arc<Notify>,
     /// Requests under way: each ends as the line that answers it, and the bytes of the line that asked.
@@ -119,7 +119,7 @@ impl Session {
         gateway: Gateway,
         events: Events,
         commands: mpsc::Receiver<Input>,
-        outbox: Outbox<Held>,
+        outbox: Outbox<Unseen>,
         child: Option<Child>,
         signal: Arc<Notify>,
     ) -> Self {
@@ -274,7 +274,7 @@ impl Session {
 
     fn deliver(&mut self, number: u64, line: String, delivery: Held) {
         match self.options.ack {
-            AckMode::Auto => self.outbox.event(line, Some(delivery)),
+            AckMode::Auto => self.outbox.event(line, Some(Unseen::new(delivery))),
             AckMode::Manual => {
                 self.held.insert(number, delivery);
                 self.outbox.event(line, None);

@@ -178,7 +178,10 @@ impl Machine {
         let Some(tables) = self.traffic.get_mut() else { return };
         if tables.deliveries.give_back(delivery) {
             tables.stats.dropped += 1;
-            self.notice(Notice::Dropped);
+            // Otherwise there is no acknowledgement to hold up.
+            if self.shutdown.is_none() && matches!(&self.life, Life::Linked(link) if link.is_open()) {
+                self.notice(Notice::Dropped);
+            }
         }
     }
 

@@ -331,3 +331,21 @@ fn forgetting_an_old_copy_does_not_forget_the_one_that_is_held() {
     world.ack(held);
     assert_eq!(world.acked(), ["2"]);
 }
+
+// proves: ACK-6
+#[test]
+fn a_drop_is_noticed_where_it_holds_up_acknowledgements() {
+    let dropped = |world: &mut World, delivery| {
+        world.notices.clear();
+        world.call(|machine, now| machine.drop_delivery(delivery, now));
+        world.notices.contains(&Notice::Dropped)
+    };
+    let mut world = World::ready();
+    let [first, second, third] = ["1", "2", "3"].map(|id| world.deliver(id, id).unwrap());
+    assert!(dropped(&mut world, first) && !dropped(&mut world, first));
+    world.end(lost());
+    assert!(!dropped(&mut world, second), "nothing is owed to anybody");
+    world.reconnect();
+    world.call(|machine, now| machine.close(now));
+    assert!(!dropped(&mut world, third), "there will not be any more");
+}
