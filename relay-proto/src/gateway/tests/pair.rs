@@ -284,7 +284,7 @@ impl World {
     }
 
     pub(super) fn patient_request(&mut self, timeout: Option<Duration>) -> RequestId {
-        self.ask("send", &RequestOptions { wait_for_link: true, timeout, ..RequestOptions::default() }).unwrap()
+        self.ask("send", &RequestOptions { timeout, ..RequestOptions::default().wait_for_link() }).unwrap()
     }
 
     pub(super) fn cancel(&mut self, request: RequestId) {
