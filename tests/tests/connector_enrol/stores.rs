@@ -58,6 +58,23 @@ async fn with_a_store_nothing_of_it_is_forgotten() {
     guard("the shutdown", connector.shutdown()).await;
 }
 
+/// The part of a store that has to do with deliveries, of one that holds none.
+macro_rules! holds_nothing {
+    () => {
+        fn backlogs(&self) -> Result<Vec<(GatewayId, Backlog)>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn commit(&self, _: &[Change]) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn fetch(&self, _: &GatewayId, _: Fetch) -> Result<Vec<(EntryId, String)>, StoreError> {
+            Ok(Vec::new())
+        }
+    };
+}
+
 /// Holds nothing, and keeps grants while it is told to.
 #[derive(Clone, Default)]
 struct Fickle {
@@ -66,17 +83,7 @@ struct Fickle {
 }
 
 impl Store for Fickle {
-    fn backlogs(&self) -> Result<Vec<(GatewayId, Backlog)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn commit(&self, _: &[Change]) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn fetch(&self, _: &GatewayId, _: Fetch) -> Result<Vec<(EntryId, String)>, StoreError> {
-        Ok(Vec::new())
-    }
+    holds_nothing!();
 
     fn grant(&self, grant: &Grant) -> Result<(), StoreError> {
         if !self.works.load(Ordering::SeqCst) {
@@ -91,17 +98,7 @@ impl Store for Fickle {
 struct Old;
 
 impl Store for Old {
-    fn backlogs(&self) -> Result<Vec<(GatewayId, Backlog)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn commit(&self, _: &[Change]) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn fetch(&self, _: &GatewayId, _: Fetch) -> Result<Vec<(EntryId, String)>, StoreError> {
-        Ok(Vec::new())
-    }
+    holds_nothing!();
 }
 
 // proves: ENROLL-5
