@@ -8,7 +8,7 @@ use super::codec::{End, Heard};
 use super::connector::Outage;
 use super::coverage::Hard;
 use super::ledger::{Kind, Stage};
-use super::network::{Carried, Tail, Way};
+use super::network::{Carried, Conn, Tail, Way};
 use super::store::Job;
 use super::world::{Ev, Read, World};
 use super::{Check, SECOND, violated};
@@ -294,6 +294,7 @@ impl World {
                     Notice::StrayAck => self.coverage.hit(Hard::StrayAck),
                     Notice::ForwardPresumed(entry) => {
                         self.coverage.hit(Hard::Presumed);
+                        self.has_arrived(index, entry)?;
                         self.leave(index, entry)?;
                     }
                     Notice::ForwardGivenUp(entry) => {
@@ -331,6 +332,17 @@ impl World {
         let durably = !self.script.shape.durable;
         self.ledgers[index].entries[number].presumed = true;
         self.ledgers[index].go(number, false, durably)
+    }
+
+    /// A forward is presumed taken: a gateway has read it, on a link that is still there.
+    fn has_arrived(&self, index: usize, entry: EntryId) -> Check {
+        let Some(number) = self.ledgers[index].find(entry) else { return Ok(()) };
+        let mut conns = self.connector.peers[index].conns.iter().map(|conn| &self.conns[*conn]);
+        let read = |conn: &Conn| conn.carried.iter().any(|one| one.event == number && one.end <= conn.down.read);
+        if !conns.any(read) {
+            return violated("CONN-3", format!("event {number} is presumed taken, and was not read"));
+        }
+        Ok(())
     }
 
     pub(super) fn peer_transmit(&mut self, index: usize, conn: usize, transmit: Transmit) -> Check {
