@@ -4,6 +4,9 @@ use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink};
 
 use super::input::{Input, pieces};
 
+/// What the client is asked as soon as it is let in, of some kinds.
+const PROBE: [u8; 8] = *b"how far?";
+
 /// A byte for the kind, up to seven for the cuts behind one for their number, and then what the client sends.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
@@ -23,12 +26,18 @@ fn link(bytes: &[u8], cuts: &[u8], kind: u8) -> (Vec<ServerEvent>, Vec<u8>) {
     (options.plain_get, options.plain_post) = (kind & 2 != 0, kind & 32 != 0);
     let mut link = ServerLink::new(&options, None).unwrap();
     let mut events = Vec::new();
-    for piece in pieces(bytes, cuts) {
+    // Who is asked has not answered yet.
+    let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").filter(|_| kind & 64 != 0);
+    let (head, rest) = bytes.split_at(head.map_or(0, |end| end + 4));
+    for piece in [pieces(head, cuts), pieces(rest, cuts)].concat() {
         link.receive(piece);
         // What waits for the host comes from this piece, or came before the upgrade was answered.
         assert!(link.buffered() <= (96 << 10) + piece.len() * 32, "{} bytes held", link.buffered());
         drain(&mut link, kind, &mut events);
         assert!(link.buffered() <= 96 << 10, "{} bytes held", link.buffered());
+    }
+    if kind & 128 != 0 {
+        link.close(1000, "enough");
     }
     link.receive_eof();
     drain(&mut link, kind, &mut events);
@@ -59,7 +68,12 @@ fn drain(link: &mut ServerLink, kind: u8, events: &mut Vec<ServerEvent>) {
                 assert!(shown.contains(&format!("bearer: {bearer:?}")), "{shown}");
                 match kind & 12 {
                     4 => link.refuse(u16::from(kind) << 2, "no"),
-                    _ => link.accept(),
+                    _ => {
+                        link.accept();
+                        if kind & 64 != 0 {
+                            link.probe(PROBE);
+                        }
+                    }
                 }
             }
             ServerEvent::Get(path) => {
@@ -76,6 +90,10 @@ fn drain(link: &mut ServerLink, kind: u8, events: &mut Vec<ServerEvent>) {
                 if kind & 16 != 0 {
                     link.send_text("heard".into());
                 }
+            }
+            ServerEvent::Pong(payload) => {
+                assert!(kind & 64 != 0 && *payload == PROBE, "{payload:?}");
+                assert!(!events.contains(&event), "one answer too many");
             }
             _ => {}
         }
