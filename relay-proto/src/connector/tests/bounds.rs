@@ -239,6 +239,10 @@ fn a_window_is_not_walked_for_each_frame_or_each_deadline() {
             assert!(rig.peer.poll_timeout().is_some() && rig.peer.in_flight() == sent.len());
         }
         assert_eq!(sent, ids);
+        let walked = rig.peer.buffer.walked.get();
+        assert!(walked <= WINDOW, "{walked} entries were looked at");
+        assert_eq!(rig.peer.buffer.in_flight(u64::MAX).count(), WINDOW);
+        assert_eq!(rig.peer.buffer.walked.replace(0), walked + WINDOW, "looking is counted");
         ids.iter().for_each(|id| rig.ack(link, *id));
         assert_eq!(rig.peer.buffered(), 0);
         let walked = rig.peer.buffer.walked.get();

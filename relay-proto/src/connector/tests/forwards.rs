@@ -123,6 +123,20 @@ fn traffic_that_does_not_prove_that_the_gateway_read_on_proves_nothing() {
 
 // proves: CONN-3
 #[test]
+fn what_is_asked_cannot_be_known_before() {
+    let asked = [1, 2].map(|epoch| {
+        let mut rig = Rig::on(Store::default(), Settings::default(), epoch);
+        let link = rig.link();
+        let forward = rig.forward(0);
+        assert_eq!(rig.entries(link), [forward]);
+        rig.wait_secs(PATIENCE);
+        probe(&mut rig, link)
+    });
+    assert_ne!(asked[0], asked[1], "the epoch is in it, which comes from the system's randomness");
+}
+
+// proves: CONN-3
+#[test]
 fn an_answer_on_another_link_proves_nothing() {
     let mut rig = Rig::new();
     let old = rig.link();
