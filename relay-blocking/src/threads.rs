@@ -28,6 +28,9 @@ use crate::system::{now, thread, thread_local};
 /// How long the system may try to connect. Nothing waits for it: the dial has a deadline of its own (DIAL-5).
 const CONNECT: Duration = Duration::from_secs(20);
 
+/// What is written before the gateway is told how far that has come.
+const PIECE: usize = 16 << 10;
+
 /// How a name is looked up.
 type Resolver = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
@@ -276,15 +279,20 @@ impl Threads {
 
     /// The writer's thread: waits until the socket takes more, and writes until nothing is left.
     fn write(&self, link: &Arc<Link>) {
+        let mut written = 0;
         while let Some(mut socket) = self.socket_of(link) {
-            self.driver.transmit(&mut socket.out);
-            let out = std::mem::take(&mut socket.out);
-            socket.stalled = !out.is_empty();
-            if out.is_empty() {
+            let out = &mut socket.out;
+            out.drain(..written.min(out.len()));
+            self.driver.transmit(out);
+            let piece = out.get(..PIECE).unwrap_or(out).to_vec();
+            written = piece.len();
+            socket.stalled = written > 0;
+            if written == 0 {
+                socket.out = Vec::new();
                 return;
             }
             drop(socket);
-            if let Err(error) = link.write_all(&out)
+            if let Err(error) = link.write_all(&piece)
                 && let Some(mut socket) = self.socket_of(link)
             {
                 return self.give_up_writing(link, &mut socket, error);

@@ -89,6 +89,13 @@ impl Raw {
         }
     }
 
+    /// Writes this over and over, and reads nothing, until the connection ends.
+    pub async fn talk(&mut self, bytes: &[u8]) {
+        while self.stream.write_all(bytes).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Upgrades, and sends the descriptor without waiting for the hello.
     pub async fn handshake(&mut self) -> Upgrade {
         let upgrade = self.request().await;

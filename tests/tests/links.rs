@@ -302,6 +302,24 @@ async fn a_silent_peer_is_pinged_and_given_up(host: Host) {
 }
 
 // proves: LINK-3
+async fn a_peer_that_talks_and_reads_nothing_is_given_up(host: Host) {
+    let peer = Peer::bind().await;
+    let mut timing = quick();
+    (timing.ping_after, timing.lost_after) = (Duration::from_millis(500), Duration::from_millis(1500));
+    let (mut app, link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
+    // More than the system takes for a peer, and the last of it less than a write does.
+    let text = "x".repeat(900_000);
+    let requests: Vec<_> = (0..16).map(|_| send(&app.gateway, &text)).collect();
+    // An empty line, in a message.
+    let mut link = link.into_raw();
+    let ((), (ended, _)) = tokio::join!(link.talk(b"\x81\x01\n"), app.disconnected());
+    assert!(ended.cause == Cause::Lost && ended.reason.contains("read nothing"), "{ended}");
+    drop(requests);
+    peer.handshake().await;
+    app.ready().await;
+}
+
+// proves: LINK-3
 async fn a_peer_that_answers_pings_is_kept(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
@@ -393,6 +411,7 @@ relay_tests::suite! {
     a_stricter_gateway_confirms_a_refusal_once,
     refusals_that_do_not_revoke,
     a_silent_peer_is_pinged_and_given_up,
+    a_peer_that_talks_and_reads_nothing_is_given_up,
     a_peer_that_answers_pings_is_kept,
     a_gateway_that_only_talks_still_pings,
     a_peers_pings_are_answered,

@@ -176,10 +176,11 @@ impl Machine {
     pub fn drop_delivery(&mut self, delivery: DeliveryId, now: Now) {
         self.tick(now);
         let Some(tables) = self.traffic.get_mut() else { return };
+        let owed = tables.deliveries.is_owed(delivery);
         if tables.deliveries.give_back(delivery) {
             tables.stats.dropped += 1;
             // Otherwise there is no acknowledgement to hold up.
-            if self.shutdown.is_none() && matches!(&self.life, Life::Linked(link) if link.is_open()) {
+            if owed && self.shutdown.is_none() && matches!(&self.life, Life::Linked(link) if link.is_open()) {
                 self.notice(Notice::Dropped);
             }
         }

@@ -186,6 +186,11 @@ impl Deliveries {
         }
     }
 
+    /// Whether this link owes an acknowledgement of it, so that none behind it leaves before (ACK-2).
+    pub(crate) fn is_owed(&self, delivery: DeliveryId) -> bool {
+        self.records.get(delivery).is_some_and(|record| self.index(record.slot).is_some())
+    }
+
     /// The application gave it back, or dropped it. Whether it was held.
     pub(crate) fn give_back(&mut self, delivery: DeliveryId) -> bool {
         self.records.end(delivery, Fate::GivenBack)

@@ -77,13 +77,15 @@ pub(crate) struct Link {
     pub(crate) ping_at: Duration,
     /// When the link is lost, unless the peer is heard before.
     pub(crate) lost_at: Duration,
-    /// Whether a ping is due because the machine was suspended. What is heard before it goes out may have come long before
-    /// (CLOCK-2).
-    pub(crate) check: bool,
-    /// When the last frame was written, or there was none to write; if `moved`, since then at a time that the next input will
-    /// tell.
+    /// While the ping is not out that is due because the machine was suspended: when the link is lost without a sign.
+    /// What is heard before may have come long before (CLOCK-2).
+    pub(crate) check: Option<Duration>,
+    /// When the socket took something, or there was nothing for it to take; if `moved`, since then at a time that the next
+    /// input will tell.
     pub(crate) moved_at: Duration,
     pub(crate) moved: bool,
+    /// Whether the transport has frames of this link which the socket has not taken.
+    pub(crate) unwritten: bool,
     /// Descriptors by platform, the first of the link in front.
     pub(crate) descriptors: Vec<Arc<Descriptor>>,
     /// Whether reading was taken up again after a pause, at a time that the next input will tell.
@@ -115,9 +117,10 @@ impl Link {
             heard: Duration::ZERO,
             ping_at: Duration::ZERO,
             lost_at: Duration::ZERO,
-            check: false,
+            check: None,
             moved_at: Duration::ZERO,
             moved: false,
+            unwritten: false,
             descriptors: Vec::new(),
             resumed: false,
             again: false,
@@ -142,6 +145,11 @@ impl Link {
             Phase::Closing { ready_for, .. } => ready_for,
             Phase::Dialing { .. } | Phase::Handshaking { .. } => None,
         }
+    }
+
+    /// Whether anything waits for the socket.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.unwritten || !self.transmit.is_empty()
     }
 
     pub(crate) fn queue_frame(&mut self, frame: String) {

@@ -132,13 +132,16 @@ impl Machine {
     /// The next thing to write to this link. Take these while the connection has room for them, in this order; a
     /// request counts as written once it was taken from here.
     pub fn poll_transmit(&mut self, link: LinkId) -> Option<Transmit> {
-        self.poll_written(link).map(|written| match written {
+        let written = self.poll_written(link)?;
+        self.note_transport(link, true, false);
+        Some(match written {
             Written::Ack(buffer_id) => Transmit::Text(encode::inbound_ack(buffer_id.as_str())),
             Written::Other(transmit) => transmit,
         })
     }
 
-    /// The same, with acknowledgements that are yet to be written out.
+    /// The same for a transport that [tells](Self::note_transport) what becomes of it, with acknowledgements that are yet
+    /// to be written out.
     pub(crate) fn poll_written(&mut self, link: LinkId) -> Option<Written> {
         let paused = self.is_reading_paused();
         let written = self.take_written(link);
@@ -160,7 +163,6 @@ impl Machine {
             let transmit = match queued {
                 Queued::Ack(buffer_id) => {
                     current.transmit_bytes -= ack_weight(&buffer_id);
-                    current.moved = true;
                     self.stats.frames_sent += 1;
                     return Some(Written::Ack(buffer_id));
                 }
@@ -176,12 +178,23 @@ impl Machine {
                         None => continue,
                     }
                 }
-                Queued::Ping => Transmit::Ping,
+                Queued::Ping => {
+                    current.check = None;
+                    Transmit::Ping
+                }
                 Queued::Close { code, reason } => Transmit::Close { code, reason },
             };
-            current.moved = true;
             self.stats.frames_sent += u64::from(matches!(transmit, Transmit::Text(_)));
             return Some(Written::Other(transmit));
+        }
+    }
+
+    /// What became of the link's frames: whether its socket took any since the last call, and whether some of what was
+    /// [polled](Self::poll_written) still waits for it (LINK-3).
+    pub(crate) fn note_transport(&mut self, link: LinkId, moved: bool, unwritten: bool) {
+        if let Some(link) = current(&mut self.life, link) {
+            link.moved |= moved;
+            link.unwritten = unwritten;
         }
     }
 
@@ -332,7 +345,7 @@ impl Machine {
             if core::mem::take(&mut link.resumed) || paused {
                 link.pass_over(passed);
             }
-            if core::mem::take(&mut link.moved) || link.transmit.is_empty() {
+            if core::mem::take(&mut link.moved) || !link.has_unwritten() {
                 link.moved_at = self.now;
             }
         }
@@ -347,9 +360,10 @@ impl Machine {
         match &mut self.life {
             Life::Waiting { due: Some(due), .. } => *due = due.saturating_sub(slept),
             Life::Linked(link) if link.is_open() => {
-                link.check = true;
+                let until = now.saturating_add(timing.resume);
+                link.check = Some(until);
                 link.ping_at = now;
-                link.lost_at = link.lost_at.min(now.saturating_add(timing.resume));
+                link.lost_at = link.lost_at.min(until);
             }
             Life::Waiting { due: None, .. } | Life::Linked(_) | Life::Over(_) => return,
         }
@@ -540,7 +554,9 @@ impl Link {
 
     pub(super) fn hear(&mut self, now: Duration, timing: &Timing) {
         self.heard = now;
-        if self.check {
+        if let Some(until) = self.check {
+            // It may have waited here through the sleep. But that is no reason to end the link before it was asked.
+            self.lost_at = self.lost_at.max(until);
             return;
         }
         self.ping_at = now.saturating_add(timing.ping_after);

@@ -54,7 +54,7 @@ impl Machine {
     /// When the link is lost because what is to be written could not be, whatever the peer says meanwhile (LINK-3).
     fn stalled_at(&self) -> Option<Duration> {
         match &self.life {
-            Life::Linked(link) if link.is_open() && !link.transmit.is_empty() => {
+            Life::Linked(link) if link.is_open() && link.has_unwritten() => {
                 let since = if link.moved { self.now } else { link.moved_at };
                 Some(since.saturating_add(self.settings.timing.lost_after))
             }
@@ -100,7 +100,6 @@ impl Machine {
                     let ended = Ended::silent_for(now.saturating_sub(link.heard));
                     self.drop_link(Closing::End(ended));
                 } else {
-                    link.check = false;
                     link.ping_at = now.saturating_add(timing.ping_after);
                     link.queue_ping();
                 }

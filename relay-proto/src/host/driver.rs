@@ -79,7 +79,8 @@ impl Driver {
     }
 
     /// Moves what waits to be written to the current link's socket into `out`, if that is empty. A driver that could not
-    /// write everything calls this again when it has: until then it is not told of more.
+    /// write everything calls this again when it has: until then it is not told of more. It also calls this after each part
+    /// of `out` that was written and taken off it: a link whose socket takes nothing for long is lost (LINK-3).
     pub fn transmit(&self, out: &mut Vec<u8>) {
         self.caught_up(|inner| transmit(inner, out));
     }
@@ -164,6 +165,7 @@ pub struct Turn {
 fn transmit(inner: &mut Inner, out: &mut Vec<u8>) {
     let moves = out.is_empty() && !inner.dialer.transmit().is_empty();
     inner.writing = moves || !out.is_empty();
+    inner.dialer.written(out.len());
     if !moves {
         return;
     }
@@ -173,7 +175,7 @@ fn transmit(inner: &mut Inner, out: &mut Vec<u8>) {
         let bytes = inner.dialer.transmit();
         let len = bytes.len();
         out.extend_from_slice(bytes);
-        inner.dialer.consume(len, now);
+        inner.dialer.take(len, out.len(), now);
     }
     inner.settle(now);
 }

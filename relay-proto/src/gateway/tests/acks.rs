@@ -341,11 +341,18 @@ fn a_drop_is_noticed_where_it_holds_up_acknowledgements() {
         world.notices.contains(&Notice::Dropped)
     };
     let mut world = World::ready();
-    let [first, second, third] = ["1", "2", "3"].map(|id| world.deliver(id, id).unwrap());
+    let [first, second, earlier, third] = ["1", "2", "3", "4"].map(|id| world.deliver(id, id).unwrap());
     assert!(dropped(&mut world, first) && !dropped(&mut world, first));
     world.end(lost());
     assert!(!dropped(&mut world, second), "nothing is owed to anybody");
     world.reconnect();
+    let live = shown(&mut world, &named(None, "m", "hi")).unwrap();
+    assert!(!dropped(&mut world, live), "it has no acknowledgement");
+    assert!(!dropped(&mut world, earlier), "this link does not owe it");
+    assert_eq!(world.deliver("4", "4"), None, "this one it does");
+    let fourth = world.deliver("5", "5").unwrap();
+    assert!(dropped(&mut world, third) && dropped(&mut world, fourth));
+    let third = world.deliver("6", "6").unwrap();
     world.call(|machine, now| machine.close(now));
     assert!(!dropped(&mut world, third), "there will not be any more");
 }

@@ -247,3 +247,40 @@ fn what_is_heard_before_the_ping_goes_out_may_be_from_before_the_sleep() {
     world.advance(secs(29));
     assert_eq!((world.state(), world.pings()), (State::Ready, 0), "it answered");
 }
+
+// proves: CLOCK-2, LINK-3
+#[test]
+fn a_link_on_which_something_came_is_asked_before_it_is_lost() {
+    // The process was stopped, then the machine was suspended; or the peer was silent for long before.
+    let stopped = |world: &mut World| world.now.monotonic += secs(95);
+    let silent = |world: &mut World| world.advance(secs(85));
+    for before in [stopped as fn(&mut World), silent] {
+        let mut world = World::ready();
+        before(&mut world);
+        world.pings();
+        world.now.unix += 3600;
+        world.line(&inbound("1", "just read"));
+        world.tick();
+        assert_eq!((world.state(), world.pings()), (State::Ready, 1));
+        world.advance(secs(9));
+        assert_eq!(world.state(), State::Ready);
+        world.advance(secs(1));
+        assert_eq!(world.state(), State::Disconnected, "ten seconds, and no sign");
+    }
+}
+
+// proves: CLOCK-2
+#[test]
+fn nothing_is_a_sign_while_the_ping_cannot_go_out() {
+    let mut world = World::ready();
+    world.writes = false;
+    world.now.unix += 3600;
+    world.line(&inbound("1", "from before"));
+    world.tick();
+    world.line(&inbound("2", "from before as well"));
+    world.advance(secs(9));
+    world.line(&inbound("3", "that too"));
+    assert_eq!((world.state(), world.pings()), (State::Ready, 0));
+    world.advance(secs(1));
+    assert_eq!(world.state(), State::Disconnected);
+}

@@ -57,6 +57,8 @@ struct Wire {
     stage: Stage,
     /// Writing failed: nothing more is put on the wire, so that what was not written ends as what it is.
     broken: bool,
+    /// Bytes that the host has taken and the socket has not.
+    ahead: usize,
 }
 
 /// How far the wire has come.
@@ -143,12 +145,26 @@ impl Dialer {
 
     /// The socket took the first `n` bytes of [`transmit`](Self::transmit). That may make room for more.
     pub fn consume(&mut self, n: usize, now: Now) {
-        match self.link.as_mut().map(|wire| &mut wire.stage) {
-            Some(Stage::Tunnel(_, tunnel)) => tunnel.consume(n),
-            Some(Stage::Link(link)) => link.consume(n),
-            _ => {}
-        }
+        self.copied(n);
+        self.note_ahead(0, n > 0);
         self.settle(now);
+    }
+
+    /// The same, by a host that keeps these bytes, `ahead` in all, until the socket takes them, and
+    /// [says](Self::written) how far it is.
+    pub(crate) fn take(&mut self, n: usize, ahead: usize, now: Now) {
+        self.copied(n);
+        self.note_ahead(ahead, false);
+        self.settle(now);
+    }
+
+    /// Of what such a host took so many bytes are left: the socket took the others.
+    pub(crate) fn written(&mut self, ahead: usize) {
+        if let Some(wire) = &self.link
+            && ahead < wire.ahead
+        {
+            self.note_ahead(ahead, true);
+        }
     }
 
     /// Gives back memory of a link that has nothing to do. A host calls it when a deadline finds the link idle. It is done
@@ -276,6 +292,22 @@ impl Dialer {
 
     // ── inside ───────────────────────────────────────────────────────────
 
+    fn copied(&mut self, n: usize) {
+        match self.link.as_mut().map(|wire| &mut wire.stage) {
+            Some(Stage::Tunnel(_, tunnel)) => tunnel.consume(n),
+            Some(Stage::Link(link)) => link.consume(n),
+            _ => {}
+        }
+    }
+
+    /// So many bytes are between here and the socket, which has taken some, or none.
+    fn note_ahead(&mut self, ahead: usize, moved: bool) {
+        let Some(wire) = &mut self.link else { return };
+        wire.ahead = ahead;
+        let unwritten = ahead > 0 || matches!(&wire.stage, Stage::Link(client) if !client.transmit().is_empty());
+        self.machine.note_transport(wire.id, moved, unwritten);
+    }
+
     fn wire(&mut self, link: LinkId) -> Option<&mut Wire> {
         self.link.as_mut().filter(|wire| wire.id == link)
     }
@@ -387,7 +419,7 @@ impl Dialer {
 
     /// Passes the wire's events up and the machine's frames down. Whether there were any.
     fn settle_wire(&mut self, now: Now) -> bool {
-        let Some(Wire { id, stage, broken }) = &mut self.link else { return false };
+        let Some(Wire { id, stage, broken, ahead }) = &mut self.link else { return false };
         let (id, broken, mut any) = (*id, *broken, false);
         let client = match stage {
             Stage::Link(client) => client,
@@ -433,6 +465,7 @@ impl Dialer {
                 Written::Other(Transmit::Close { code, reason }) => client.close(code, reason),
             }
         }
+        self.machine.note_transport(id, false, *ahead > 0 || !client.transmit().is_empty());
         any
     }
 
@@ -451,7 +484,7 @@ impl Dialer {
                 Stage::Resolving(dial)
             }
         };
-        self.link = Some(Wire { id, stage, broken: false });
+        self.link = Some(Wire { id, stage, broken: false, ahead: 0 });
     }
 
     fn disconnect(&mut self) {

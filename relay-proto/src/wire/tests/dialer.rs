@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::{Config, Event, Limits, LinkId, State};
+use crate::frame::RawJson;
+use crate::gateway::{Config, Event, Limits, LinkId, RequestOptions, State};
 use crate::time::Now;
 use crate::wire::{Action, Dialer, Work};
 
@@ -70,4 +71,111 @@ fn a_message_may_have_as_much_as_its_limit_says_in_one_frame() {
     let read = std::iter::from_fn(|| dialer.machine_mut().next_event());
     assert_eq!(read.filter(|event| matches!(event, Event::Message(_))).count(), 2);
     assert_eq!(dialer.machine().state(), State::Ready);
+}
+
+/// A link to a peer that says something every second, and whose socket takes so many bytes in each. `ahead`: the host keeps
+/// them in a buffer of its own until the socket does.
+struct Talk {
+    dialer: Dialer,
+    link: LinkId,
+    server: ServerLink,
+    ahead: Option<Vec<u8>>,
+    at: u64,
+}
+
+impl Talk {
+    fn new(ahead: bool) -> Self {
+        let (dialer, link) = connected(config());
+        let mut talk = Self {
+            dialer,
+            link,
+            server: ServerLink::new(&LinkOptions::default(), None).unwrap(),
+            ahead: ahead.then(Vec::new),
+            at: 1,
+        };
+        carry(&mut talk.dialer, link, &mut talk.server);
+        talk.server.send_text("{\"type\":\"descriptor\",\"descriptor\":{\"platform\":\"discord\"}}\n".to_owned());
+        carry(&mut talk.dialer, link, &mut talk.server);
+        assert_eq!(talk.state(), State::Ready);
+        talk
+    }
+
+    fn state(&self) -> State {
+        self.dialer.machine().state()
+    }
+
+    fn request(&mut self, size: usize) {
+        let action = format!(r#"{{"op":"send","content":"{}"}}"#, "x".repeat(size));
+        let options = RequestOptions::default().timeout(Duration::from_secs(3600));
+        let action = RawJson::parse(&action).unwrap();
+        self.dialer.machine_mut().request(&action, &options, now(self.at)).unwrap();
+        while self.dialer.poll_action(now(self.at)).is_some() {}
+    }
+
+    fn second(&mut self, room: usize) {
+        self.at += 1;
+        let now = now(self.at);
+        if self.dialer.poll_timeout().is_some_and(|deadline| deadline.at <= now.monotonic) {
+            self.dialer.handle_timeout(now);
+        }
+        while self.dialer.poll_action(now).is_some() {}
+        if self.state() != State::Ready {
+            return;
+        }
+        self.server.send_text("\n".to_owned());
+        let bytes = self.server.transmit().to_vec();
+        self.server.consume(bytes.len());
+        self.dialer.handle_bytes(self.link, &bytes, now);
+        let waits = self.dialer.transmit().len();
+        match &mut self.ahead {
+            Some(ahead) => {
+                ahead.drain(..room.min(ahead.len()));
+                self.dialer.written(ahead.len());
+                if ahead.is_empty() && waits > 0 {
+                    ahead.resize(waits, b'x');
+                    self.dialer.take(waits, waits, now);
+                }
+            }
+            None => self.dialer.consume(room.min(waits), now),
+        }
+    }
+}
+
+// proves: LINK-3
+#[test]
+fn a_slow_link_that_takes_some_all_the_time_is_not_lost() {
+    for ahead in [false, true] {
+        let mut talk = Talk::new(ahead);
+        for size in [1_000_000, 10, 500_000, 10] {
+            talk.request(size);
+        }
+        for second in 0..400 {
+            talk.second(if second % 60 < 30 { 8_000 } else { 0 });
+            assert_eq!(talk.state(), State::Ready, "{second} {ahead}");
+        }
+        let sent = talk.dialer.transmit().is_empty() && talk.ahead.as_ref().is_none_or(Vec::is_empty);
+        assert!(sent, "{ahead}: it has taken everything");
+        (0..200).for_each(|_| talk.second(0));
+        assert_eq!(talk.state(), State::Ready, "nothing waits");
+    }
+}
+
+// proves: LINK-3
+#[test]
+fn a_link_that_takes_nothing_is_lost_wherever_its_bytes_wait() {
+    for (ahead, size, taken) in
+        [(false, 100, 0), (true, 100, 0), (false, 60_000, 100), (true, 60_000, 100), (true, 200_000, 0)]
+    {
+        let mut talk = Talk::new(ahead);
+        talk.request(size);
+        talk.second(0);
+        talk.second(taken);
+        for _ in 0..87 {
+            talk.request(10);
+            talk.second(0);
+        }
+        assert_eq!(talk.state(), State::Ready, "{size} {ahead}");
+        (0..4).for_each(|_| talk.second(0));
+        assert_ne!(talk.state(), State::Ready, "{size} {ahead}");
+    }
 }
