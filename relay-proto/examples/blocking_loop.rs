@@ -34,6 +34,8 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
                 Action::Work(Work::Connect { link, attempt, address }) => match TcpStream::connect(address) {
                     Ok(stream) => {
                         stream.set_nodelay(true)?;
+                        // A write that blocks holds up every deadline: after this, nothing more is written.
+                        stream.set_write_timeout(Some(Duration::from_secs(30)))?;
                         if dialer.handle_connected(link, attempt, now()) {
                             socket = Some((link, stream));
                         }

@@ -81,7 +81,7 @@ impl Peer {
         let identity = link.unanswered.remove(&hello).ok_or(Refused::NotWaiting)?;
         free(&mut link.unanswered);
         link.unanswered_bytes -= super::queue::identity_weight(&identity);
-        link.queue(Transmit::Text(frame), self.now);
+        link.queue(Transmit::Text(frame));
         link.answered = true;
         self.push_event(Event::Hello(identity));
         self.refill();
@@ -119,7 +119,7 @@ impl Peer {
         if size > limit {
             frame = encode::outbound_result(&pending.request_id, &failure("the result is too large", true));
         }
-        link.queue(Transmit::Text(frame), self.now);
+        link.queue(Transmit::Text(frame));
         if size > limit { Err(Refused::TooLarge { size, limit }) } else { Ok(()) }
     }
 
@@ -148,7 +148,7 @@ impl Peer {
         if link.transmit_bytes >= limit {
             return Err(Refused::Congested);
         }
-        link.queue(Transmit::Text(frame), self.now);
+        link.queue(Transmit::Text(frame));
         Ok(())
     }
 

@@ -117,7 +117,7 @@ impl Peer {
         };
         let Some(action) = action else {
             self.stats.outbounds_failed += 1;
-            link.queue(Transmit::Text(encode::outbound_result(&request_id, &failure(error, false))), now);
+            link.queue(Transmit::Text(encode::outbound_result(&request_id, &failure(error, false))));
             return;
         };
         let id = OutboundId(self.next_outbound);
@@ -130,9 +130,8 @@ impl Peer {
 
     /// CONN-4: stops before it says so, and stops once however often it is asked.
     fn handle_going_idle(&mut self) {
-        let now = self.now;
         let Some(link) = &mut self.current else { return };
-        link.queue(Transmit::Text(encode::going_idle_ack()), now);
+        link.queue(Transmit::Text(encode::going_idle_ack()));
         if !core::mem::replace(&mut link.idle, true) {
             self.push_event(Event::Idle);
         }

@@ -42,7 +42,7 @@ pub(crate) struct Link {
     has_ping: bool,
     /// Bytes of the frames in `transmit`.
     pub(crate) transmit_bytes: usize,
-    /// When `transmit` last became shorter, or stopped being empty.
+    /// When the socket took something, or nothing waited to be written.
     pub(crate) moved_at: Duration,
     /// When the handshake began.
     pub(crate) since: Duration,
@@ -115,21 +115,18 @@ impl Link {
         self.answered && !self.idle && self.closing_until.is_none()
     }
 
-    pub(crate) fn has_unwritten(&self) -> bool {
+    pub(crate) fn has_queued(&self) -> bool {
         !self.transmit.is_empty()
     }
 
-    pub(crate) fn queue(&mut self, transmit: Transmit, now: Duration) {
-        if self.transmit.is_empty() {
-            self.moved_at = now;
-        }
+    pub(crate) fn queue(&mut self, transmit: Transmit) {
         self.transmit_bytes += weight(&transmit);
         self.transmit.push_back(transmit);
     }
 
-    pub(crate) fn queue_ping(&mut self, now: Duration) {
+    pub(crate) fn queue_ping(&mut self) {
         if !core::mem::replace(&mut self.has_ping, true) {
-            self.queue(Transmit::Ping, now);
+            self.queue(Transmit::Ping);
         }
     }
 

@@ -59,8 +59,9 @@
 //!   [`Limits::forward_attempts`] links: then it is *given up*, since a gateway that dies of it, or that reconnects
 //!   faster than the patience, would be given the same request for ever.
 //!
-//! Both leave a [`Notice`] and an event ([`Event::Presumed`], [`Event::GivenUp`]), and are counted. What is risked is a forward that the gateway received and lost in a crash of
-//! its own, before it acknowledged any: exactly what its silence gives no means to notice.
+//! Both leave a [`Notice`] and an event ([`Event::Presumed`], [`Event::GivenUp`]), and are counted. What is risked is a
+//! forward that the gateway received and lost in a crash of its own, before it acknowledged any: exactly what its silence
+//! gives no means to notice.
 //!
 //! A restart of the connector forgets which gateways acknowledge forwards, and how many links carried one. A gateway that
 //! does not gets up to a window of them again, on up to as many links. One that does is unproven until its next ack of a

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use core::time::Duration;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Entry};
 use super::config::Settings;
 use super::link::{Link, Pending, failure};
 use super::output::{Ended, EntryId, Event, LinkId, Notice, Output, Stats};
@@ -140,22 +140,32 @@ impl Peer {
 
     /// The next entry of the buffer, if the window has room for one (CONN-3).
     fn next_delivery(&mut self, link: LinkId) -> Option<String> {
-        // Elsewhere it is the acks that are not read while nobody reads their events.
-        if self.presumes() && self.is_queue_full() {
-            return None;
-        }
-        let current = self.current.as_mut().filter(|current| current.id == link && current.delivers())?;
-        // What a crash would repeat: what is not acknowledged, and what is, as long as the store may forget that.
-        if self.buffer.count_in_flight(link) + self.discarding.len() >= self.settings.limits.window {
-            return None;
-        }
-        let entry = self.buffer.next_for(current.cursor)?;
+        let entry = self.current.as_ref().filter(|current| current.id == link).and_then(|link| self.upcoming(link))?;
         let (id, frame) = (entry.id, String::from(&*entry.frame));
+        let current = self.current.as_mut()?;
         current.cursor = id.seq().saturating_add(1);
         self.carried_until = self.carried_until.max(current.cursor);
         self.stats.delivered += 1;
+        current.moved_at = self.now;
         self.stats.redelivered += u64::from(self.buffer.carry(id, link, self.now));
         Some(frame)
+    }
+
+    fn upcoming(&self, link: &Link) -> Option<&Entry> {
+        // Elsewhere it is the acks that are not read while nobody reads their events.
+        if !link.delivers() || (self.presumes() && self.is_queue_full()) {
+            return None;
+        }
+        // What a crash would repeat: what is not acknowledged, and what is, as long as the store may forget that.
+        if self.buffer.count_in_flight(link.id) + self.discarding.len() >= self.settings.limits.window {
+            return None;
+        }
+        self.buffer.next_for(link.cursor)
+    }
+
+    /// Whether anything waits to be written to this link.
+    pub(super) fn has_unwritten(&self, link: &Link) -> bool {
+        link.has_queued() || self.upcoming(link).is_some()
     }
 
     /// The next event for the application. Take one when the application wants one: what is not taken is what holds the
@@ -275,6 +285,15 @@ impl Peer {
         self.hear(link);
     }
 
+    /// The link's socket took some bytes of what was [polled](Self::poll_transmit) before: the gateway reads, however slowly
+    /// (LINK-3). To be called by a host that polls more than the socket takes at once.
+    pub fn handle_progress(&mut self, link: LinkId, now: Now) {
+        self.tick(now);
+        if let Some(current) = self.current.as_mut().filter(|current| current.id == link) {
+            current.moved_at = self.now;
+        }
+    }
+
     pub(super) fn hear(&mut self, link: LinkId) {
         if let Some(current) = self.current.as_mut().filter(|current| current.id == link) {
             current.hear(self.now, self.settings.timing.ping_after);
@@ -302,6 +321,11 @@ impl Peer {
         {
             link.pass_over(passed);
         }
+        if self.current.as_ref().is_some_and(|link| !self.has_unwritten(link))
+            && let Some(link) = &mut self.current
+        {
+            link.moved_at = self.now;
+        }
         self.presume_handed();
     }
 
@@ -327,7 +351,7 @@ impl Peer {
 
     fn start_closing(&mut self, mut link: Box<Link>, code: u16, reason: &'static str) {
         link.closing_until = Some(self.now.saturating_add(self.settings.timing.close));
-        link.queue(Transmit::Close { code, reason }, self.now);
+        link.queue(Transmit::Close { code, reason });
         if self.closing.len() >= MAX_CLOSING
             && let Some(oldest) = self.closing.pop_front()
         {
@@ -350,7 +374,7 @@ impl Peer {
     pub(super) fn fail_pending(&mut self, link: &mut Link, pending: &Pending, error: &str) {
         self.stats.outbounds_failed += 1;
         let result = failure(error, pending.shown);
-        link.queue(Transmit::Text(encode::outbound_result(&pending.request_id, &result)), self.now);
+        link.queue(Transmit::Text(encode::outbound_result(&pending.request_id, &result)));
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {

@@ -46,7 +46,7 @@ impl Peer {
 
     /// A gateway that reads nothing, however much it says.
     fn stalled_at(&self, link: &Link) -> Option<Duration> {
-        link.has_unwritten().then(|| link.moved_at.saturating_add(self.settings.timing.lost_after))
+        self.has_unwritten(link).then(|| link.moved_at.saturating_add(self.settings.timing.lost_after))
     }
 
     /// When to find out whether the gateway read past a forward that it does not acknowledge.
@@ -93,7 +93,7 @@ impl Peer {
             && (keepalive || probe)
         {
             link.ping_at = now.saturating_add(self.settings.timing.ping_after);
-            link.queue_ping(now);
+            link.queue_ping();
             if probe {
                 // Also a ping that waits already will be written behind the forward, which is.
                 link.probe = Probe::Queued(now);

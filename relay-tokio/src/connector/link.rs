@@ -179,6 +179,9 @@ impl Connection {
             Ok(n) => {
                 self.wire.consume(n);
                 self.stalled = None;
+                if let Some(own) = self.own.as_ref().filter(|_| !self.wire.transmit().is_empty()) {
+                    self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_progress(own.link, now));
+                }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let timeout = self.hub.config.write_timeout;

@@ -134,6 +134,35 @@ fn a_silent_gateway_is_pinged_and_then_dropped() {
     assert_eq!(rig.peer.poll_timeout(), None, "a gateway that is away costs no timer");
 }
 
+// proves: LINK-3
+#[test]
+fn a_gateway_that_talks_and_reads_nothing_is_dropped() {
+    let mut rig = Rig::new();
+    let link = rig.link();
+    let [first, second] = [rig.deliver(0), rig.deliver(1)];
+    let talk = |rig: &mut Rig, seconds: u64| {
+        for _ in 0..seconds {
+            rig.wait_secs(1);
+            rig.peer.handle_traffic(link, rig.now);
+        }
+    };
+    talk(&mut rig, 89);
+    let Some(Transmit::Text(frame)) = rig.peer.poll_transmit(link) else { panic!() };
+    assert_eq!(entry_of(&frame), Some(first));
+    talk(&mut rig, 89);
+    // The socket took some more of that frame.
+    rig.peer.handle_progress(link, rig.now);
+    talk(&mut rig, 89);
+    let deadline = rig.peer.poll_timeout().unwrap();
+    assert_eq!((deadline.at - rig.now.monotonic, deadline.reason), (Duration::from_secs(1), Reason::Stalled));
+    talk(&mut rig, 1);
+    assert!(matches!(rig.outputs[..], [Output::Drop(dropped)] if dropped == link));
+    assert!(matches!(ended(&rig.events())[..], [(_, Ended::Dropped("the gateway does not read"))]));
+    rig.outputs.clear();
+    let link = rig.link();
+    assert_eq!(rig.entries(link), [first, second]);
+}
+
 #[test]
 fn a_link_without_a_hello_is_closed() {
     let mut rig = Rig::new();
