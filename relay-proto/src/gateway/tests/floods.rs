@@ -221,3 +221,21 @@ fn thousands_of_reconnects_leave_nothing_behind() {
     let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
     assert!(most - least < 100, "only the numbers grow: {sizes:?}");
 }
+
+// proves: ACK-2, ACK-4
+#[test]
+fn replays_of_what_was_taken_may_be_many_in_one_message() {
+    let limits = Limits { queue: 4096, queue_hard: 8192, ..Limits::default() };
+    let mut world = World::ready_with(config().limits(limits));
+    let ids: Vec<String> = (0..200).map(|n| format!("{n:0>100}")).collect();
+    for id in &ids {
+        let delivery = world.deliver(id, "hi").unwrap();
+        world.ack(delivery);
+    }
+    world.acked();
+    world.end(lost());
+    world.reconnect();
+    let lines: Vec<String> = ids.iter().map(|id| inbound(id, "hi")).collect();
+    world.line(&lines.join("\n"));
+    assert_eq!((world.acked(), world.state()), (ids, State::Ready), "acknowledged, and not counted as waiting");
+}

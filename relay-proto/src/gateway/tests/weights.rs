@@ -2,6 +2,7 @@
 
 use super::pair::*;
 use crate::frame::{Descriptor, PassthroughForward};
+use crate::gateway::machine::Life;
 use crate::gateway::{Event, Limits};
 
 /// The least that an allocator takes for a text.
@@ -158,4 +159,40 @@ fn a_peer_describes_no_more_than_a_link_holds() {
     let bare = size(&world, "last");
     assert!(!describe(&mut world, "last", (room - bare) / 2 + 1), "a byte or two over");
     assert!(describe(&mut world, "last", (room - bare) / 2));
+}
+
+// proves: REQ-7
+#[test]
+fn what_has_gone_weighs_nothing() {
+    let mut world = World::ready();
+    let fresh = weight(&world);
+    for round in 0..3 {
+        let taken = ["a", "b", "c"].map(|id| world.deliver(&format!("{id}{round}"), "hi").unwrap());
+        world.writes = false;
+        world.reads = false;
+        world.line(r#"{"type":"interrupt_inbound","session_key":"s","chat_id":"c"}"#);
+        world.line(r#"{"type":"interrupt_inbound","session_key":"t","chat_id":"c"}"#);
+        world.line(&inbound(&format!("d{round}"), "unread"));
+        taken.iter().for_each(|id| world.ack(*id));
+        world.call(|machine, now| machine.interrupt("session", None, now).unwrap());
+        assert!(weight(&world).iter().zip(fresh).all(|(held, fresh)| *held > fresh), "{:?}", weight(&world));
+        world.reads = true;
+        world.writes = true;
+        world.drain();
+        for event in world.take_events() {
+            if let Event::Message(delivered) = event {
+                world.ack(delivered.id);
+            }
+        }
+        world.acked();
+        assert_eq!(weight(&world), fresh, "round {round}");
+    }
+}
+
+/// What its counters say of what is unread, unwritten and owed.
+fn weight(world: &World) -> [usize; 3] {
+    let machine = &world.machine;
+    let Life::Linked(link) = &machine.life else { panic!("no link") };
+    let owed = machine.traffic.get().map_or(0, |tables| tables.deliveries.owed());
+    [machine.queue.bytes(), link.transmit_bytes, owed]
 }
