@@ -167,11 +167,12 @@ fn a_peer_that_talks_and_reads_nothing_is_lost() {
     world.writes = false;
     let stop = |world: &mut World| world.call(|machine, now| machine.interrupt("k", None, now).unwrap());
     stop(&mut world);
+    stop(&mut world);
     talk(&mut world, 89);
     assert_eq!(world.state(), State::Ready);
     // One frame after all: it is only slow.
     assert!(world.machine.poll_transmit(world.id()).is_some());
-    stop(&mut world);
+    world.tick();
     talk(&mut world, 89);
     assert_eq!(world.state(), State::Ready);
     assert_eq!(world.machine.poll_timeout().map(|deadline| deadline.reason), Some(Reason::Stalled));

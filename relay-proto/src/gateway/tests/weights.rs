@@ -176,6 +176,12 @@ fn what_has_gone_weighs_nothing() {
         taken.iter().for_each(|id| world.ack(*id));
         world.call(|machine, now| machine.interrupt("session", None, now).unwrap());
         assert!(weight(&world).iter().zip(fresh).all(|(held, fresh)| *held > fresh), "{:?}", weight(&world));
+        // One of each goes.
+        let [unread, unwritten, _] = weight(&world);
+        assert!(world.machine.next_event().is_some() && world.machine.poll_transmit(world.id()).is_some());
+        let [interrupt, ack] = [unread - weight(&world)[0], unwritten - weight(&world)[1]];
+        assert!(world.machine.next_event().is_some() && world.machine.poll_transmit(world.id()).is_some());
+        assert_eq!(weight(&world)[..2], [unread - 2 * interrupt, unwritten - 2 * ack]);
         world.reads = true;
         world.writes = true;
         world.drain();
@@ -187,6 +193,19 @@ fn what_has_gone_weighs_nothing() {
         world.acked();
         assert_eq!(weight(&world), fresh, "round {round}");
     }
+}
+
+// proves: REQ-7
+#[test]
+fn an_acknowledgement_that_has_left_is_owed_no_more() {
+    let mut world = World::ready();
+    let ids = ["short", "a longer one", "the last"].map(|id| world.deliver(id, "hi").unwrap());
+    let owed = weight(&world)[2];
+    let each = owed.saturating_sub("short".len() + "a longer one".len() + "the last".len()) / 3;
+    world.ack(ids[0]);
+    assert_eq!(weight(&world)[2], owed - each - "short".len());
+    world.ack(ids[1]);
+    assert_eq!(weight(&world)[2], each + "the last".len());
 }
 
 /// What its counters say of what is unread, unwritten and owed.
