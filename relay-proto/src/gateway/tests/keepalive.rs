@@ -195,3 +195,18 @@ fn pings_that_are_not_written_do_not_pile_up() {
     world.advance(secs(1));
     assert_eq!(world.pings(), 1);
 }
+
+// proves: LINK-3, REQ-7
+#[test]
+fn a_pause_in_which_nobody_looked_at_the_clock_is_no_silence() {
+    let mut world = World::ready_with(config().limits(Limits { queue: 1024, ..Limits::default() }));
+    world.reads = false;
+    world.line(&inbound("1", &"x".repeat(2000)));
+    assert!(!world.machine.wants_read());
+    (world.now.monotonic, world.now.unix) = (world.now.monotonic + secs(200), world.now.unix + 200);
+    assert!(world.machine.next_event().is_some() && world.machine.next_event().is_none());
+    world.tick();
+    assert_eq!(world.state(), State::Ready);
+    world.advance(secs(90));
+    assert_eq!(world.state(), State::Disconnected, "from here on it is");
+}
