@@ -112,7 +112,7 @@ fn large_worlds_of_deliveries() {
         (Bounds { cuts: 1, gateway_crashes: 1, ..none }, 60_000),
         (Bounds { cuts: 1, connector_crashes: 1, ..none }, 25_000),
         (Bounds { cuts: 2, connector_crashes: 1, ..none }, 300_000),
-        (Bounds { cuts: 1, returns: 1, window: 2, ..none }, 80_000),
+        (Bounds { cuts: 1, returns: 1, window: 2, ..none }, 70_000),
         (Bounds { cuts: 1, gateway_crashes: 1, connector_crashes: 1, events: 1, ..none }, 100_000),
         (Bounds { cuts: 1, closes: 1, events: 1, ..none }, 50_000),
     ] {
