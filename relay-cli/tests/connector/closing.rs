@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::pair::{Connector, command, gateway, message, next_text};
-use crate::process::Relay;
+use crate::process::{Relay, signals};
 use crate::setup::Files;
 
 fn signal(signal: &str, relay: &Relay) {
@@ -19,7 +19,7 @@ fn closed() -> Option<Value> {
 
 #[test]
 fn a_signal_closes_every_link_with_1001() {
-    for name in ["-TERM", "-INT", "-HUP"] {
+    for name in signals() {
         let connector = Connector::registered();
         let gateway = connector.linked(&["--no-reconnect"]);
         signal(name, &connector.relay);

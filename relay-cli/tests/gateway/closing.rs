@@ -6,7 +6,7 @@ use relay_proto::end::LinkEnd;
 use serde_json::{Value, json};
 
 use crate::connector::Connector;
-use crate::process::{Relay, command};
+use crate::process::{Relay, command, signals};
 
 fn normal() -> Option<LinkEnd> {
     Some(LinkEnd::Closed { code: Some(1000), reason: String::new() })
@@ -62,7 +62,7 @@ fn the_command_closes_as_the_end_of_input_does() {
 // proves: CLOSE-1
 #[test]
 fn a_signal_closes_in_order() {
-    for signal in ["-TERM", "-INT", "-HUP"] {
+    for signal in signals() {
         let connector = Connector::start();
         let relay = Relay::start(&connector.url, &[]);
         let mut peer = connector.ready(&["discord"]);

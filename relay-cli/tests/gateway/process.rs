@@ -27,6 +27,15 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// The signals that end it in order. One that is ignored here, as SIGHUP is under nohup, is ignored by children, too.
+pub(crate) fn signals() -> Vec<&'static str> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
+    let all = [("-HUP", 1), ("-INT", 2), ("-TERM", 15)];
+    all.into_iter().filter(|(_, number)| ignored & (1 << (number - 1)) == 0).map(|(name, _)| name).collect()
+}
+
 /// A running gateway. Dropping it kills it.
 pub(crate) struct Relay {
     child: Child,
