@@ -477,6 +477,7 @@ impl Machine {
 
         let Some(ended) = ended else { return self.finish(State::Closed) };
         let mut pace = if again { Pace::Now } else { ended.pace() };
+        self.revocation.on_end(ready_for, ended.is_refusal(), self.settings.timing.stable);
         if ended.is_refusal() {
             let token_expired =
                 ready_for.is_none() && link.token.as_ref().is_some_and(|token| token.is_expired(self.unix));

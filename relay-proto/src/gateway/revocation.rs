@@ -1,5 +1,7 @@
 //! Whether refused credentials are revoked credentials (AUTH-1 to AUTH-3).
 
+use core::time::Duration;
+
 use super::backoff::Pace;
 use super::ending::Ended;
 
@@ -19,14 +21,25 @@ pub(crate) enum Judgement {
 pub(crate) struct Revocation {
     /// A handshake completed once in this machine's life.
     ever_ready: bool,
-    /// A refusal is being confirmed. Ends when a link becomes ready.
+    /// A refusal is being confirmed: the next one is final (AUTH-4).
     confirming: bool,
 }
+
+/// The shortest time for which the link of the deciding dial is ready before a refusal on it is a new one. A shorter
+/// [`stable`](super::Timing::stable) does not lower it, so that a peer which accepts and refuses in turns gets few dials.
+const LEAST_ACCEPTED: Duration = Duration::from_secs(10);
 
 impl Revocation {
     pub(crate) fn on_ready(&mut self) {
         self.ever_ready = true;
-        self.confirming = false;
+    }
+
+    /// A link ended that was ready for this long. `refused`: because its credentials were refused. A link that ended in
+    /// another way, or that was stable before, shows that the connector accepts the credentials again.
+    pub(crate) fn on_end(&mut self, ready_for: Option<Duration>, refused: bool, stable: Duration) {
+        if ready_for.is_some_and(|time| !refused || time >= stable.max(LEAST_ACCEPTED)) {
+            self.confirming = false;
+        }
     }
 
     /// Judges a refusal. `token_expired`: the token of the refused dial had passed its expiry, by the wall clock, when
@@ -82,13 +95,24 @@ mod tests {
         }
     }
 
-    // proves: AUTH-3
+    // proves: AUTH-4
     #[test]
-    fn a_ready_link_ends_the_confirmation() {
-        let mut revocation = Revocation::default();
-        revocation.on_ready();
-        assert_eq!(revocation.judge(&refused(""), true, false), Judgement::Confirm);
-        revocation.on_ready();
-        assert_eq!(revocation.judge(&refused(""), true, false), Judgement::Confirm);
+    fn what_ends_the_confirmation() {
+        let (stable, none) = (Duration::from_secs(60), Duration::ZERO);
+        for (ready_for, refused, stable, ends) in [
+            (None, false, stable, false),
+            (None, true, stable, false),
+            (Some(none), true, stable, false),
+            (Some(none), false, stable, true),
+            (Some(stable), true, stable, true),
+            (Some(Duration::from_secs(59)), true, stable, false),
+            (Some(Duration::from_secs(9)), true, none, false),
+            (Some(Duration::from_secs(10)), true, none, true),
+        ] {
+            let mut revocation = Revocation { ever_ready: true, confirming: true };
+            revocation.on_ready();
+            revocation.on_end(ready_for, refused, stable);
+            assert_eq!(revocation.confirming, !ends, "ready for {ready_for:?}, refused {refused}, stable {stable:?}");
+        }
     }
 }

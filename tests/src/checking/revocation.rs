@@ -1,7 +1,7 @@
 //! Refused credentials in a small world: one gateway, the tokens that it mints, and a connector that lets it in or not.
 //!
 //! The connector that answers in order is the real one, with the real check of tokens. Beside it, a dial or a link can
-//! end in every way that matters to AUTH-1 to AUTH-3, at any moment and for no reason: the network, proxies and other
+//! end in every way that matters to AUTH-1 to AUTH-4, at any moment and for no reason: the network, proxies and other
 //! connectors do that. Who is revoked is decided a second time, by an oracle written from the contract.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -99,7 +99,7 @@ enum Verdict {
     WaitsAndDials,
 }
 
-/// AUTH-1 to AUTH-3, read from the contract.
+/// AUTH-1 to AUTH-4, read from the contract.
 #[derive(Clone, Debug, Default)]
 struct Oracle {
     /// Whether a handshake was ever completed.
@@ -111,7 +111,11 @@ struct Oracle {
 impl Oracle {
     fn ready(&mut self) {
         self.completed = true;
-        self.provisional = false;
+    }
+
+    /// A link that was ready ends. No link of this world is as old as a stable one.
+    fn ended(&mut self, refused: bool) {
+        self.provisional &= refused; // AUTH-4
     }
 
     /// `expired`: the token of the refused dial had passed its expiry, and its link never became ready.
@@ -222,6 +226,9 @@ impl Revocation {
                 Output::Drop(_) => {
                     let link = self.link.take().ok_or("a drop of no link")?;
                     self.connector_loses(&link);
+                    if link.ready {
+                        self.oracle.ended(false);
+                    }
                 }
                 Output::RequestEnded { request, .. } => {
                     rule(self.open.remove(&request), "REQ-1: a request ended twice")?;
@@ -312,6 +319,9 @@ impl Revocation {
         };
         let expiry = link.token.expires_at().ok_or("a token that never expires")?;
         let expired = !link.ready && self.now.unix > expiry;
+        if link.ready {
+            self.oracle.ended(refusal.is_some());
+        }
         let verdict = refusal.map(|reason| self.oracle.refused(reason == "expired", expired, self.bounds.strict));
         let was_revoked = self.revoked;
         self.gateway.handle_ended(link.id, end, self.now);
@@ -330,7 +340,7 @@ impl Revocation {
             Verdict::DialsAtOnce => "refused: one dial decides",
             Verdict::WaitsAndDials => "refused: dials again later",
         });
-        rule(got == verdict, &format!("AUTH-1 to AUTH-3: {got:?}, and the contract says {verdict:?}"))
+        rule(got == verdict, &format!("AUTH-1 to AUTH-4: {got:?}, and the contract says {verdict:?}"))
     }
 
     fn answer(&mut self) {

@@ -310,7 +310,7 @@ impl Model {
         }
         self.phase = Phase::Ready;
         self.ready_at = Some(self.now);
-        (self.greeted, self.deciding) = (true, false);
+        self.greeted = true;
         self.seen.told.push("ready".into());
         for request in self.requests.iter_mut().filter(|request| !request.written) {
             request.written = true;
@@ -371,6 +371,9 @@ impl Model {
         if again {
             pace = Pace::Now;
         }
+        if ready_for.is_some_and(|time| refusal.is_none() || time >= 60 * SECOND) {
+            self.deciding = false;
+        }
         if let Some(end) = refusal {
             match self.judge(end, ready_for.is_none() && self.unix > self.expires) {
                 "retry" => pace = Pace::Ladder,
@@ -407,7 +410,7 @@ impl Model {
         }
     }
 
-    /// What a refusal means (AUTH-1 to AUTH-3).
+    /// What a refusal means (AUTH-1 to AUTH-4).
     fn judge(&mut self, end: &LinkEnd, expired: bool) -> &'static str {
         let (LinkEnd::Closed { reason, .. } | LinkEnd::Refused { reason, .. }) = end else { return "retry" };
         match (self.deciding, expired) {

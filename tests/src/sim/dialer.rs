@@ -261,6 +261,8 @@ impl World {
         if let Some(why) = why {
             self.coverage.hit(why);
         }
+        let gateway = &mut self.gateways[index];
+        gateway.refusals.on_drop(gateway.dials.ready_for(now));
         self.end_of_link(index, commanded, now);
         self.note("drop", index, conn as u64, || format!("{commanded:?}"));
         if let Some(client) = &mut self.conns[conn].client {
@@ -278,7 +280,8 @@ impl World {
         let was_ready = self.conns[conn].was_ready;
         let stale = !was_ready && self.conns[conn].token.as_ref().is_some_and(|token| unix > token.expires);
         let (greeted, deciding) = (gateway.refusals.greeted, gateway.refusals.deciding);
-        let verdict = gateway.refusals.judge(&end, stale, gateway.shape.confirm_refusals);
+        let ready_for = gateway.dials.ready_for(now);
+        let verdict = gateway.refusals.judge(&end, ready_for, stale, gateway.shape.confirm_refusals);
         let is_slow = pace(&end) == Pace::Slow;
         let is_news = verdict.is_some() || is_slow;
         let pace = match verdict {

@@ -1,4 +1,4 @@
-//! What the contract says about refusals (AUTH-1 to AUTH-3) and about when to dial again (LINK-1, LINK-2), written down a
+//! What the contract says about refusals (AUTH-1 to AUTH-4) and about when to dial again (LINK-1, LINK-2), written down a
 //! second time: from the rules, for one process of a gateway, without a look at how the machine does it.
 
 use relay_proto::end::LinkEnd;
@@ -20,22 +20,36 @@ pub enum Verdict {
 pub struct Refusals {
     /// A handshake was completed.
     pub greeted: bool,
-    /// A refusal was provisional, and no link has been ready since.
+    /// A refusal was provisional, and the connector has not shown since that it accepts the credentials (AUTH-4).
     pub deciding: bool,
 }
 
 impl Refusals {
     pub fn on_ready(&mut self) {
-        *self = Self { greeted: true, deciding: false };
+        self.greeted = true;
+    }
+
+    /// A link that was ready has ended without a refusal, or was stable.
+    fn accepted(&mut self, ready_for: Option<Nanos>, is_refusal: bool) {
+        if ready_for.is_some_and(|time| !is_refusal || time >= STABLE) {
+            self.deciding = false;
+        }
+    }
+
+    /// The link was dropped by this side.
+    pub fn on_drop(&mut self, ready_for: Option<Nanos>) {
+        self.accepted(ready_for, false);
     }
 
     /// `stale`: the token had expired by the gateway's own wall clock, and its link was never ready.
-    pub fn judge(&mut self, end: &LinkEnd, stale: bool, strict: bool) -> Option<Verdict> {
+    pub fn judge(&mut self, end: &LinkEnd, ready_for: Option<Nanos>, stale: bool, strict: bool) -> Option<Verdict> {
         let reason = match end {
-            LinkEnd::Closed { code: Some(4401), reason } => reason,
-            LinkEnd::Refused { status: 401, reason } => reason,
-            _ => return None,
+            LinkEnd::Closed { code: Some(4401), reason } => Some(reason),
+            LinkEnd::Refused { status: 401, reason } => Some(reason),
+            _ => None,
         };
+        self.accepted(ready_for, reason.is_some());
+        let reason = reason?;
         if !self.greeted || reason.eq_ignore_ascii_case("expired") {
             return Some(Verdict::Retry);
         }
@@ -83,12 +97,27 @@ pub struct Dials {
     held: bool,
     /// The machine was suspended since: it cannot be blamed for being late.
     slept: bool,
+    /// When the last dials came that follow each other without a command or a sleep (LINK-5).
+    unasked: Vec<Nanos>,
 }
 
 impl Dials {
     /// A gateway that has to dial at once.
     pub fn new(now: Nanos) -> Self {
-        Self { rung: 0, ready: None, closing: None, window: Some((now, now)), held: false, slept: false }
+        Self {
+            rung: 0,
+            ready: None,
+            closing: None,
+            window: Some((now, now)),
+            held: false,
+            slept: false,
+            unasked: Vec::new(),
+        }
+    }
+
+    /// For how long the link has been ready that ends now.
+    pub fn ready_for(&self, now: Nanos) -> Option<Nanos> {
+        self.ready.map(|since| self.closing.unwrap_or(now) - since)
     }
 
     pub fn on_ready(&mut self, now: Nanos) {
@@ -105,6 +134,7 @@ impl Dials {
 
     pub fn release(&mut self, now: Nanos) {
         self.held = false;
+        self.unasked.clear();
         if let Some((_, latest)) = &mut self.window {
             *latest = now.max(*latest);
         }
@@ -113,12 +143,16 @@ impl Dials {
     /// The machine was suspended.
     pub fn on_sleep(&mut self) {
         self.slept = true;
+        self.unasked.clear();
     }
 
     /// The wall clock went this much further than the monotonic one: that counts towards the wait (CLOCK-2). The wall
     /// clock shows whole seconds.
     pub fn on_wall_ahead(&mut self, by: Nanos) {
         let by = by + SECOND;
+        if by >= 10 * SECOND {
+            self.unasked.clear();
+        }
         if let Some((earliest, _)) = self.window.as_mut().filter(|_| by >= 10 * SECOND) {
             *earliest = earliest.saturating_sub(by);
             self.slept = true;
@@ -128,6 +162,7 @@ impl Dials {
     /// A command that dials now if there is no link.
     pub fn demand(&mut self, now: Nanos) {
         self.held = false;
+        self.unasked.clear();
         if let Some(window) = &mut self.window {
             *window = (now, now);
         }
@@ -136,7 +171,8 @@ impl Dials {
     /// The link, or the dial, ended. The wait that follows, at the ladder's pace: its rung in full; and whether the
     /// ladder started over.
     pub fn on_end(&mut self, pace: Pace, now: Nanos) -> (Nanos, bool) {
-        let ready = self.ready.take().map(|since| self.closing.unwrap_or(now) - since);
+        let ready = self.ready_for(now);
+        self.ready = None;
         self.closing = None;
         let reset = ready.is_some_and(|time| time >= STABLE) && self.rung > 0;
         if ready.is_some_and(|time| time >= STABLE) {
@@ -172,6 +208,12 @@ impl Dials {
             return violated("LINK-1", format!("a dial {} ms too early", (earliest - now) / 1_000_000));
         }
         self.held = false;
+        if let [.., before, _] = self.unasked[..]
+            && now - before < FIRST / 2
+        {
+            return violated("LINK-5", format!("three dials within {} ms", (now - before) / 1_000_000));
+        }
+        self.unasked.push(now);
         Ok(())
     }
 

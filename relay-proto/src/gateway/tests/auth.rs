@@ -134,18 +134,74 @@ fn neither_a_fresh_token_nor_a_ready_link_makes_a_refusal_provisional() {
     assert_revoked(&mut world);
 }
 
-// proves: AUTH-3
+// proves: AUTH-3, AUTH-4
 #[test]
 fn the_stricter_setting_confirms_every_refusal_once() {
     let mut world = World::ready_with(config().confirm_refusals(true));
     world.end(refusal());
     assert_eq!((world.state(), world.dials.len()), (State::Dialing, 2), "at once");
     world.become_ready();
+    world.end(closed(1001, ""));
+    world.reconnect();
     world.end(refusal());
-    assert_eq!(world.state(), State::Dialing, "a ready link ends the confirmation");
+    assert_eq!(world.state(), State::Dialing, "a link that ended otherwise has ended the confirmation");
+    world.become_ready();
+    for _ in 0..12 {
+        world.advance(secs(5));
+        world.line("still here");
+    }
+    world.end(refusal());
+    assert_eq!(world.state(), State::Dialing, "so has a link that was stable");
     world.open();
     world.end(refusal());
     assert_revoked(&mut world);
+}
+
+// proves: AUTH-4
+#[test]
+fn a_connector_that_describes_and_refuses_in_turns_revokes_with_its_second_refusal() {
+    let eager = timing(|t| (t.stable, t.backoff_initial, t.backoff_max) = (secs(0), millis(1), millis(1)));
+    for timing in [Default::default(), eager] {
+        let mut world = World::ready_with(config().confirm_refusals(true).timing(timing));
+        world.end(refusal());
+        world.become_ready();
+        world.end(refusal());
+        assert_eq!(world.dials.len(), 2);
+        assert_revoked(&mut world);
+    }
+}
+
+// proves: LINK-5
+#[test]
+fn whatever_the_peer_does_dials_at_once_do_not_follow_each_other() {
+    let ends = [refusal(), closed(4401, "expired"), closed(1000, ""), closed(1000, "replaced"), lost(), http(401)];
+    for strict in [false, true] {
+        for seed in 0..300 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let short = timing(|t| (t.token_ttl, t.stable) = (secs(1), secs(seed % 2)));
+            let mut world = World::seeded(config().confirm_refusals(strict).timing(short), seed);
+            world.tick();
+            for _ in 0..30 {
+                if world.state().is_terminal() {
+                    break;
+                }
+                world.await_dial();
+                match rng.u8(..4) {
+                    0 => world.open(),
+                    1 | 2 => world.become_ready(),
+                    _ => {}
+                }
+                // Time enough for a token to expire, or for a link to be stable by these settings.
+                world.advance(secs([0, 0, 2, 5][rng.usize(..4)]));
+                if world.link.is_some() {
+                    world.end(ends[rng.usize(..ends.len())].clone());
+                }
+            }
+            for three in world.dials.windows(3) {
+                assert!(three[2].0 - three[0].0 >= millis(500), "seed {seed}: {:?}", world.log);
+            }
+        }
+    }
 }
 
 // proves: AUTH-3
