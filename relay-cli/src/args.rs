@@ -9,7 +9,7 @@ mod tls;
 
 pub(crate) use connector::{AnswerMode, ConnectorArgs};
 pub(crate) use enroll::{EnrollArgs, EnrolmentArgs};
-pub(crate) use gateway::{AckMode, GatewayArgs, Runtime};
+pub(crate) use gateway::{AckMode, GatewayArgs, Runtime, identities};
 pub(crate) use tls::TlsArgs;
 
 const EXIT_CODES: &str = "Exit codes:\n  \

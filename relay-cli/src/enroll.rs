@@ -12,7 +12,7 @@ use relay_blocking::{Config, Proxy, Settings};
 use zeroize::Zeroizing;
 
 use self::advice::advised;
-use crate::args::EnrollArgs;
+use crate::args::{EnrollArgs, identities};
 use crate::draft::{self, Draft, NotKept};
 use crate::env_file::{self, Variables, quoted as env_quoted};
 use crate::gateway::tls;
@@ -80,9 +80,7 @@ impl Prepared {
     fn new(args: &EnrollArgs) -> Result<Self, String> {
         let url = given("--url", args.url.as_deref(), "GATEWAY_RELAY_URL")?;
         let id = given("--id", args.id.as_deref(), "GATEWAY_RELAY_ID")?;
-        if args.platform.len() != args.bot_id.len() {
-            return Err("each --platform needs its --bot-id, in the same order".into());
-        }
+        identities(&args.platform, &args.bot_id)?;
         // The name of the platform does not matter to the way there.
         let config = Config::new(&*url).identity("relay", "");
         let config = match &args.proxy {
@@ -155,10 +153,12 @@ impl Prepared {
             variables.push(("GATEWAY_RELAY_DELIVERY_KEY", text(key.expose())));
         }
         if !args.platform.is_empty() {
+            variables.push(("GATEWAY_RELAY_PLATFORMS", text(&args.platform.join(","))));
+        }
+        if !args.bot_id.is_empty() {
             let bots = args.platform.iter().zip(&args.bot_id).fold(Object::new(), |bots, (platform, bot)| {
                 bots.json(platform, &Object::new().text("botId", bot).end())
             });
-            variables.push(("GATEWAY_RELAY_PLATFORMS", text(&args.platform.join(","))));
             variables.push(("GATEWAY_RELAY_BOT_IDS", text(&bots.end())));
         }
         variables

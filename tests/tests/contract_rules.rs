@@ -18,7 +18,7 @@ const GROUPS: &[(&str, u32)] = &[
     ("DIAL", 7),
     ("TOKEN", 3),
     ("FRAME", 6),
-    ("HELLO", 3),
+    ("HELLO", 4),
     ("DESC", 2),
     ("EVENT", 3),
     ("PASS", 1),

@@ -54,7 +54,7 @@ pub(crate) struct EnrollArgs {
     /// A platform that the gateway will front, for the file: GATEWAY_RELAY_PLATFORMS. Repeat it for more
     #[arg(long)]
     pub(crate) platform: Vec<String>,
-    /// The bot's id there, for the file: GATEWAY_RELAY_BOT_IDS. One for each --platform, in the same order
+    /// The bot's id there, for the file: GATEWAY_RELAY_BOT_IDS. One for each --platform, in the same order, or none at all
     #[arg(long, requires = "platform")]
     pub(crate) bot_id: Vec<String>,
     /// The environment variable that holds the enrolment token

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use relay_tokio::{Config, Proxy};
+use relay_tokio::{Config, Identity, Proxy};
 
 use super::TlsArgs;
 use crate::{env_file, environment, gateway_id};
@@ -83,6 +83,8 @@ which an action, go_idle and go_dormant have, and whatever goes wrong. The other
 Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
 GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
 GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET; or from --env-file, which `relay enroll` writes.
+A gateway that is told of no platform fronts `relay`, with an empty bot id: the connector
+knows by its id what it is for.
 
 HTTPS_PROXY (for wss), HTTP_PROXY (for ws), ALL_PROXY and NO_PROXY are heeded with and without
 --url; loopback is always reached directly.
@@ -107,7 +109,7 @@ Examples:
 #[command(after_help = GATEWAY_HELP)]
 pub(crate) struct GatewayArgs {
     /// The connector's base URL. Without it, see GATEWAY_RELAY_URL below
-    #[arg(long, requires = "platform")]
+    #[arg(long)]
     pub(crate) url: Option<String>,
     /// A file with those variables, as `relay enroll` writes it. What it holds goes before the environment, and the program
     /// of --exec does not see it
@@ -117,8 +119,8 @@ pub(crate) struct GatewayArgs {
     /// A platform to front: discord, telegram, … Repeat it for more; the first is the default
     #[arg(long, requires = "url")]
     pub(crate) platform: Vec<String>,
-    /// The bot's id there: one for each --platform, in the same order
-    #[arg(long, requires = "url")]
+    /// The bot's id there: one for each --platform, in the same order, or none at all
+    #[arg(long, requires_all = ["url", "platform"])]
     pub(crate) bot_id: Vec<String>,
     /// The gateway's id, to authenticate with
     #[arg(long, requires = "url")]
@@ -171,7 +173,7 @@ impl GatewayArgs {
     pub(crate) fn config(&self) -> Result<Config, String> {
         let config = match &self.url {
             Some(url) => self.dialling(url)?,
-            None => self.read_variables().map_err(|error| format!("{error} (or use --url and --platform)"))?,
+            None => self.read_variables()?,
         };
         let config = match &self.proxy {
             Some(proxy) => config.proxy(Proxy::parse(proxy).map_err(|error| format!("--proxy: {error}"))?),
@@ -194,19 +196,16 @@ impl GatewayArgs {
             }
             Ok(value)
         };
-        env_file::config(&lookup).map_err(|error| error.to_string())
+        env_file::config(&lookup).map_err(|error| match &self.env_file {
+            Some(file) => format!("{error} (the variables are those of `{}` and of the environment)", file.display()),
+            None => format!("{error} (or use --env-file, or --url and the flags behind it)"),
+        })
     }
 
     fn dialling(&self, url: &str) -> Result<Config, String> {
-        if self.platform.len() != self.bot_id.len() {
-            return Err(format!(
-                "{} --platform and {} --bot-id: each platform needs its bot id, in the same order",
-                self.platform.len(),
-                self.bot_id.len()
-            ));
-        }
+        let identities = identities(&self.platform, &self.bot_id)?;
         let mut config = Config::new(url);
-        for (platform, bot_id) in self.platform.iter().zip(&self.bot_id) {
+        for (platform, bot_id) in identities {
             config = config.identity(platform, bot_id);
         }
         self.id.as_deref().map(usable).transpose().map_err(|problem| format!("--id: {problem}"))?;
@@ -218,6 +217,38 @@ impl GatewayArgs {
             (None, None) => config,
         })
     }
+}
+
+/// What `--platform` and `--bot-id` say together: as the variables do, a platform may be without a bot id, and a gateway
+/// without a platform.
+///
+/// # Errors
+/// A name that is none; or some platforms have a bot id, and some have none, and nothing says which.
+pub(crate) fn identities<'a>(
+    platforms: &'a [String],
+    bot_ids: &'a [String],
+) -> Result<Vec<(&'a str, &'a str)>, String> {
+    if platforms.is_empty() {
+        return Ok(vec![(Identity::GENERIC, "")]);
+    }
+    if platforms.iter().any(|platform| platform.trim().is_empty()) {
+        return Err("--platform is blank: name a platform, for example discord, or leave the flag out".into());
+    }
+    if platforms.iter().any(|platform| platform.contains(',')) {
+        return Err(
+            "--platform takes one platform: repeat it for each, as in --platform discord --platform slack".into()
+        );
+    }
+    if !bot_ids.is_empty() && bot_ids.len() != platforms.len() {
+        return Err(format!(
+            "{} --platform and {} --bot-id: give each platform its bot id, in the same order (\"\" for a platform that has \
+             none), or leave --bot-id out",
+            platforms.len(),
+            bot_ids.len()
+        ));
+    }
+    let bot_ids = bot_ids.iter().map(String::as_str).chain(std::iter::repeat(""));
+    Ok(platforms.iter().map(String::as_str).zip(bot_ids).collect())
 }
 
 /// An id that can be authenticated with, or a blank one, which counts as none (DIAL-2).

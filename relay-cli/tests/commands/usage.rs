@@ -20,9 +20,9 @@ fn usage_errors_exit_with_2_and_print_nothing_on_stdout() {
         &["decode", "file"],
         &["gateway"],
         &["gateway", "--platform", "p", "--bot-id", "b"],
-        &["gateway", "--url", "http://h"],
-        &["gateway", "--url", "http://h", "--platform", "p"],
+        &["gateway", "--url", "http://h", "--bot-id", "b"],
         &["gateway", "--url", "http://h", "--platform", "p", "--platform", "q", "--bot-id", "b"],
+        &["gateway", "--url", "http://h", "--platform", "p,q", "--bot-id", "b"],
         &["gateway", "--url", "ftp://h", "--platform", "p", "--bot-id", "b"],
         &["gateway", "--url", "http://h", "--platform", " ", "--bot-id", "b"],
         &["gateway", "--url", "http://h", "--platform", "p", "--bot-id", "b", "--ack", "never"],
@@ -66,6 +66,24 @@ fn a_file_of_variables_goes_with_no_flag_that_says_the_same() {
         assert_eq!((stdout.as_str(), code), ("", 2), "{stderr}");
         assert!(stderr.contains("--env-file") && stderr.contains("cannot be used with"), "{flags:?}: {stderr}");
     }
+}
+
+#[test]
+fn what_is_missing_is_asked_for_where_it_is_looked_for() {
+    let said = |arguments: &[&str]| {
+        let mut command = relay(arguments);
+        for name in ["URL", "PLATFORMS", "BOT_IDS", "ID", "SECRET"] {
+            command.env_remove(format!("GATEWAY_RELAY_{name}"));
+        }
+        let (stdout, stderr, code) = text(&command.output().unwrap());
+        assert_eq!((stdout.as_str(), code), ("", 2), "{stderr}");
+        stderr
+    };
+    let bare = said(&["gateway"]);
+    assert!(bare.contains("GATEWAY_RELAY_URL") && bare.contains("--url") && bare.contains("--env-file"), "{bare}");
+    // Flags that the file rules out are no advice.
+    let file = said(&["gateway", "--env-file", "/dev/null"]);
+    assert!(file.contains("GATEWAY_RELAY_URL") && file.contains("/dev/null") && !file.contains("--url"), "{file}");
 }
 
 #[test]

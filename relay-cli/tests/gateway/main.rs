@@ -11,6 +11,7 @@ mod commands;
 mod connector;
 mod deliveries;
 mod exec;
+mod identity;
 mod links;
 mod process;
 

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use super::commands::RequestOptions;
+use super::config::Identity;
 use super::machine::Machine;
 use super::output::{NotSent, RequestId};
 use crate::action::Action;
@@ -94,11 +95,12 @@ impl Machine {
     }
 
     /// The platform, if this gateway fronts it. A connector refuses one that was not in a hello, and takes the link's
-    /// default where none is named.
+    /// default where none is named; so the generic platform is not named where it is the default (HELLO-4).
     pub fn fronted(&self, platform: Option<&str>) -> Option<String> {
         let platform = platform?;
-        let own = self.settings.identities().iter().find(|identity| identity.platform == platform);
-        own.map(|identity| identity.platform.clone())
+        let (at, own) =
+            self.settings.identities().iter().enumerate().find(|(_, identity)| identity.platform == platform)?;
+        if at == 0 && platform == Identity::GENERIC { None } else { Some(own.platform.clone()) }
     }
 
     /// Names the next prompt.

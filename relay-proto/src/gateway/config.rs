@@ -25,6 +25,12 @@ pub struct Identity {
     pub command_manifest: Option<RawJson>,
 }
 
+impl Identity {
+    /// The generic platform: what a gateway fronts that is told of no other, because its connector knows by the gateway's id
+    /// what it is for. Messages of platforms that this protocol does not know are of this one, too (EVENT-1).
+    pub const GENERIC: &str = "relay";
+}
+
 /// How long things may take. Every default is the contract's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
