@@ -27,7 +27,15 @@
 //! ```
 //!
 //! Everything but the sockets and the timer is [`relay_proto::host`], and re-exported here.
+//!
+//! # Paused time in tests
+//!
+//! Gateways and connectors go by tokio's clock, so a test that pauses it (`tokio::time::pause`) makes hours pass at once. But
+//! a paused clock that is left to itself jumps to the next timer as soon as every task waits, even while bytes are on their
+//! way from one socket to another: a dial ends at its deadline then, before the connector could answer. Keep the clock from
+//! jumping, as the documentation of `tokio::time::pause` says, and move it with `tokio::time::advance`.
 
+mod clock;
 pub mod connector;
 mod net;
 
@@ -88,7 +96,7 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
 pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {
     let settings = config.build()?;
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
-    let (gateway, events, driver) = host::gateway(settings, tls);
+    let (gateway, events, driver) = host::gateway_with_clock(settings, tls, clock::Clock::new(&runtime));
     runtime.spawn(host::drive(driver, net::Tokio::default()));
     Ok((gateway, events))
 }

@@ -15,6 +15,7 @@ pub mod checking;
 pub mod faults;
 pub mod frames;
 pub mod fuzz;
+pub mod held;
 pub mod host;
 pub mod model;
 pub mod peer;

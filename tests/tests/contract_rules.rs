@@ -28,7 +28,7 @@ const GROUPS: &[(&str, u32)] = &[
     ("CHAT", 8),
     ("LINK", 5),
     ("AUTH", 4),
-    ("CLOCK", 2),
+    ("CLOCK", 3),
     ("IDLE", 2),
     ("CLOSE", 1),
     ("CONN", 7),

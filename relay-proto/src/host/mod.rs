@@ -4,9 +4,11 @@
 //! driver that a runtime feeds with a socket and a timer. The lock is never held over a system call.
 //!
 //! Users get these types from a runtime crate's `connect`. Authors of runtime crates call [`gateway`], hand the first two
-//! of its results to the user, and run [`drive`] with their [`Net`].
+//! of its results to the user, and run [`drive`] with their [`Net`]. If the
+//! runtime's timers go by another clock than the system's, they call [`gateway_with_clock`].
 
 mod chat;
+mod clock;
 mod delivery;
 mod drive;
 mod driver;
@@ -20,6 +22,7 @@ mod system;
 mod tests;
 
 pub use chat::{Asked, Sent, Thread};
+pub use clock::{Clock, SystemClock};
 pub use delivery::Delivery;
 pub use drive::{Net, drive};
 pub use driver::{Driver, Turn};
@@ -37,12 +40,17 @@ use crate::wire::ClientTls;
 ///
 /// `tls` is for `wss`; `None` takes the platform's trust store, which the first such call reads.
 pub fn gateway(settings: Settings, tls: Option<ClientTls>) -> (Gateway, Events, Driver) {
+    gateway_with_clock(settings, tls, SystemClock)
+}
+
+/// The same on a runtime whose timers do not go by the system's clock, or need not.
+pub fn gateway_with_clock(settings: Settings, tls: Option<ClientTls>, clock: impl Clock) -> (Gateway, Events, Driver) {
     // Read here, and not at the first dial, which happens under the lock. Should it fail, the dial will, and say why.
     #[cfg(feature = "tls")]
     let tls = match tls {
         None if settings.target().is_tls() => crate::wire::default_tls_config().ok(),
         tls => tls,
     };
-    let shared = Arc::new(shared::Shared::new(settings, tls));
+    let shared = Arc::new(shared::Shared::new(settings, tls, Box::new(clock)));
     (Gateway::new(shared.clone()), Events::new(shared.clone()), Driver::new(shared))
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, clock, seed, unix};
+use super::clock::Clock;
+use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, seed};
 use crate::gateway::{
     DeliveryId, Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
 };
@@ -17,6 +18,7 @@ use crate::time::Now;
 use crate::wire::{Action, ClientTls, Dialer, Work};
 
 pub(super) struct Shared {
+    clock: Box<dyn Clock>,
     origin: Instant,
     /// Handles and `Events` that are left. When none is, the gateway shuts down.
     users: AtomicUsize,
@@ -151,15 +153,16 @@ impl Drop for After {
 }
 
 impl Shared {
-    pub(super) fn new(settings: Settings, tls: Option<ClientTls>) -> Self {
-        let origin = clock();
+    pub(super) fn new(settings: Settings, tls: Option<ClientTls>, clock: Box<dyn Clock>) -> Self {
+        let origin = clock.now();
         for warning in settings.warnings() {
             log_warning(warning);
         }
-        let now = Now { monotonic: Duration::ZERO, unix: unix().as_secs() };
+        let now = Now { monotonic: Duration::ZERO, unix: clock.unix(origin).as_secs() };
         let dialer = Dialer::new(settings, tls, seed(), now);
         let state = dialer.machine().state();
         let shared = Self {
+            clock,
             origin,
             users: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
@@ -189,7 +192,8 @@ impl Shared {
     }
 
     pub(super) fn now(&self) -> Now {
-        Now { monotonic: clock().saturating_duration_since(self.origin), unix: unix().as_secs() }
+        let now = self.clock.now();
+        Now { monotonic: now.saturating_duration_since(self.origin), unix: self.clock.unix(now).as_secs() }
     }
 
     /// The point in time of a deadline. `None`: so far away that nobody will see it.

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use relay_proto::connector::{
     Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, authenticate,
 };
+use relay_proto::host::{Clock as _, SystemClock};
 use relay_proto::time::Now;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{Notify, oneshot};
 
@@ -22,11 +24,13 @@ use super::refusals::Refusals;
 use super::store::{Change, StoreError};
 use super::strangers::{Stranger, Strangers, sent_away};
 use super::throttle::Throttle;
+use crate::clock::Clock;
 
 pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) strangers: Arc<Strangers>,
     pub(super) desk: Desk,
+    clock: Clock,
     origin: Instant,
     /// Never held together with a member's, and never for longer than a look.
     state: Mutex<State>,
@@ -99,17 +103,21 @@ pub(super) fn anyone() -> GatewayId {
 impl Hub {
     pub(super) fn new(
         config: Config,
+        runtime: &Handle,
         keeper: Option<Arc<Keeper>>,
         backlogs: Vec<(GatewayId, Backlog)>,
         desk: Desk,
     ) -> Self {
-        let origin = clock();
+        let clock = Clock::new(runtime);
+        let origin = clock.now();
+        let now = Now { monotonic: Duration::ZERO, unix: clock.unix(origin).as_secs() };
         let mut state = State { storing: keeper.is_some(), ..State::default() };
         for (id, backlog) in backlogs {
-            let peer = Peer::stored(config.settings_for(&id), epoch(), backlog, Now { unix: unix(), ..Now::default() });
+            let peer = Peer::stored(config.settings_for(&id), epoch(), backlog, now);
             state.members.insert(id.clone(), Member::new(id, peer));
         }
         Self {
+            clock,
             origin,
             state: Mutex::new(state),
             keeper,
@@ -156,19 +164,20 @@ impl Hub {
     }
 
     pub(super) fn now(&self) -> Now {
-        Now { monotonic: clock().saturating_duration_since(self.origin), unix: unix() }
+        let now = self.clock.now();
+        Now { monotonic: now.saturating_duration_since(self.origin), unix: self.clock.unix(now).as_secs() }
     }
 
     /// The point in time this far ahead, for waits of our own.
     pub(super) fn after(&self, wait: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(clock() + wait)
+        tokio::time::Instant::from_std(self.clock.now() + wait)
     }
 
     /// The same for a wait of anybody's choice; `None` when it never ends.
     pub(super) fn deadline(&self, wait: Duration) -> Option<tokio::time::Instant> {
         // A century: no clock that has to add a little to it overflows.
         const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        clock().checked_add(wait).filter(|_| wait < NEVER).map(Into::into)
+        self.clock.now().checked_add(wait).filter(|_| wait < NEVER).map(Into::into)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -545,15 +554,5 @@ impl std::fmt::Debug for Hub {
 
 /// Part of every buffer id, never the same twice.
 fn epoch() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| unix())
-}
-
-#[allow(clippy::disallowed_methods)] // The runtime is what hands time to the machine; this is its one place.
-fn clock() -> Instant {
-    Instant::now()
-}
-
-#[allow(clippy::disallowed_methods)] // As above.
-fn unix() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    getrandom::u64().unwrap_or_else(|_| SystemClock.unix(SystemClock.now()).as_nanos() as u64)
 }

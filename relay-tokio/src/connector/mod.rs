@@ -131,7 +131,7 @@ fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connector, Events)> {
     let (address, runtime) = ready(&listener)?;
     let desk = Desk::new(config.enrolment.clone(), None, Vec::new());
-    Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, None, Vec::new(), desk))))
+    Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, &runtime, None, Vec::new(), desk))))
 }
 
 /// The same with a [`Store`], which keeps what is accepted. Blocks while the store says what it holds; entries of
@@ -146,7 +146,7 @@ pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> R
     let grants = store.grants()?;
     let store: Arc<dyn Store> = Arc::new(store);
     let desk = Desk::new(config.enrolment.clone(), Some(Arc::downgrade(&store)), grants);
-    let hub = Arc::new(Hub::new(config, Some(keeper.clone()), backlogs, desk));
+    let hub = Arc::new(Hub::new(config, &runtime, Some(keeper.clone()), backlogs, desk));
     keeper.start(&hub, store)?;
     Ok(start(listener, address, &runtime, hub))
 }
