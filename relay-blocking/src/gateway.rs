@@ -147,6 +147,10 @@ methods! {
     /// As [`perform`](Self::perform); [`NotSent::BadPrompt`] when no platform could show it.
     block_on fn prompt(chat_id: &str, prompt: &Prompt) -> Result<Asked, RequestError>;
 
+    /// A new id for a prompt, for one that is asked with an [`Action`] of your own: [`prompt`](Self::prompt) makes its own. Does
+    /// not wait.
+    at_once fn new_prompt_id() -> String;
+
     /// Whether this gateway asked a prompt. A press on a button reaches every gateway of its owner; all but the one that
     /// asked should acknowledge it and do nothing. Does not wait.
     at_once fn is_own_prompt(prompt_id: &str) -> bool;

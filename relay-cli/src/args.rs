@@ -5,11 +5,13 @@ use clap::{Args, Parser, Subcommand};
 mod connector;
 mod enroll;
 mod gateway;
+mod session;
 mod tls;
 
 pub(crate) use connector::{AnswerMode, ConnectorArgs};
 pub(crate) use enroll::{EnrollArgs, EnrolmentArgs};
 pub(crate) use gateway::{AckMode, GatewayArgs, Runtime, identities};
+pub(crate) use session::SessionArgs;
 pub(crate) use tls::TlsArgs;
 
 const EXIT_CODES: &str = "Exit codes:\n  \
@@ -138,6 +140,9 @@ pub(crate) struct DecodeArgs {
     /// Add the content's own JSON, as `raw`, with the fields that this version does not know
     #[arg(long)]
     pub(crate) raw: bool,
+    // The last, because its heading is for all that follow.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
 }
 
 #[cfg(test)]
@@ -184,6 +189,28 @@ mod tests {
         assert!(report.contains(r#".text("cause", "connector")"#));
         ambiguous.insert("connector");
         assert_eq!(listed(help, "Of ambiguous:", ".\n"), ambiguous);
+
+        // CHAT-4 has the actions and their fields in a table.
+        let contract = include_str!("../../docs/contract.md");
+        let table = contract.split_once("| `op` | fields |").unwrap().1.split_once("\n\n").unwrap().0;
+        let rows = table.lines().filter(|line| line.starts_with("  | `"));
+        let mut ops = 0;
+        for row in rows {
+            // What is in code is a name; what is not explains.
+            let mut names = row.split('`').skip(1).step_by(2);
+            let op = names.next().unwrap();
+            let fields = row.split('|').nth(2).unwrap();
+            let fields: Vec<&str> = fields.split('`').skip(1).step_by(2).collect();
+            let line = help.lines().find_map(|line| line.strip_prefix("        ")?.strip_prefix(op));
+            let line = line.unwrap_or_else(|| panic!("no {op}"));
+            let listed: Vec<&str> = line.split(',').map(str::trim).collect();
+            // A prompt may come without its id: the gateway makes one.
+            let listed: Vec<&str> =
+                listed.into_iter().map(|field| if field == "prompt_id?" { "prompt_id" } else { field }).collect();
+            assert_eq!(listed, fields, "{op}");
+            ops += 1;
+        }
+        assert_eq!(ops, 10);
 
         let report = include_str!("connector/report.rs");
         let mut refused = given_by(report, "refused_cause");

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use relay_proto::chat::SessionKeys;
 use relay_proto::frame::{self, FromConnector, RawJson};
 use relay_proto::ndjson::LineTooLong;
 
@@ -13,11 +14,23 @@ use crate::output::{self, Output};
 use crate::render;
 
 pub(crate) fn run(args: &DecodeArgs) -> ExitCode {
-    match decode_all(io::stdin().lock(), &mut Output::stdout(), args.raw) {
+    let keys = match args.session.keys_from_env() {
+        Ok(keys) => keys,
+        Err(problem) => return output::fail(&problem, crate::USAGE),
+    };
+    match decode_all(io::stdin().lock(), &mut Output::stdout(), Shown { raw: args.raw, keys }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Stopped::Reading(error)) => output::fail(&format!("cannot read standard input: {error}"), crate::FAILED),
         Err(Stopped::Writing(error)) => output::finish(Err(error), ExitCode::SUCCESS),
     }
+}
+
+/// What is shown of a frame.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// Its own JSON, too.
+    raw: bool,
+    keys: SessionKeys,
 }
 
 /// Which side went wrong first.
@@ -26,7 +39,7 @@ enum Stopped {
     Writing(io::Error),
 }
 
-fn decode_all(mut input: impl Read, output: &mut Output<impl Write>, raw: bool) -> Result<(), Stopped> {
+fn decode_all(mut input: impl Read, output: &mut Output<impl Write>, shown: Shown) -> Result<(), Stopped> {
     let mut lines = Lines::default();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -36,27 +49,27 @@ fn decode_all(mut input: impl Read, output: &mut Output<impl Write>, raw: bool) 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Stopped::Reading(error)),
         };
-        let written = lines.feed(read, |_, line| output.line(&decode(&line, raw)));
+        let written = lines.feed(read, |_, line| output.line(&decode(&line, shown)));
         // Whoever wrote these lines may wait for the answer before writing more.
         written.and_then(|()| output.flush()).map_err(Stopped::Writing)?;
     }
-    let written = lines.finish(|_, line| output.line(&decode(&line, raw)));
+    let written = lines.finish(|_, line| output.line(&decode(&line, shown)));
     written.and_then(|()| output.flush()).map_err(Stopped::Writing)
 }
 
 /// One line for one line.
-fn decode(line: &Line<'_>, raw: bool) -> String {
+fn decode(line: &Line<'_>, shown: Shown) -> String {
     let why = match line {
         Line::TooLong => LineTooLong { limit: lines::LIMIT }.to_string(),
         Line::Bytes(bytes) => match frame::from_connector(bytes) {
-            Ok(frame) => return render(&frame, raw),
+            Ok(frame) => return render(&frame, shown),
             Err(skipped) => skipped.to_string(),
         },
     };
     Object::new().text("skipped", &why).end()
 }
 
-fn render(frame: &FromConnector, raw: bool) -> String {
+fn render(frame: &FromConnector, Shown { raw, keys }: Shown) -> String {
     let object = |name| Object::new().text("frame", name);
     let with_raw = |object: Object, json: &str| if raw { object.peer_json("raw", json) } else { object };
     match frame {
@@ -67,7 +80,7 @@ fn render(frame: &FromConnector, raw: bool) -> String {
         FromConnector::Message { event, buffer_id } => {
             let object = object("inbound")
                 .optional("buffer_id", render::buffer_id(buffer_id.as_ref()))
-                .text("session_key", &render::session_key(event))
+                .text("session_key", &event.session_key(&keys))
                 .json("event", &render::message(event));
             with_raw(render::platform_name(object, event), event.raw())
         }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use relay_proto::chat::{Media, PromptResponse, SessionKeys, SessionSource};
+use relay_proto::chat::{Media, PromptResponse};
 use relay_proto::frame::{ActionResult, BufferId, MessageEvent, PassthroughForward, Undecodable, Verdict};
 
 use crate::json::{Object, quoted};
@@ -70,19 +70,6 @@ fn one_of_the_media(media: &Media<'_>) -> String {
         .optional("filename", media.filename.as_deref())
         .optional("caption", media.caption.as_deref())
         .end()
-}
-
-/// The session that a message belongs to, cut as agents' hosts cut by default.
-pub(crate) fn session_key(event: &MessageEvent) -> String {
-    SessionKeys::default().key(&SessionSource {
-        platform: event.platform(),
-        chat_type: event.chat_type(),
-        chat_id: event.chat_id(),
-        thread_id: event.thread_id(),
-        user_id: event.user_id(),
-        user_id_alt: event.user_id_alt(),
-        profile: event.profile(),
-    })
 }
 
 /// A forwarded HTTP request (PASS-1). `body_undecodable` is there only when it is true.

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use relay_proto::chat::SessionKeys;
 use relay_tokio::{Config, Identity, Proxy};
 
-use super::TlsArgs;
+use super::{SessionArgs, TlsArgs};
 use crate::{env_file, environment, gateway_id};
 
 /// When a delivery is acknowledged.
@@ -36,7 +37,7 @@ pub(super) const GATEWAY_HELP: &str = r#"Events, on standard output, one object 
   interrupt     session_key, chat_id
   disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself) [problem]
   idle
-  result        id, outcome, result [error, cause] [chat_info]
+  result        id, outcome, result [error, cause] [chat_info] [prompt_id]
   error         error, line [id]: that line of the input made no sense, and changed nothing
   revoked       cause, code, reason: the last event, and exit code 3
   closed        the last event
@@ -68,6 +69,34 @@ which an action, go_idle and go_dormant have, and whatever goes wrong. The other
         What the chat's messages said is added to `metadata` (scope_id or user_id, profile), unless
         it is there. An op that the connector does not support there is not sent, and the cause is
         unsupported.
+
+        The actions that there are, by their `op`, with their fields. A ? marks one that may be
+        missing; each may have `metadata`, an object. In the result of most is a `message_id`.
+        send           chat_id, content, reply_to?
+        edit           chat_id, message_id, content
+        typing         chat_id, content?
+                       "content":"" takes it back, on platforms where it does not end by itself
+        react          chat_id, message_id, emoji, remove?
+                       "remove":true takes the reaction back
+        send_media     chat_id, media_kind, source_url, content, filename?, reply_to?
+                       media_kind: image, voice, audio, video, document; content: the caption;
+                       source_url: where the connector fetches it
+        prompt         chat_id, prompt_kind, prompt_id?, content, options, timeout_s?, reply_to?
+                       prompt_kind: choice, approval, clarify; options: the buttons, each
+                       {"id":"yes","label":"Yes"}, perhaps with a `style`: primary, success,
+                       danger, secondary. Without a prompt_id one is made; the result has it,
+                       and so has the `prompt_response` of the answer
+        thread_create  chat_id, thread_name, message_id?
+                       message_id: the message that it begins at; in the result is a thread_id
+        thread_rename  chat_id, message_id, thread_name, only_if_current_name?
+                       message_id: the thread
+        follow_up      session_key, kind, content
+                       kind: a capability that the connector holds, as in
+                       discord.interaction_token
+        get_chat_info  chat_id
+                       the result has `chat_info`: name, type
+        A message in a thread is answered with "metadata":{"thread_id":…}, the message's.
+
   {"do":"ack","delivery":1}
         The delivery is taken (with --ack manual).
   {"do":"give_back","delivery":1}
@@ -160,37 +189,42 @@ pub(crate) struct GatewayArgs {
     /// and a warning says so
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
     pub(crate) exec: Option<Vec<OsString>>,
-    // The last, because its heading is for all that follow.
+    // The last two, because their headings are for all that follow.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 }
 
 impl GatewayArgs {
-    /// The gateway's configuration, from the flags or from the environment.
+    /// The gateway's configuration and its session keys, from the flags or from the environment.
     ///
     /// # Errors
     /// What is wrong and what to do. Never shows a secret.
-    pub(crate) fn config(&self) -> Result<Config, String> {
+    pub(crate) fn config(&self) -> Result<(Config, SessionKeys), String> {
+        // Once: the file may be a pipe.
+        let file = self.env_file.as_deref().map(env_file::Variables::read).transpose();
+        let file = file.map_err(|error| format!("--env-file: {error}"))?;
+        let lookup = |name: &'static str| match file.as_ref().and_then(|file| file.get(name)) {
+            Some(value) => Ok(Some(value.to_owned())),
+            None => environment::variable(name),
+        };
         let config = match &self.url {
             Some(url) => self.dialling(url)?,
-            None => self.read_variables()?,
+            None => self.variables(&lookup)?,
         };
         let config = match &self.proxy {
             Some(proxy) => config.proxy(Proxy::parse(proxy).map_err(|error| format!("--proxy: {error}"))?),
             None if self.no_proxy => config.no_proxy(),
             None => config.proxy_from_env().map_err(|error| error.to_string())?,
         };
-        Ok(config.allow_plaintext_credentials(self.allow_plaintext_credentials).reconnect(!self.no_reconnect))
+        let config = config.allow_plaintext_credentials(self.allow_plaintext_credentials);
+        Ok((config.reconnect(!self.no_reconnect), self.session.keys(lookup)?))
     }
 
-    fn read_variables(&self) -> Result<Config, String> {
-        let file = self.env_file.as_deref().map(env_file::Variables::read).transpose();
-        let file = file.map_err(|error| format!("--env-file: {error}"))?;
+    fn variables(&self, lookup: &dyn Fn(&'static str) -> Result<Option<String>, String>) -> Result<Config, String> {
         let lookup = |name: &'static str| {
-            let value = match file.as_ref().and_then(|file| file.get(name)) {
-                Some(value) => Some(value.to_owned()),
-                None => environment::variable(name)?,
-            };
+            let value = lookup(name)?;
             if name == "GATEWAY_RELAY_ID" {
                 value.as_deref().map(|id| usable(id.trim())).transpose()?;
             }

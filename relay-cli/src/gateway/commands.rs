@@ -19,6 +19,8 @@ pub(super) enum Command {
         platform: Option<String>,
         /// The chat that `get_chat_info` asks about.
         chat_info_of: Option<String>,
+        /// It asks a prompt, and leaves it to the gateway to name it.
+        unnamed_prompt: bool,
     },
     Ack(u64),
     GiveBack(u64),
@@ -66,8 +68,12 @@ fn request(members: &Members<'_>) -> Result<Command, String> {
     // Says what is wrong with the `op`.
     let op = members.get("op").map_or("null", |op| op.get());
     action::from_json(&format!("{{\"op\":{op}}}")).map_err(|error| error.to_string())?;
-    let mut action = Action::new(&members.text("op")?.unwrap_or_default());
-    for (name, value) in members.iter().filter(|(name, _)| !matches!(*name, "op" | "id" | "platform")) {
+    let op = members.text("op")?.unwrap_or_default();
+    let unnamed_prompt =
+        op == "prompt" && members.get("prompt_id").is_none_or(|id| matches!(id.get(), "null" | "\"\""));
+    let mut action = Action::new(&op);
+    let ours = |name: &str| matches!(name, "op" | "id" | "platform") || unnamed_prompt && name == "prompt_id";
+    for (name, value) in members.iter().filter(|(name, _)| !ours(name)) {
         action = match name {
             // A text on the wire (CHAT-4), and what the chat's scope is found by.
             "chat_id" if !chat(members).is_empty() => action.field(name, &chat(members)),
@@ -77,9 +83,8 @@ fn request(members: &Members<'_>) -> Result<Command, String> {
             _ => action.json_field(name, &json(value.get())?),
         };
     }
-    let asks_for_chat = members.text("op").is_ok_and(|op| op.as_deref() == Some("get_chat_info"));
-    let chat_info_of = asks_for_chat.then(|| chat(members));
-    Ok(Command::Request { action, platform, chat_info_of })
+    let chat_info_of = (op == "get_chat_info").then(|| chat(members));
+    Ok(Command::Request { action, platform, chat_info_of, unnamed_prompt })
 }
 
 /// A value on one line.
@@ -142,7 +147,7 @@ mod tests {
 
     fn request(line: &str) -> (String, Option<String>, Option<String>) {
         match parse(line.as_bytes()).command.unwrap() {
-            Command::Request { action, platform, chat_info_of } => {
+            Command::Request { action, platform, chat_info_of, .. } => {
                 (action.to_json().as_str().to_owned(), platform, chat_info_of)
             }
             other => panic!("{other:?}"),
@@ -181,6 +186,23 @@ mod tests {
             let parsed = parse(format!(r#"{{"op":"get_chat_info"{chat}}}"#).as_bytes());
             let Ok(Command::Request { chat_info_of, .. }) = parsed.command else { panic!("{chat}") };
             assert_eq!(chat_info_of.as_deref(), Some(expected), "{chat}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_may_be_left_unnamed() {
+        for (line, action, unnamed) in [
+            (r#"{"op":"prompt","content":"?"}"#, r#"{"op":"prompt","content":"?"}"#, true),
+            (r#"{"op":"prompt","prompt_id":null,"content":"?"}"#, r#"{"op":"prompt","content":"?"}"#, true),
+            (r#"{"op":"prompt","prompt_id":""}"#, r#"{"op":"prompt"}"#, true),
+            (r#"{"op":"prompt","prompt_id":"p.1"}"#, r#"{"op":"prompt","prompt_id":"p.1"}"#, false),
+            (r#"{"op":"prompt","prompt_id":7}"#, r#"{"op":"prompt","prompt_id":7}"#, false),
+            (r#"{"op":"send","prompt_id":null}"#, r#"{"op":"send","prompt_id":null}"#, false),
+        ] {
+            let Ok(Command::Request { action: made, unnamed_prompt, .. }) = parse(line.as_bytes()).command else {
+                panic!("{line}")
+            };
+            assert_eq!((made.to_json().as_str(), unnamed_prompt), (action, unnamed), "{line}");
         }
     }
 

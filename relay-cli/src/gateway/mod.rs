@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::process::ExitCode;
 
+use relay_proto::chat::SessionKeys;
 use relay_tokio::{ClientTls, Config, ConfigError, Events, Gateway};
 
 use crate::args::{GatewayArgs, Runtime};
@@ -28,7 +29,7 @@ const SECRETS: [&str; 4] = [
 ];
 
 pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
-    let checked = match args.config().and_then(|config| check(args, config)) {
+    let checked = match args.config().and_then(|(config, session_keys)| check(args, config, session_keys)) {
         Ok(checked) => checked,
         Err(problem) => return output::fail(&problem, crate::USAGE),
     };
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
 struct Checked {
     config: Config,
     tls: Option<ClientTls>,
+    session_keys: SessionKeys,
     /// The platforms that it fronts.
     fronted: Vec<String>,
     /// It dials without TLS.
@@ -47,14 +49,14 @@ struct Checked {
 }
 
 /// Finds what is wrong before anything is started.
-fn check(args: &GatewayArgs, config: Config) -> Result<Checked, String> {
+fn check(args: &GatewayArgs, config: Config, session_keys: SessionKeys) -> Result<Checked, String> {
     match config.clone().build() {
         Ok(settings) => {
             let target = settings.target();
             url::warn_about_user(target);
             let tls = tls::read(&args.tls, target)?;
             let fronted = settings.identities().iter().map(|identity| identity.platform.clone()).collect();
-            Ok(Checked { config, tls, fronted, plaintext: !target.is_tls() })
+            Ok(Checked { config, tls, session_keys, fronted, plaintext: !target.is_tls() })
         }
         Err(error @ ConfigError::PlaintextCredentials { .. }) => {
             Err(format!("{error} (here: --allow-plaintext-credentials)"))
@@ -64,7 +66,7 @@ fn check(args: &GatewayArgs, config: Config) -> Result<Checked, String> {
 }
 
 async fn serve(args: &GatewayArgs, checked: Checked) -> Result<ExitCode, String> {
-    let Checked { config, tls, fronted, plaintext } = checked;
+    let Checked { config, tls, session_keys, fronted, plaintext } = checked;
     let (signal, again) = signals::watch_both()?;
     let pipes = |error: io::Error| format!("cannot start: {error}");
     let (child, commands, outbox) = match &args.exec {
@@ -81,7 +83,8 @@ async fn serve(args: &GatewayArgs, checked: Checked) -> Result<ExitCode, String>
         }
     };
     let (gateway, events) = connect(args.runtime, config, tls)?;
-    let options = Options { ack: args.ack, raw: args.raw, wait_for_link: args.wait_for_link, fronted, plaintext };
+    let options =
+        Options { ack: args.ack, raw: args.raw, session_keys, wait_for_link: args.wait_for_link, fronted, plaintext };
     let session = Session::new(options, gateway, events, commands, outbox, child, signal);
     tokio::select! {
         code = session.run() => Ok(code),

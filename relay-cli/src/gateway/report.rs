@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use relay_proto::chat::SessionKeys;
 use relay_tokio::{
     ActionResult, Ambiguous, Cause, Delivery, Descriptor, Ended, IdleOutcome, Interrupt, MessageEvent, NotSent,
     Outcome, PassthroughForward, RequestError, Undecodable, Verdict,
@@ -62,11 +63,11 @@ pub(super) fn interrupt(interrupt: &Interrupt) -> String {
 
 // ── deliveries ───────────────────────────────────────────────────────────
 
-pub(super) fn message(number: u64, delivery: &Delivery<MessageEvent>, raw: bool) -> String {
+pub(super) fn message(number: u64, delivery: &Delivery<MessageEvent>, raw: bool, keys: &SessionKeys) -> String {
     let object = event("message")
         .number("delivery", Some(number))
         .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
-        .text("session_key", &render::session_key(delivery))
+        .text("session_key", &delivery.session_key(keys))
         .text("key", &delivery.key())
         .json("message", &render::message(delivery));
     let object = render::conversation(object, delivery);
@@ -125,12 +126,25 @@ pub(super) fn unsorted(sorted: Result<ActionResult, RequestError>) -> Outcome {
     }
 }
 
-/// The end of a request. `chat_info_of`: the chat, when that is what it asked about (REQ-5).
-pub(super) fn outcome(id: Option<&str>, outcome: &Outcome, chat_info_of: Option<&str>) -> String {
-    match outcome {
-        Outcome::Result(answer) => connector_result(id, answer, chat_info_of),
-        Outcome::NotSent(why) => not_sent(id, why),
+/// What a result says beside how the request ended.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// The chat, when that is what it asked about (REQ-5).
+    pub(super) chat_info_of: Option<String>,
+    /// The id that was made for a prompt which came without.
+    pub(super) prompt_id: Option<String>,
+}
+
+/// The end of a request.
+pub(super) fn outcome(id: Option<&str>, outcome: &Outcome, asked: &Asked) -> String {
+    let object = match outcome {
+        Outcome::Result(answer) => connector_result(id, answer, asked.chat_info_of.as_deref()),
+        Outcome::NotSent(why) => no_request(id, why),
         Outcome::Ambiguous(why) => without_result(result(id, "ambiguous"), &why.to_string(), ambiguous_cause(*why)),
+    };
+    match &asked.prompt_id {
+        Some(prompt_id) => object.text("prompt_id", prompt_id).end(),
+        None => object.end(),
     }
 }
 
@@ -157,33 +171,33 @@ fn not_sent_cause(why: &NotSent) -> &'static str {
     }
 }
 
-fn connector_result(id: Option<&str>, answer: &ActionResult, chat_info_of: Option<&str>) -> String {
+fn connector_result(id: Option<&str>, answer: &ActionResult, chat_info_of: Option<&str>) -> Object {
     // Connectors answer a question about a chat also without a `success`.
     let informs = answer.verdict == Verdict::Delivered || answer.verdict == Verdict::Rejected && !answer.says_failed();
     if let Some(chat) = chat_info_of.filter(|_| informs) {
         let info = answer.chat_info(chat);
         return result(id, "delivered")
             .peer_json("result", answer.raw.as_str())
-            .json("chat_info", &Object::new().text("name", &info.name).text("type", &info.kind).end())
-            .end();
+            .json("chat_info", &Object::new().text("name", &info.name).text("type", &info.kind).end());
     }
     let object = result(id, render::verdict(answer)).peer_json("result", answer.raw.as_str());
     if answer.verdict == Verdict::Ambiguous {
-        object
-            .text("error", "ambiguous: the connector does not know what became of it")
-            .text("cause", "connector")
-            .end()
+        object.text("error", "ambiguous: the connector does not know what became of it").text("cause", "connector")
     } else {
-        object.end()
+        object
     }
 }
 
 pub(super) fn not_sent(id: Option<&str>, why: &NotSent) -> String {
+    no_request(id, why).end()
+}
+
+fn no_request(id: Option<&str>, why: &NotSent) -> Object {
     without_result(result(id, "not_sent"), &why.to_string(), not_sent_cause(why))
 }
 
-fn without_result(object: Object, error: &str, cause: &str) -> String {
-    object.json("result", "null").text("error", error).text("cause", cause).end()
+fn without_result(object: Object, error: &str, cause: &str) -> Object {
+    object.json("result", "null").text("error", error).text("cause", cause)
 }
 
 /// The end of going idle or dormant (IDLE-1).

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use relay_proto::chat::SessionKeys;
 use relay_tokio::{Event, Events, Gateway, RequestOptions};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -37,6 +38,7 @@ const ORPHANED: Duration = Duration::from_secs(2);
 pub(super) struct Options {
     pub(super) ack: AckMode,
     pub(super) raw: bool,
+    pub(super) session_keys: SessionKeys,
     pub(super) wait_for_link: bool,
     /// The platforms that requests may name.
     pub(super) fronted: Vec<String>,
@@ -242,7 +244,7 @@ impl Session {
             Some(Event::Ready { descriptor }) => self.outbox.event(report::ready(&descriptor), None),
             Some(Event::Message(delivery)) => {
                 let number = self.next_delivery();
-                let line = report::message(number, &delivery, raw);
+                let line = report::message(number, &delivery, raw, &self.options.session_keys);
                 self.deliver(number, line, Held::Message(delivery));
             }
             Some(Event::Passthrough(delivery)) => {
@@ -304,7 +306,7 @@ impl Session {
     /// Carries out a command. An error is one of the program's.
     fn obey(&mut self, command: Command, id: Option<String>, bytes: usize) -> Result<(), String> {
         match command {
-            Command::Request { action, platform, chat_info_of } => {
+            Command::Request { mut action, platform, chat_info_of, unnamed_prompt } => {
                 let fronted = &self.options.fronted;
                 if let Some(asked) = platform.as_ref().filter(|asked| !fronted.contains(asked)) {
                     return Err(format!(
@@ -313,6 +315,12 @@ impl Session {
                         fronted.join(", ")
                     ));
                 }
+                let mut asked = report::Asked { chat_info_of, prompt_id: None };
+                if unnamed_prompt {
+                    let prompt_id = self.gateway.new_prompt_id();
+                    action = action.field("prompt_id", &prompt_id);
+                    asked.prompt_id = Some(prompt_id);
+                }
                 let mut options = RequestOptions::default();
                 options.platform = platform;
                 options.wait_for_link = self.options.wait_for_link;
@@ -320,7 +328,7 @@ impl Session {
                 // It is sent when this is polled first, which is now: requests leave in the order of the commands.
                 self.await_answer(bytes, async move {
                     let outcome = report::unsorted(gateway.perform(action, options).await);
-                    report::outcome(id.as_deref(), &outcome, chat_info_of.as_deref())
+                    report::outcome(id.as_deref(), &outcome, &asked)
                 });
             }
             Command::Ack(number) => self.take(number)?.ack(),

@@ -94,6 +94,35 @@ fn a_message_says_what_was_pressed_what_came_with_it_and_what_it_answers() {
     assert_eq!(message["message"]["text"], "/yes", "and the rest is as it was");
 }
 
+// proves: CHAT-4
+#[test]
+fn a_prompt_without_an_id_gets_one_that_the_result_tells() {
+    let (_connector, mut peer, mut relay) = linked(&["send", "prompt"]);
+    let mut asked = |line: &str, answer: Value| {
+        relay.say(line);
+        let (request, frame) = peer.next_request();
+        let sent = frame["action"]["prompt_id"].clone();
+        peer.answer(&request, &answer);
+        (sent, relay.event("result"))
+    };
+    let options = r#""options":[{"id":"yes","label":"Yes"}]"#;
+    let line = format!(r#"{{"op":"prompt","chat_id":"7","prompt_kind":"choice","content":"Go?",{options},"id":1}}"#);
+    let (first, result) = asked(&line, json!({"success": true, "message_id": "m1"}));
+    assert_eq!((&result["prompt_id"], &result["outcome"]), (&first, &json!("delivered")), "{result}");
+    let id = first.as_str().unwrap();
+    // It fits into a button, with the option.
+    let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    assert!(id.contains('.') && id.len() <= 32 && id.chars().all(good), "{id}");
+    // However it ends, an answer may come.
+    let (second, result) = asked(&line, json!({"success": false, "ambiguous": true}));
+    assert_eq!(result["prompt_id"], second);
+    assert_ne!(first, second);
+    // One that has an id keeps it.
+    let named = line.replacen("\"op\"", "\"prompt_id\":\"p.1\",\"op\"", 1);
+    let (third, result) = asked(&named, json!({"success": true}));
+    assert_eq!((third, result.get("prompt_id")), (json!("p.1"), None));
+}
+
 // proves: CHAT-4, CHAT-7
 #[test]
 fn a_forward_says_which_button_of_a_prompt_was_pressed() {

@@ -14,6 +14,7 @@ mod exec;
 mod identity;
 mod links;
 mod process;
+mod sessions;
 
 use std::time::Duration;
 

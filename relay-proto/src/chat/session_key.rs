@@ -31,7 +31,7 @@ pub struct SessionSource<'a> {
     pub user_id: Option<&'a str>,
     /// A more stable identifier of who wrote, if the platform has one. Wins over `user_id`.
     pub user_id_alt: Option<&'a str>,
-    /// The agent's profile that the message was routed to. `default` is the same as none.
+    /// The agent's profile that the message was routed to. `default` is the same as none; `main` is a profile like others.
     pub profile: Option<&'a str>,
 }
 
@@ -106,6 +106,8 @@ impl SessionKeys {
 
     fn namespace<'a>(&self, source: &SessionSource<'a>) -> &'a str {
         match source.profile {
+            // Its own name is that of the sessions without a profile. No profile's name has a `~` in it.
+            Some("main") if self.profiles => "main~",
             Some(profile) if self.profiles && !profile.is_empty() && profile != "default" => profile,
             _ => "main",
         }
@@ -160,12 +162,18 @@ mod tests {
         assert_eq!(key(&dm("signal", "")), "agent:main:signal:dm");
     }
 
+    // proves: CHAT-5
     #[test]
     fn a_profile_has_a_namespace_of_its_own_when_asked_for() {
         let keys = SessionKeys { profiles: true, ..SessionKeys::default() };
-        for (profile, expect) in
-            [(Some("coder"), "coder"), (Some("default"), "main"), (Some(""), "main"), (None, "main")]
-        {
+        for (profile, expect) in [
+            (Some("coder"), "coder"),
+            (Some("default"), "main"),
+            (Some("main"), "main~"),
+            (Some("Main"), "Main"),
+            (Some(""), "main"),
+            (None, "main"),
+        ] {
             let source = SessionSource { profile, ..dm("slack", "D") };
             assert_eq!(keys.key(&source), ["agent:", expect, ":slack:dm:D"].concat());
             assert_eq!(key(&source), "agent:main:slack:dm:D");
@@ -174,7 +182,17 @@ mod tests {
 
     #[test]
     fn one_whatsapp_user_is_one_however_written() {
-        let forms = ["601", "+601", " 601 ", "601@s.whatsapp.net", "601:47@s.whatsapp.net", "601@lid", "+601:1@x@y:z"];
+        let forms = [
+            "601",
+            "+601",
+            " 601 ",
+            "6+01",
+            "60+1@s.whatsapp.net",
+            "601@s.whatsapp.net",
+            "601:47@s.whatsapp.net",
+            "601@lid",
+            "+601:1@x@y:z",
+        ];
         let dms: BTreeSet<_> = forms.iter().map(|form| key(&dm("whatsapp", form))).collect();
         assert_eq!(Vec::from_iter(dms), ["agent:main:whatsapp:dm:601"]);
         let group = SessionSource { chat_type: "group", ..dm("whatsapp", "9@g.us") };
@@ -214,7 +232,11 @@ mod tests {
                 keys.key(&SessionSource { platform: "slack", chat_type, chat_id, thread_id, user_id, user_id_alt: None, profile })
             };
             let own = key(&chats.0, &writers.0);
-            let namespace = profile.as_deref().filter(|name| profiles && *name != "default").unwrap_or("main");
+            let namespace = match profile.as_deref() {
+                Some("main") if profiles => "main~",
+                Some(name) if profiles && name != "default" => name,
+                _ => "main",
+            };
             let prefix = ["agent:", namespace, ":slack:", chat_type, ":", &chats.0].concat();
             prop_assert!(own.starts_with(&prefix), "{own}");
             prop_assert_eq!(own == key(&chats.1, &writers.0), chats.0 == chats.1, "a chat is a conversation of its own");

@@ -141,9 +141,14 @@ impl Gateway {
     /// As [`perform`](Self::perform); [`NotSent::BadPrompt`] when no platform could show it.
     pub async fn prompt(&self, chat_id: &str, prompt: &Prompt) -> Result<Asked, RequestError> {
         prompt.check().map_err(NotSent::BadPrompt)?;
-        let prompt_id = self.shared.lock().dialer.machine_mut().mint_prompt();
+        let prompt_id = self.new_prompt_id();
         let result = self.perform(prompt.to_action(chat_id, &prompt_id), RequestOptions::default()).await?;
         Ok(Asked { prompt_id, result })
+    }
+
+    /// A new id for a prompt, for one that is asked with an [`Action`] of your own: [`prompt`](Self::prompt) makes its own.
+    pub fn new_prompt_id(&self) -> String {
+        self.shared.lock().dialer.machine_mut().mint_prompt()
     }
 
     /// Whether this gateway asked a prompt. A press on a button reaches every gateway of its owner; all but the one that
