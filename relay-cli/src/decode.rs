@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use relay_proto::chat::SessionKeys;
 use relay_proto::frame::{self, FromConnector, RawJson};
-use relay_proto::ndjson::LineTooLong;
+use relay_proto::ndjson::{self, LineTooLong};
 
 use crate::args::DecodeArgs;
 use crate::json::Object;
@@ -49,24 +49,33 @@ fn decode_all(mut input: impl Read, output: &mut Output<impl Write>, shown: Show
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Stopped::Reading(error)),
         };
-        let written = lines.feed(read, |_, line| output.line(&decode(&line, shown)));
+        let written = lines.feed(read, |_, line| decode(&line, shown, output));
         // Whoever wrote these lines may wait for the answer before writing more.
         written.and_then(|()| output.flush()).map_err(Stopped::Writing)?;
     }
-    let written = lines.finish(|_, line| output.line(&decode(&line, shown)));
+    let written = lines.finish(|_, line| decode(&line, shown, output));
     written.and_then(|()| output.flush()).map_err(Stopped::Writing)
 }
 
-/// One line for one line.
-fn decode(line: &Line<'_>, shown: Shown) -> String {
-    let why = match line {
-        Line::TooLong => LineTooLong { limit: lines::LIMIT }.to_string(),
-        Line::Bytes(bytes) => match frame::from_connector(bytes) {
-            Ok(frame) => return render(&frame, shown),
-            Err(skipped) => skipped.to_string(),
-        },
-    };
-    Object::new().text("skipped", &why).end()
+/// Writes one line for each frame, and for what is skipped: for a line mostly one.
+fn decode(line: &Line<'_>, shown: Shown, output: &mut Output<impl Write>) -> io::Result<()> {
+    let skipped = |why: &str| Object::new().text("skipped", why).end();
+    let too_long = LineTooLong { limit: lines::LIMIT };
+    let Line::Bytes(bytes) = line else { return output.line(&skipped(&too_long.to_string())) };
+    let mut written = Ok(());
+    let read = ndjson::read_line(bytes, lines::LIMIT, frame::from_connector, |frame| {
+        let text = match frame {
+            Ok(frame) => render(&frame, shown),
+            Err(why) => skipped(&why.to_string()),
+        };
+        written = output.line(&text);
+        written.is_ok()
+    });
+    written?;
+    match read {
+        Ok(_) => Ok(()),
+        Err(too_long) => output.line(&skipped(&too_long.to_string())),
+    }
 }
 
 fn render(frame: &FromConnector, Shown { raw, keys }: Shown) -> String {

@@ -3,8 +3,10 @@
 //! Reading goes over raw slices of the text: a field of the wrong type costs that field and nothing else, and no value
 //! is built that nobody asked for. Nesting is skipped without recursion.
 
-mod run;
+pub(crate) mod run;
 pub(crate) mod scan;
+
+pub(crate) use self::scan::Nesting;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;

@@ -1,30 +1,36 @@
-//! Lines out of a stream of messages (FRAME-2, FRAME-3).
+//! Frames out of a stream of messages (FRAME-2, FRAME-3).
 //!
 //! The payloads of consecutive WebSocket messages are one stream of newline-delimited JSON. [`LineBuffer`] cuts it into
-//! lines, wherever the messages were cut, and takes an unterminated complete object at the end of a message as a line,
-//! because peers exist that send one object a message and no newline.
+//! lines, wherever the messages were cut. Peers exist that write no newlines, and others that write text that is no frame,
+//! such as a plain `ping`. So the end of a message ends a line too, unless the line is the beginning of a JSON object:
+//! only that can go on in the next message.
+
+mod object;
 
 use alloc::vec::Vec;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
+
+use self::object::{ObjectScan, Step};
+use crate::frame::Skipped;
 
 /// A line grew over the limit (FRAME-3). The link has to be closed: where the next line starts is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a line is over the limit of {limit} bytes")]
 pub struct LineTooLong {
-    /// The limit, in bytes, without the line's newline, but with a carriage return before it.
+    /// The limit, in bytes, without what may stand around an object.
     pub limit: usize,
 }
 
-/// Cuts the payloads of messages into lines. One per link.
+/// Cuts the payloads of messages into lines, and reads them. One per link.
 ///
-/// Lines that lie whole in one message are handed out without copying. What is held over is at most `limit` bytes.
-/// Time is linear in the bytes, however they are cut.
+/// Lines that lie whole in one message are read without copying. What is held over is at most `limit` bytes, and always
+/// the beginning of an object or of a byte order mark. Time is linear in the bytes, however they are cut.
 #[derive(Clone, Debug, Default)]
 pub struct LineBuffer {
-    /// The start of a line whose end has not come yet.
+    /// The beginning of an object whose end has not come yet, from its brace on; or of a byte order mark.
     held: Vec<u8>,
-    /// Where the held bytes stand as a JSON object.
+    /// How far the held bytes are an object.
     scan: ObjectScan,
 }
 
@@ -41,244 +47,238 @@ impl LineBuffer {
 
     /// Memory reserved for held bytes.
     pub fn capacity(&self) -> usize {
-        self.held.capacity()
+        self.held.capacity() + self.scan.capacity()
     }
 
-    /// Takes one message and calls `each` with every line that it completes, in order, without newline, carriage
-    /// return or surrounding white space. Blank lines are left out. `each` returns whether to go on; if not, the rest
-    /// of the message is dropped.
+    /// Takes one message. Reads every line that it completes with `read`, such as
+    /// [`from_connector`](crate::frame::from_connector), and calls `each` with what was read, in order. `each` returns
+    /// whether to go on; if not, the rest of the message is dropped.
+    ///
+    /// `read` is given text without white space, byte order marks and NUL around it. It may be asked twice about the same
+    /// text, if that begins with a brace and is [`Skipped::NotJson`].
     ///
     /// # Errors
     /// [`LineTooLong`] when a line has more than `limit` bytes. The lines before it have been handed out.
-    pub fn feed(
+    pub fn feed<F>(
         &mut self,
         message: &[u8],
         limit: usize,
-        mut each: impl FnMut(&[u8]) -> bool,
+        read: impl Fn(&[u8]) -> Result<F, Skipped>,
+        mut each: impl FnMut(Result<F, Skipped>) -> bool,
     ) -> Result<(), LineTooLong> {
-        let mut rest = message;
+        let mut reader = Reader { limit, read, each: &mut each };
+        let Some(mut rest) = self.end_mark(message, &mut reader) else { return Ok(()) };
         while let Some(end) = memchr(b'\n', rest) {
             let (line, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             rest = after.get(1..).unwrap_or(&[]);
-            if self.held.len() + line.len() > limit {
-                return Err(LineTooLong { limit });
-            }
-            let go_on = if self.held.is_empty() {
-                offer(line, &mut each)
-            } else {
-                self.held.extend_from_slice(line);
-                let go_on = offer(&self.held, &mut each);
-                self.release();
-                go_on
-            };
-            if !go_on {
+            if !self.line(line, &mut reader)? {
                 return Ok(());
             }
         }
         if rest.is_empty() {
             return Ok(());
         }
-        if self.held.len() + rest.len() > limit {
-            return Err(LineTooLong { limit });
+        // Peers that write no newlines mostly send one object in each message.
+        let text = trim(rest);
+        if self.held.is_empty() && text.ends_with(b"}") && reader.whole(text).is_some() {
+            return Ok(());
         }
-        self.scan.read(rest);
-        if self.scan.is_complete() {
-            if self.held.is_empty() {
-                offer(rest, &mut each);
-                self.scan = ObjectScan::default();
-            } else {
-                self.held.extend_from_slice(rest);
-                offer(&self.held, &mut each);
-                self.release();
-            }
-        } else {
-            self.held.extend_from_slice(rest);
-        }
-        Ok(())
+        self.pieces(rest, false, &mut reader).map(|_| ())
     }
 
-    /// Forgets the held line, and gives back the memory of a large one.
-    fn release(&mut self) {
-        const KEEP: usize = 1024;
-        if self.held.capacity() > KEEP {
-            self.held = Vec::new();
-        } else {
+    /// Goes on with a byte order mark that the last message ended in, and returns what comes behind it. A beginning of one
+    /// that does not go on is a line that ended with its message; `None` when nothing more is to be read.
+    fn end_mark<'m, F>(&mut self, message: &'m [u8], reader: &mut impl Read<F>) -> Option<&'m [u8]> {
+        if self.held.first() != MARK.first() {
+            return Some(message);
+        }
+        let missing = MARK.get(self.held.len()..).unwrap_or(&[]);
+        if let Some(rest) = message.strip_prefix(missing) {
             self.held.clear();
+            return Some(rest);
+        }
+        if missing.starts_with(message) {
+            self.held.extend_from_slice(message);
+            return None;
+        }
+        let go_on = reader.offer(&self.held);
+        self.held.clear();
+        go_on.then_some(message)
+    }
+
+    /// A line, up to its newline. Whether to go on.
+    fn line<F>(&mut self, line: &[u8], reader: &mut impl Read<F>) -> Result<bool, LineTooLong> {
+        if self.held.is_empty() {
+            let text = trim(line);
+            return match reader.whole(text) {
+                Some(go_on) => Ok(go_on),
+                None => self.pieces(text, true, reader),
+            };
+        }
+        if self.held.len() + line.len() > reader.limit() {
+            return self.pieces(line, true, reader);
+        }
+        let mut held = core::mem::take(&mut self.held);
+        held.extend_from_slice(line);
+        let text = trim(&held);
+        let go_on = match reader.whole(text) {
+            Some(go_on) => Ok(go_on),
+            None => self.pieces(text, true, reader),
+        };
+        self.release(held);
+        go_on
+    }
+
+    /// Bytes of a line that may be several objects, or none: each object is a line, and from the first byte on that belongs
+    /// to no object, all the rest is one. `ended`: a newline follows, and not the end of the message. Whether to go on.
+    fn pieces<F>(&mut self, mut rest: &[u8], ended: bool, reader: &mut impl Read<F>) -> Result<bool, LineTooLong> {
+        loop {
+            if self.held.is_empty() {
+                rest = trim_start(rest);
+                if rest.is_empty() {
+                    return Ok(true);
+                }
+                if !ended && MARK.starts_with(rest) {
+                    self.held.extend_from_slice(rest);
+                    return Ok(true);
+                }
+                self.scan = ObjectScan::default();
+            }
+            let step = self.scan.read(rest);
+            let is_held = step == Step::Partial && !ended;
+            let (mut piece, after) = match step {
+                Step::Complete(end) => rest.split_at_checked(end).unwrap_or((rest, &[])),
+                Step::Partial | Step::Never => (rest, [].as_slice()),
+            };
+            if !is_held {
+                piece = trim_end(piece);
+            }
+            if self.held.len() + piece.len() > reader.limit() {
+                return Err(LineTooLong { limit: reader.limit() });
+            }
+            if is_held {
+                self.held.extend_from_slice(piece);
+                return Ok(true);
+            }
+            let go_on = if self.held.is_empty() {
+                reader.offer(piece)
+            } else {
+                let mut held = core::mem::take(&mut self.held);
+                held.extend_from_slice(piece);
+                let go_on = reader.offer(&held);
+                self.release(held);
+                go_on
+            };
+            if !go_on || !matches!(step, Step::Complete(_)) {
+                return Ok(go_on);
+            }
+            rest = after;
+        }
+    }
+
+    /// Forgets a line that was held, and gives back the memory of a large one.
+    fn release(&mut self, mut held: Vec<u8>) {
+        const KEEP: usize = 1024;
+        if held.capacity() <= KEEP {
+            held.clear();
+            self.held = held;
         }
         self.scan = ObjectScan::default();
     }
 }
 
-fn offer(line: &[u8], each: &mut impl FnMut(&[u8]) -> bool) -> bool {
-    let line = line.trim_ascii();
-    line.is_empty() || each(line)
-}
-
-/// Follows the braces of one object over any number of pieces, each byte once.
+/// Reads one line that is known to be whole, as [`LineBuffer::feed`] reads a line that ends with a newline. Returns
+/// whether to go on: what `each` returned last.
 ///
-/// It answers a single question: do the bytes so far end exactly where a JSON object that they started ends? For valid
-/// JSON the answer is exact. For anything else it does not matter, because the line will be skipped either way.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct ObjectScan {
-    state: ScanState,
-    depth: usize,
+/// # Errors
+/// As [`LineBuffer::feed`].
+pub fn read_line<F>(
+    line: &[u8],
+    limit: usize,
+    read: impl Fn(&[u8]) -> Result<F, Skipped>,
+    each: impl FnMut(Result<F, Skipped>) -> bool,
+) -> Result<bool, LineTooLong> {
+    LineBuffer::new().line(line, &mut Reader { limit, read, each })
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum ScanState {
-    #[default]
-    Before,
-    Inside,
-    InString,
-    Escaped,
-    After,
-    /// Not an object, or one with something behind it: only a newline ends this line.
-    Never,
+/// What lines are handed to. A trait only so that the two closures are named once.
+trait Read<F> {
+    fn limit(&self) -> usize;
+
+    /// Reads a text and hands it on, unless it is blank. Whether to go on.
+    fn offer(&mut self, text: &[u8]) -> bool;
+
+    /// The same for a trimmed text. `None`, and nothing is handed on, when it may be more than one line: it is too long
+    /// for one, or begins like an object and is none.
+    fn whole(&mut self, text: &[u8]) -> Option<bool>;
 }
 
-impl ObjectScan {
-    fn is_complete(&self) -> bool {
-        self.state == ScanState::After
+struct Reader<R, E> {
+    limit: usize,
+    read: R,
+    each: E,
+}
+
+impl<F, R: Fn(&[u8]) -> Result<F, Skipped>, E: FnMut(Result<F, Skipped>) -> bool> Read<F> for Reader<R, E> {
+    fn limit(&self) -> usize {
+        self.limit
     }
 
-    fn read(&mut self, mut bytes: &[u8]) {
-        while let Some((&byte, after)) = bytes.split_first() {
-            bytes = after;
-            self.state = match (self.state, byte) {
-                (ScanState::Never, _) => return,
-                (state @ (ScanState::Before | ScanState::After), b' ' | b'\t' | b'\r' | b'\n') => state,
-                (ScanState::Before, b'{') => {
-                    self.depth = 1;
-                    ScanState::Inside
-                }
-                (ScanState::Before | ScanState::After, _) => ScanState::Never,
-                (ScanState::Inside, b'"') => ScanState::InString,
-                (ScanState::Inside, b'{' | b'[') => {
-                    self.depth += 1;
-                    ScanState::Inside
-                }
-                (ScanState::Inside, b'}' | b']') => {
-                    self.depth -= 1;
-                    if self.depth == 0 { ScanState::After } else { ScanState::Inside }
-                }
-                (ScanState::Inside, _) => ScanState::Inside,
-                (ScanState::InString, b'"') => ScanState::Inside,
-                (ScanState::InString, b'\\') => ScanState::Escaped,
-                (ScanState::InString, _) => {
-                    let skip = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-                    bytes = bytes.get(skip..).unwrap_or(&[]);
-                    ScanState::InString
-                }
-                (ScanState::Escaped, _) => ScanState::InString,
-            };
+    fn offer(&mut self, text: &[u8]) -> bool {
+        let text = trim(text);
+        text.is_empty() || (self.each)((self.read)(text))
+    }
+
+    #[inline]
+    fn whole(&mut self, text: &[u8]) -> Option<bool> {
+        if text.is_empty() {
+            return Some(true);
+        }
+        if text.len() > self.limit {
+            return None;
+        }
+        match (self.read)(text) {
+            Err(Skipped::NotJson) if text.starts_with(b"{") => None,
+            read => Some((self.each)(read)),
         }
     }
+}
+
+/// A byte order mark, as UTF-8.
+const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+/// White space, or a NUL, with which peers in C may end what they send.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0
+}
+
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = match text {
+            [byte, rest @ ..] if is_blank(*byte) => rest,
+            _ => match text.strip_prefix(&MARK) {
+                Some(rest) => rest,
+                None => return text,
+            },
+        };
+    }
+}
+
+fn trim_end(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = match text {
+            [rest @ .., byte] if is_blank(*byte) => rest,
+            _ => match text.strip_suffix(&MARK) {
+                Some(rest) => rest,
+                None => return text,
+            },
+        };
+    }
+}
+
+fn trim(text: &[u8]) -> &[u8] {
+    trim_end(trim_start(text))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::string::String;
-    use proptest::prelude::*;
-
-    fn lines(messages: &[&[u8]], limit: usize) -> Result<Vec<String>, LineTooLong> {
-        let mut buffer = LineBuffer::new();
-        let mut out = Vec::new();
-        for message in messages {
-            buffer.feed(message, limit, |line| {
-                out.push(String::from_utf8_lossy(line).into_owned());
-                true
-            })?;
-        }
-        Ok(out)
-    }
-
-    // proves: FRAME-2
-    #[test]
-    fn a_line_may_be_cut_at_any_byte_also_inside_a_character() {
-        let stream = "{\"a\":\"日本🔌\"}\r\n\n  \n{\"b\":\"\\\"}{\"}\n".as_bytes();
-        let whole = lines(&[stream], 100).unwrap();
-        assert_eq!(whole, ["{\"a\":\"日本🔌\"}", "{\"b\":\"\\\"}{\"}"]);
-        for cut in 0..stream.len() {
-            let (a, b) = stream.split_at(cut);
-            assert_eq!(lines(&[a, b], 100).unwrap(), whole, "cut at {cut}");
-        }
-        let single: Vec<&[u8]> = stream.chunks(1).collect();
-        assert_eq!(lines(&single, 100).unwrap(), whole);
-    }
-
-    // proves: FRAME-2
-    #[test]
-    fn an_object_without_a_newline_is_a_line_when_its_message_ends() {
-        assert_eq!(lines(&[b"{\"a\":{}}", b"{\"b\":[]}"], 100).unwrap(), ["{\"a\":{}}", "{\"b\":[]}"]);
-        assert_eq!(lines(&[b"{\"a\"", b":1}", b"\n{}"], 100).unwrap(), ["{\"a\":1}", "{}"]);
-        assert_eq!(lines(&[b" {\"a\":\"}", b"\"} ", b"\n"], 100).unwrap(), ["{\"a\":\"}\"}"]);
-        assert_eq!(lines(&[b"[1]", b"\n"], 100).unwrap(), ["[1]"], "not an object: waits for its newline");
-        assert_eq!(lines(&[b"{} x", b"{}", b"\n{}"], 100).unwrap(), ["{} x{}", "{}"]);
-    }
-
-    // proves: FRAME-3
-    #[test]
-    fn a_line_over_the_limit_is_an_error_and_is_not_kept() {
-        assert_eq!(lines(&[b"1234\n", b"{\"a\"\n"], 4).unwrap(), ["1234", "{\"a\""]);
-        assert_eq!(lines(&[b"12", b"34", b"\n"], 4).unwrap(), ["1234"], "held, as much as there may be");
-        assert_eq!(lines(&[b"12345\n"], 4), Err(LineTooLong { limit: 4 }));
-        let mut buffer = LineBuffer::new();
-        buffer.feed(b"123", 4, |_| true).unwrap();
-        assert_eq!(buffer.feed(b"45", 4, |_| true), Err(LineTooLong { limit: 4 }));
-        assert_eq!(buffer.held(), 3, "never more than the limit");
-    }
-
-    // proves: FRAME-3
-    #[test]
-    fn a_large_line_gives_its_memory_back() {
-        let mut buffer = LineBuffer::new();
-        buffer.feed(&[b' '; 100_000], 1 << 20, |_| true).unwrap();
-        assert!(buffer.capacity() >= 100_000);
-        buffer.feed(b"\n", 1 << 20, |_| true).unwrap();
-        assert_eq!((buffer.held(), buffer.capacity()), (0, 0));
-    }
-
-    // proves: FRAME-2
-    #[test]
-    fn each_byte_is_looked_at_once() {
-        // A scan that started over with every message would look at 20,000² bytes here.
-        let mut buffer = LineBuffer::new();
-        let mut seen = 0;
-        for _ in 0..20_000 {
-            buffer.feed(b"{", 1 << 20, |_| true).unwrap();
-        }
-        for _ in 0..20_000 {
-            buffer
-                .feed(b"}", 1 << 20, |line| {
-                    seen += line.len();
-                    true
-                })
-                .unwrap();
-        }
-        assert_eq!(seen, 40_000);
-    }
-
-    proptest! {
-        // proves: FRAME-2
-        #[test]
-        fn cutting_changes_nothing(
-            lines_in in proptest::collection::vec("[a-z\\[\\]\"日🔌,: ]{0,12}", 0..8),
-            cuts in proptest::collection::vec(0usize..200, 0..12),
-        ) {
-            // Lines that no end of message can complete (they do not start with a brace): any cut is the same stream.
-            let mut stream = Vec::new();
-            for line in &lines_in {
-                stream.extend_from_slice(line.as_bytes());
-                stream.push(b'\n');
-            }
-            let mut at: Vec<usize> = cuts.into_iter().filter(|c| *c < stream.len()).collect();
-            at.sort_unstable();
-            let mut pieces: Vec<&[u8]> = Vec::new();
-            let mut from = 0;
-            for cut in at { pieces.push(&stream[from..cut]); from = cut; }
-            pieces.push(&stream[from..]);
-            prop_assert_eq!(lines(&pieces, 1000), lines(&[&stream], 1000));
-        }
-    }
-}
+mod tests;

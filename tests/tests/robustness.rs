@@ -103,12 +103,14 @@ async fn lines_that_are_no_frames(host: Host) {
     for (case, input, kind) in [
         ("cut JSON", text("{\"type\":\"inbound\",\"event\":{\n"), Skipped::NotJson),
         ("words", text("hello there\n"), Skipped::NotJson),
-        ("two values", text("{\"type\":\"inbound\"} {}\n"), Skipped::NotJson),
         ("a trailing comma", text("{\"type\":\"going_idle_ack\",}\n"), Skipped::NotJson),
-        ("a NUL", text("\0\n"), Skipped::NotJson),
-        ("a NUL behind a frame", text("{\"type\":\"going_idle_ack\"}\0\n"), Skipped::NotJson),
+        ("a NUL within a frame", text("{\"type\":\0\"going_idle_ack\"}\n"), Skipped::NotJson),
         ("a raw control character", text("{\"type\":\"in\u{1}bound\"}\n"), Skipped::NotJson),
-        ("a byte order mark", text("\u{feff}{\"type\":\"going_idle_ack\"}\n"), Skipped::NotJson),
+        ("a byte order mark within a frame", text("{\u{feff}\"type\":\"going_idle_ack\"}\n"), Skipped::NotJson),
+        ("a ping without a newline", text("ping"), Skipped::NotJson),
+        ("an array without a newline", text("[{\"type\":\"inbound\"}]"), Skipped::NotAnObject),
+        ("a page without a newline", text("<html>{\"type\":\"going_idle_ack\"}</html>"), Skipped::NotJson),
+        ("a broken object without a newline", text("{type: \"going_idle_ack\"}"), Skipped::NotJson),
         ("not UTF-8", Input::Binary(b"\xff\xfe\x80\n".to_vec()), Skipped::NotJson),
         ("half a character", Input::Binary(b"{\"type\":\"inbound\",\"event\":{\"text\":\"\xe2\x82\"}}\n".to_vec()), {
             Skipped::NotJson
@@ -184,6 +186,8 @@ async fn lines_that_say_nothing(host: Host) {
         ("blank lines", text("\n".repeat(5000))),
         ("blank lines with CR", text("\r\n".repeat(5000))),
         ("white space", text(" \t \n")),
+        ("NULs", text("\0\n\0")),
+        ("a byte order mark", text("\u{feff}")),
     ] {
         let before = line.passes(case, input).await;
         assert_eq!(line.stats.lines_received, before.lines_received + 1, "{case}");
@@ -325,6 +329,29 @@ async fn many_frames_in_one_message(host: Host) {
 }
 
 // proves: FRAME-2
+async fn objects_without_newlines_and_with_what_some_peers_put_around_them(host: Host) {
+    let mut line = Line::start(host).await;
+    let object = |text: &str| relay_tests::frames::line(&message(text)).trim_end().to_owned();
+    let (one, two) = (object("one"), object("two"));
+    for (case, sent) in [
+        ("glued", format!("{one}{two}")),
+        ("glued, with a newline", format!("{one} {two}\r\n")),
+        ("a mark in front", format!("\u{feff}{one}\n\u{feff}{two}")),
+        ("a NUL behind", format!("{one}\0{two}\0\n\0")),
+    ] {
+        line.link.send_text(sent.clone()).await;
+        assert_eq!(line.app.message().await.text(), "one", "{case}");
+        assert_eq!(line.app.message().await.text(), "two", "{case}");
+        for piece in sent.as_bytes().chunks(5) {
+            line.link.send_binary(piece).await;
+        }
+        assert_eq!(line.app.message().await.text(), "one", "{case}, cut");
+        assert_eq!(line.app.message().await.text(), "two", "{case}, cut");
+    }
+    line.passes("objects without newlines", text("\n")).await;
+}
+
+// proves: FRAME-2
 async fn a_frame_split_at_every_byte(host: Host) {
     let mut line = Line::start(host).await;
     let whole = "{\"type\":\"inbound\",\"event\":{\"text\":\"h\u{e4} \u{20ac} \u{1f600}\"}}\r\n".as_bytes();
@@ -462,6 +489,7 @@ relay_tests::suite! {
     odd_forwards_are_still_forwards,
     odd_results_end_their_request,
     many_frames_in_one_message,
+    objects_without_newlines_and_with_what_some_peers_put_around_them,
     a_frame_split_at_every_byte,
     a_text_message_in_fragments_cut_inside_characters,
     a_line_as_long_as_the_limit,

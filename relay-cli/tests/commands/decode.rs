@@ -153,8 +153,8 @@ fn what_is_no_frame_is_skipped_with_its_reason_and_nothing_else_is_lost() {
         "{\"type\":\"ping\"}",
         "{\"type\":\"descriptor\",\"descriptor\":null}",
         "{\"type\":\"outbound_result\",\"requestId\":[]}",
-        "{\"type\":\"going_idle_ack\"} {}",
-        "\0",
+        "x {\"type\":\"going_idle_ack\"}",
+        "{type:\"going_idle_ack\"}{\"type\":\"going_idle_ack\"}",
         deep.as_str(),
     ]
     .into_iter()
@@ -178,6 +178,17 @@ fn what_is_no_frame_is_skipped_with_its_reason_and_nothing_else_is_lost() {
         }
     }
     assert_eq!(lines[2 * 16]["skipped"], "a line is over the limit of 1048576 bytes");
+}
+
+// proves: FRAME-2
+#[test]
+fn objects_that_share_a_line_are_frames_each_and_marks_and_nuls_do_no_harm() {
+    let ack = json!({"frame": "going_idle_ack"});
+    let object = "{\"type\":\"going_idle_ack\"}";
+    assert_eq!(decode(format!("\u{feff}{object}\0\n\0\n{object} {object}\0{object}\n")), vec![ack.clone(); 4]);
+    let lines = decode(format!("{object} x {object}\n{object}"));
+    assert_eq!((lines.len(), &lines[0], &lines[2]), (3, &ack, &ack));
+    assert_eq!(lines[1]["skipped"], "not JSON");
 }
 
 // proves: FRAME-6

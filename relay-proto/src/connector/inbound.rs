@@ -4,7 +4,7 @@ use super::link::failure;
 use super::output::{EntryId, Event, HelloId, Identity, LinkId, Notice, Outbound, OutboundId, Output};
 use super::peer::Peer;
 use super::queue::identity_weight;
-use crate::frame::{self, FromGateway, RawJson, encode};
+use crate::frame::{self, FromGateway, RawJson, Skipped, encode};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 use crate::transmit::Transmit;
@@ -21,7 +21,7 @@ impl Peer {
         let Some(open) = self.find(link).filter(|link| !link.deaf) else { return };
         // The line buffer is set aside while its lines are handled, since each of them may end the link.
         let mut lines = core::mem::take(&mut open.lines);
-        let fed = lines.feed(payload, limit, |line| self.handle_line(link, line));
+        let fed = lines.feed(payload, limit, frame::from_gateway, |line| self.handle_line(link, line));
         let Some(open) = self.find(link) else { return };
         match fed {
             Ok(()) => open.lines = lines,
@@ -45,9 +45,9 @@ impl Peer {
     }
 
     /// One line. Whether to go on with the next.
-    fn handle_line(&mut self, link: LinkId, line: &[u8]) -> bool {
+    fn handle_line(&mut self, link: LinkId, line: Result<FromGateway, Skipped>) -> bool {
         self.stats.lines_received += 1;
-        let frame = match frame::from_gateway(line) {
+        let frame = match line {
             Ok(frame) => frame,
             Err(skipped) => {
                 if let Some(count) = self.stats.skipped.get_mut(skipped.kind()) {

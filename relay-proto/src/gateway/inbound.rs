@@ -8,7 +8,7 @@ use super::ending::{Cause, Ended};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine, current};
 use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
-use crate::frame::{self, BufferId, FromConnector};
+use crate::frame::{self, BufferId, FromConnector, Skipped};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 
@@ -23,7 +23,7 @@ impl Machine {
         }
         // The line buffer is set aside while its lines are handled, since each of them may end the link.
         let mut lines = core::mem::take(&mut open.lines);
-        let fed = lines.feed(payload, limit, |line| self.handle_line(link, line));
+        let fed = lines.feed(payload, limit, frame::from_connector, |line| self.handle_line(link, line));
         if let Some(open) = current(&mut self.life, link) {
             match fed {
                 Ok(()) => open.lines = lines,
@@ -41,9 +41,9 @@ impl Machine {
     }
 
     /// One line. Whether to go on with the next.
-    fn handle_line(&mut self, link: LinkId, line: &[u8]) -> bool {
+    fn handle_line(&mut self, link: LinkId, line: Result<FromConnector, Skipped>) -> bool {
         self.stats.lines_received += 1;
-        let frame = match frame::from_connector(line) {
+        let frame = match line {
             Ok(frame) => frame,
             Err(skipped) => {
                 if let Some(count) = self.tables().stats.skipped.get_mut(skipped.kind()) {

@@ -29,7 +29,7 @@ pub(super) fn short(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// How many bytes there are before the first quote, backslash or control character, or the end.
-pub(super) fn long(text: &[u8]) -> usize {
+pub(crate) fn long(text: &[u8]) -> usize {
     let (mut run, mut rest) = (0, text);
     while let Some((chunk, after)) = rest.split_first_chunk::<WIDE>() {
         // Compilers make vector instructions of this.

@@ -498,8 +498,8 @@ fn number(text: &[u8]) -> Option<usize> {
 
 /// What is open: a bit for each level, so that a megabyte of brackets takes an eighth of it. The first 64 levels take no
 /// memory of the heap.
-#[derive(Default)]
-struct Nesting {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nesting {
     /// Whether objects: the innermost level is the lowest bit.
     bits: u64,
     /// Levels, those in `outer` included.
@@ -509,7 +509,12 @@ struct Nesting {
 }
 
 impl Nesting {
-    fn enter(&mut self, is_object: bool) {
+    /// Memory on the heap, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.outer.capacity() * size_of::<u64>()
+    }
+
+    pub(crate) fn enter(&mut self, is_object: bool) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.bits);
         }
@@ -517,7 +522,7 @@ impl Nesting {
         self.depth += 1;
     }
 
-    fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.depth = self.depth.saturating_sub(1);
         self.bits >>= 1;
         if self.depth.is_multiple_of(64)
@@ -528,7 +533,7 @@ impl Nesting {
     }
 
     /// Whether the innermost level is an object; `None` when nothing is open.
-    fn innermost(&self) -> Option<bool> {
+    pub(crate) fn innermost(&self) -> Option<bool> {
         (self.depth > 0).then_some(self.bits & 1 == 1)
     }
 }

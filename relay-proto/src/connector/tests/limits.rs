@@ -9,8 +9,10 @@ fn a_line_over_the_limit_closes_the_link_with_1009() {
     let limits = Limits { line: 1024, ..Limits::default() };
     let mut rig = Rig::with(Settings::new(Timing::default(), limits).unwrap());
     let link = rig.link();
-    rig.peer.handle_message(link, &[b' '; 1000], rig.now);
-    rig.peer.handle_message(link, &[b' '; 1000], rig.now);
+    rig.peer.handle_message(link, b"{\"x\":\"", rig.now);
+    rig.peer.handle_message(link, &[b' '; 1018], rig.now);
+    assert_eq!(rig.transmits(link), [], "exactly the limit");
+    rig.peer.handle_message(link, b" ", rig.now);
     assert_eq!(rig.transmits(link), [Transmit::Close { code: 1009, reason: "line too long" }]);
     let id = rig.deliver(0);
     rig.ack(link, id);

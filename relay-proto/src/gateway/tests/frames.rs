@@ -146,9 +146,9 @@ fn half_a_line_does_not_outlive_its_link() {
 fn a_line_over_the_limit_closes_with_1009_and_is_reported() {
     for cut in [4096, 100, 7] {
         let mut world = World::ready_with(config().limits(Limits { line: 1024, ..Limits::default() }));
-        world.bytes(&[&vec![b' '; 1024][..], b"\n"].concat());
+        world.bytes(&[&vec![b'x'; 1024][..], b"\n"].concat());
         assert_eq!(world.state(), State::Ready, "exactly the limit");
-        for piece in vec![b'x'; 1025].chunks(cut) {
+        for piece in [b"{\"x\":\"".as_slice(), &[b'x'; 1019]].concat().chunks(cut) {
             world.bytes(piece);
         }
         assert_eq!((world.state(), world.close_frame().map(|close| close.0)), (State::Closing, Some(1009)));

@@ -272,8 +272,8 @@ impl World {
                     assert_eq!(message.last(), Some(&b'\n'), "a message is a whole frame");
                     let mut lines = std::mem::take(&mut wire.heard);
                     lines
-                        .feed(&message, LINE, |line| {
-                            self.hear_line(wire, line);
+                        .feed(&message, LINE, from_gateway, |frame| {
+                            self.hear_frame(wire, frame.unwrap());
                             true
                         })
                         .unwrap();
@@ -285,8 +285,7 @@ impl World {
         }
     }
 
-    fn hear_line(&mut self, wire: &mut Wire, line: &[u8]) {
-        let frame = from_gateway(line).unwrap();
+    fn hear_frame(&mut self, wire: &mut Wire, frame: FromGateway) {
         match frame {
             FromGateway::Hello { platform, .. } => {
                 assert_eq!(PLATFORMS.get(wire.hellos), Some(&platform.as_str()), "one hello each, in order");
@@ -547,8 +546,8 @@ impl World {
 /// Notes the deliveries in a message.
 fn note(wire: &mut Wire, payload: &[u8]) {
     let delivered = &mut wire.delivered;
-    let fed = wire.said.feed(payload, LINE, |line| {
-        let (id, payload) = match from_connector(line) {
+    let fed = wire.said.feed(payload, LINE, from_connector, |frame| {
+        let (id, payload) = match frame {
             Ok(FromConnector::Message { event, buffer_id }) => (buffer_id, event.raw().to_owned()),
             Ok(FromConnector::Passthrough { forward, buffer_id }) => (buffer_id, forward.raw.to_string()),
             Ok(FromConnector::Undecodable { content, buffer_id }) => {
