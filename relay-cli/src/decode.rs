@@ -12,13 +12,14 @@ use crate::json::Object;
 use crate::lines::{self, Line, Lines};
 use crate::output::{self, Output};
 use crate::render;
+use crate::streams::Patient;
 
 pub(crate) fn run(args: &DecodeArgs) -> ExitCode {
     let keys = match args.session.keys_from_env() {
         Ok(keys) => keys,
         Err(problem) => return output::fail(&problem, crate::USAGE),
     };
-    match decode_all(io::stdin().lock(), &mut Output::stdout(), Shown { raw: args.raw, keys }) {
+    match decode_all(Patient(io::stdin()), &mut Output::stdout(), Shown { raw: args.raw, keys }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Stopped::Reading(error)) => output::fail(&format!("cannot read standard input: {error}"), crate::FAILED),
         Err(Stopped::Writing(error)) => output::finish(Err(error), ExitCode::SUCCESS),

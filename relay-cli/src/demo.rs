@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::runtime;
+use crate::streams::Patient;
 
 /// How long the story may take before something is wrong. It takes far less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,7 +65,5 @@ impl From<io::Error> for Failure {
 
 /// Writes one line, at once.
 fn say(line: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
+    Ok(Patient(io::stdout()).write_all(format!("{line}\n").as_bytes())?)
 }

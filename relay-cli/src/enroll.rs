@@ -17,6 +17,7 @@ use crate::draft::{self, Draft, NotKept};
 use crate::env_file::{self, Variables, quoted as env_quoted};
 use crate::gateway::tls;
 use crate::json::{Object, quoted};
+use crate::streams::Patient;
 use crate::{environment, output, runtime, signals, text, url};
 
 mod advice;
@@ -253,7 +254,7 @@ fn from_env(what: &str, flags: &str, name: &str) -> Result<Credential, String> {
 fn from_file(flag: &str, path: &Path) -> Result<Credential, String> {
     let mut text = Zeroizing::new(String::new());
     let read = if path == Path::new("-") {
-        io::stdin().lock().take(MAX_TOKEN_FILE).read_to_string(&mut text)
+        Patient(io::stdin()).take(MAX_TOKEN_FILE).read_to_string(&mut text)
     } else {
         File::open(path).and_then(|file| file.take(MAX_TOKEN_FILE).read_to_string(&mut text))
     };

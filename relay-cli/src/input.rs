@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use tokio::sync::mpsc;
 
 use crate::lines::{Line, Lines};
+use crate::streams::keep_serving;
 
 /// Lines that are read ahead. Each is at most 1 MiB.
 const AHEAD: usize = 8;
@@ -21,7 +22,10 @@ pub(crate) struct Input {
 /// Starts a reader. The receiver ends with the input.
 pub(crate) fn start(from: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<Input>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    std::thread::Builder::new().name("relay-input".into()).spawn(move || read(from, &sender))?;
+    std::thread::Builder::new().name("relay-input".into()).spawn(move || {
+        keep_serving();
+        read(from, &sender);
+    })?;
     Ok(receiver)
 }
 

@@ -16,12 +16,14 @@ mod gateway_id;
 mod input;
 mod json;
 mod lines;
+mod log;
 mod members;
 mod outbox;
 mod output;
 mod render;
 mod runtime;
 mod signals;
+mod streams;
 mod text;
 mod token;
 mod url;
@@ -34,6 +36,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{Cli, Command};
+use output::Output;
 
 /// The exit code for what failed.
 pub(crate) const FAILED: u8 = 1;
@@ -43,11 +46,23 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const REVOKED: u8 = 3;
 
 fn main() -> ExitCode {
+    let code = run();
+    log::finish();
+    code
+}
+
+fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help goes to standard output. If nobody reads it, nobody misses it.
-            let _ = error.print();
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                log::line(&text);
+            } else {
+                // Help. If nobody reads it, nobody misses it.
+                let mut output = Output::stdout();
+                let _ = output.line(text.trim_end_matches('\n')).and_then(|()| output.flush());
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
         }
     };
@@ -93,7 +108,7 @@ fn log_to_stderr(level: LevelFilter) -> Result<(), String> {
         _ => Targets::new().with_default(level),
     };
     let logs =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).log_internal_errors(false);
+        tracing_subscriber::fmt::layer().with_writer(|| log::Events).with_target(false).log_internal_errors(false);
     // It fails only when it was done before.
     let _ = tracing_subscriber::registry().with(filter).with(logs).try_init();
     Ok(())

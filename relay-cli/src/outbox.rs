@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::output::Output;
+use crate::streams::keep_serving;
 
 /// Events are let in while fewer bytes of them wait than this: about what a pipe holds.
 const EVENT_ROOM: usize = 64 << 10;
@@ -92,7 +93,10 @@ impl<T: OnWritten> Outbox<T> {
     pub(crate) fn start(to: impl Write + Send + 'static, gone: Option<&'static str>) -> io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), filled: Condvar::new(), written: Notify::new() });
         let writer = shared.clone();
-        std::thread::Builder::new().name("relay-output".into()).spawn(move || writer.write(Output::new(to), gone))?;
+        std::thread::Builder::new().name("relay-output".into()).spawn(move || {
+            keep_serving();
+            writer.write(Output::new(to), gone);
+        })?;
         Ok(Self { shared })
     }
 

@@ -3,6 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::streams::Patient;
+use crate::{log, text};
+
 /// Bytes after which lines are written without waiting for the end of the burst.
 const BURST: usize = 64 << 10;
 
@@ -12,9 +15,9 @@ pub(crate) struct Output<W> {
     to: W,
 }
 
-impl Output<io::Stdout> {
+impl Output<Patient<io::Stdout>> {
     pub(crate) fn stdout() -> Self {
-        Self::new(io::stdout())
+        Self::new(Patient(io::stdout()))
     }
 }
 
@@ -23,9 +26,9 @@ impl<W: Write> Output<W> {
         Self { waiting: Vec::new(), to }
     }
 
-    /// Adds a line. It is written with the next [`flush`](Self::flush) at the latest.
+    /// Adds a line, in which hidden characters are escaped as in JSON. It is written with the next [`flush`](Self::flush) at the latest.
     pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
-        self.waiting.extend_from_slice(line.as_bytes());
+        self.waiting.extend_from_slice(text::visible_json(line).as_bytes());
         self.waiting.push(b'\n');
         if self.waiting.len() >= BURST { self.flush() } else { Ok(()) }
     }
@@ -67,6 +70,5 @@ pub(crate) fn fail(problem: &str, code: u8) -> ExitCode {
 
 /// Says something on standard error.
 pub(crate) fn note(text: &str) {
-    // Nobody may be there to read it; that must not become a second problem, as it would with `eprintln!`.
-    let _ = writeln!(io::stderr(), "relay: {text}");
+    log::line(&format!("relay: {text}\n"));
 }

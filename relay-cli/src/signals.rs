@@ -19,6 +19,7 @@ pub(crate) fn watch() -> Result<Arc<Notify>, String> {
     let (asked, again) = watch_both()?;
     tokio::spawn(async move {
         again.notified().await;
+        crate::log::finish();
         std::process::exit(crate::FAILED.into());
     });
     Ok(asked)

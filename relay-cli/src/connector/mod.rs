@@ -18,6 +18,7 @@ use relay_tokio::connector::{self, Disk, StoreError, StoreProblem, listen};
 
 use crate::args::ConnectorArgs;
 use crate::outbox::Outbox;
+use crate::streams::Patient;
 use crate::{input, output, runtime, signals};
 use answers::Answers;
 use session::Session;
@@ -84,8 +85,8 @@ async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Resul
         gateways.add(id.as_str());
     }
     setup::warn_about(connector.address(), tls, &gateways);
-    let commands = input::start(io::stdin()).map_err(cannot_start)?;
-    let outbox = Outbox::start(io::stdout(), Some(output::UNREAD)).map_err(cannot_start)?;
+    let commands = input::start(Patient(io::stdin())).map_err(cannot_start)?;
+    let outbox = Outbox::start(Patient(io::stdout()), Some(output::UNREAD)).map_err(cannot_start)?;
     outbox.event(report::listening(connector.address(), tls), None);
     let told = (events, http);
     Ok(Session::new(connector, told, gateways, durable, answers, commands, outbox, signals).run().await)

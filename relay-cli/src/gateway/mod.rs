@@ -16,6 +16,7 @@ use relay_tokio::{ClientTls, Config, ConfigError, Events, Gateway};
 
 use crate::args::{GatewayArgs, Runtime};
 use crate::outbox::Outbox;
+use crate::streams::Patient;
 use crate::{input, output, runtime, signals, url};
 use session::{Options, Session};
 
@@ -75,11 +76,12 @@ async fn serve(args: &GatewayArgs, checked: Checked) -> Result<ExitCode, String>
             let (child, to, from) = exec::start(command, &hidden).map_err(|error| {
                 format!("cannot run `{}`: {error}", command.first().map(|c| c.to_string_lossy()).unwrap_or_default())
             })?;
-            (Some(child), input::start(from).map_err(pipes)?, Outbox::start(to, None).map_err(pipes)?)
+            let outbox = Outbox::start(Patient(to), None).map_err(pipes)?;
+            (Some(child), input::start(Patient(from)).map_err(pipes)?, outbox)
         }
         None => {
-            let outbox = Outbox::start(io::stdout(), Some(output::UNREAD)).map_err(pipes)?;
-            (None, input::start(io::stdin()).map_err(pipes)?, outbox)
+            let outbox = Outbox::start(Patient(io::stdout()), Some(output::UNREAD)).map_err(pipes)?;
+            (None, input::start(Patient(io::stdin())).map_err(pipes)?, outbox)
         }
     };
     let (gateway, events) = connect(args.runtime, config, tls)?;

@@ -13,9 +13,13 @@ mod disk;
 mod links;
 mod pair;
 #[allow(dead_code, reason = "the suite that it comes from uses the rest")]
+#[path = "../gateway/pipes.rs"]
+mod pipes;
+#[allow(dead_code, reason = "the suite that it comes from uses the rest")]
 #[path = "../gateway/process.rs"]
 mod process;
 mod setup;
+mod streams;
 mod tls;
 
 use std::time::Duration;

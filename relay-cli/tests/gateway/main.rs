@@ -13,8 +13,10 @@ mod deliveries;
 mod exec;
 mod identity;
 mod links;
+mod pipes;
 mod process;
 mod sessions;
+mod streams;
 
 use std::time::Duration;
 
