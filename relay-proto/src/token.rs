@@ -51,6 +51,14 @@ impl Secret {
         self.0.trim().is_empty()
     }
 
+    /// Whether it may be found by guessing: it has fewer than 16 bytes, or fewer than 6 different ones. A connector lets
+    /// strangers guess only so often (CONN-8), but whoever has seen a token can guess as often as they like.
+    pub fn is_weak(&self) -> bool {
+        let bytes = self.0.as_bytes();
+        let different = bytes.iter().enumerate().filter(|(at, byte)| !bytes.iter().take(*at).any(|seen| seen == *byte));
+        bytes.len() < 16 || different.take(6).count() < 6
+    }
+
     fn mac(&self, message: &str) -> Option<Hmac<Sha256>> {
         // HMAC takes keys of any length, so that this is never `None`.
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).ok()?;
@@ -252,6 +260,18 @@ mod tests {
 
     fn check(token: &str, secret: &str) -> Result<String, TokenRefused> {
         verify(token, &[Secret::new(secret)], NOW)
+    }
+
+    // proves: CONN-8
+    #[test]
+    fn what_is_short_or_has_little_in_it_is_weak() {
+        for weak in ["", "1234", "fifteen-bytes-!", "aaaaaaaaaaaaaaaaaaaaaaaa", "01230123012301230123", "абвгдеж"]
+        {
+            assert!(Secret::new(weak).is_weak(), "{weak}");
+        }
+        for strong in ["sixteen-bytes-!!", "8b1a9953c4611296a827abf8c47804d7", "абвгдежз"] {
+            assert!(!Secret::new(strong).is_weak(), "{strong}");
+        }
     }
 
     // proves: TOKEN-2, AUTH-2

@@ -40,6 +40,9 @@ pub enum Refusal {
     /// Nothing is stored for the id that the token claims.
     #[error("the gateway is not known")]
     UnknownGateway,
+    /// The token holds, and the gateway is revoked (CONN-6).
+    #[error("the gateway is revoked")]
+    Revoked,
     /// The token does not hold.
     #[error(transparent)]
     Token(#[from] TokenRefused),
@@ -53,7 +56,7 @@ impl Refusal {
     /// The close reason: `expired`, else `unauthorized`. A stranger does not learn which ids are known.
     pub fn close_reason(self) -> &'static str {
         match self {
-            Self::NoToken | Self::UnknownGateway => "unauthorized",
+            Self::NoToken | Self::UnknownGateway | Self::Revoked => "unauthorized",
             Self::Token(refused) => refused.close_reason(),
         }
     }
@@ -124,6 +127,6 @@ mod tests {
         assert_eq!(refused(upgrade("gw:1", "old", NOW.unix - 301)), (expired, "expired"));
         let malformed = Refusal::Token(TokenRefused::Malformed);
         assert_eq!(refused(authenticate(Some("gw:1"), stored, NOW)), (malformed, "unauthorized"));
-        assert_eq!(Refusal::CLOSE_CODE, 4401);
+        assert_eq!((Refusal::CLOSE_CODE, Refusal::Revoked.close_reason()), (4401, "unauthorized"));
     }
 }

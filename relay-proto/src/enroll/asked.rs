@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
@@ -44,6 +45,7 @@ pub struct Request {
     path: String,
     bearer: Option<Credential>,
     body: Zeroizing<Vec<u8>>,
+    from_web_page: bool,
 }
 
 impl Request {
@@ -55,6 +57,11 @@ impl Request {
     /// The bearer token; `None` if there is no `Authorization` field, more than one, or one of another scheme.
     pub fn bearer(&self) -> Option<&Credential> {
         self.bearer.as_ref()
+    }
+
+    /// Whether it has an `Origin` field. Browsers name the page there that makes a request; gateways send none (CONN-10).
+    pub fn is_from_web_page(&self) -> bool {
+        self.from_web_page
     }
 
     /// The body. It may hold a token.
@@ -149,7 +156,8 @@ impl RequestReader {
                 && only(fields, "expect").is_some_and(|what| what.eq_ignore_ascii_case("100-continue"));
             // Room for all of it, so that no copy of a token is left behind by growing.
             let body = Zeroizing::new(Vec::with_capacity(length));
-            Ok((Request { path, bearer, body }, length, expects && length > 0))
+            let from_web_page = has(fields, "origin");
+            Ok((Request { path, bearer, body, from_web_page }, length, expects && length > 0))
         })?;
         self.expects = expects;
         Ok((request, length))
@@ -226,6 +234,20 @@ fn is_name(text: &str) -> bool {
 
 /// A response with this body, which is JSON; the connection ends with it. It may hold a secret.
 pub fn response(status: u16, json: &str) -> Zeroizing<Vec<u8>> {
+    respond(status, json, "")
+}
+
+/// The same for a refusal whose reason passes: it says after how long to try again (`Retry-After`, in whole seconds).
+pub fn response_for_now(status: u16, json: &str, retry_after: Duration) -> Zeroizing<Vec<u8>> {
+    respond(status, json, &format!("\r\nRetry-After: {}", whole_seconds(retry_after)))
+}
+
+/// At least one, rounded up: who comes back earlier comes in vain.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn respond(status: u16, json: &str, retry: &str) -> Zeroizing<Vec<u8>> {
     let phrase = match status {
         200 => "OK",
         400 => "Bad Request",
@@ -254,6 +276,7 @@ pub fn response(status: u16, json: &str) -> Zeroizing<Vec<u8>> {
         " ",
         phrase,
         instead,
+        retry,
         "\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: ",
         &length,
         "\r\nConnection: close\r\n\r\n",

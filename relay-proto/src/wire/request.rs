@@ -59,6 +59,7 @@ pub struct UpgradeRequest {
     query: Option<String>,
     host: String,
     bearer: Option<Zeroizing<String>>,
+    from_web_page: bool,
 }
 
 impl UpgradeRequest {
@@ -80,6 +81,12 @@ impl UpgradeRequest {
     /// The bearer token (TOKEN-2). `None` if there is no `Authorization` field, more than one, or one of another scheme.
     pub fn bearer(&self) -> Option<&str> {
         self.bearer.as_ref().map(|token| token.as_str())
+    }
+
+    /// Whether it has an `Origin` field. Browsers name the page there that makes a request, whatever the page does; gateways
+    /// are no browsers and send none (CONN-10).
+    pub fn is_from_web_page(&self) -> bool {
+        self.from_web_page
     }
 }
 
@@ -108,10 +115,12 @@ impl BadRequest {
     }
 }
 
-/// A GET, whatever it asks for.
+/// A GET, whatever it asks for, or a HEAD.
 pub(super) struct Get {
     uri: Uri,
     fields: Fields,
+    /// Whether it is a HEAD.
+    head: bool,
     /// Whether it is HTTP/1.1, which an upgrade needs.
     current: bool,
 }
@@ -129,19 +138,23 @@ pub(super) fn parse_get(head: &[u8]) -> Result<Get, BadRequest> {
     if !matches!(version, "HTTP/1.1" | "HTTP/1.0") {
         return Err(bad("the request is not HTTP/1"));
     }
-    if method != "GET" {
+    if !matches!(method, "GET" | "HEAD") {
         return Err(BadRequest::new(405, "the request is not a GET"));
     }
     let uri: Uri = uri.parse().map_err(|_| bad("the HTTP request line is malformed"))?;
     if !uri.path().starts_with('/') {
         return Err(bad("the HTTP request names no path"));
     }
-    Ok(Get { uri, fields, current: version == "HTTP/1.1" })
+    Ok(Get { uri, fields, head: method == "HEAD", current: version == "HTTP/1.1" })
 }
 
 impl Get {
     pub(super) fn path(&self) -> &str {
         self.uri.path()
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.head
     }
 
     pub(super) fn is_upgrade(&self) -> bool {
@@ -150,13 +163,21 @@ impl Get {
 
     /// The request for an upgrade, and the accept key that belongs in the answer.
     pub(super) fn upgrade(&self) -> Result<(UpgradeRequest, String), BadRequest> {
-        let Self { uri, fields, current } = self;
+        let Self { uri, fields, head, current } = self;
         let bad = |detail: &str| BadRequest::new(400, detail);
+        if *head {
+            return Err(BadRequest::new(405, "the request is not a GET"));
+        }
         if !current || !self.is_upgrade() {
             return Err(BadRequest::new(426, "the request is not a WebSocket upgrade"));
         }
         if fields.only("sec-websocket-version") != Some("13") {
             return Err(BadRequest::new(426, "the WebSocket version is not 13"));
+        }
+        // What followed would be its body for a proxy in between, and the first message for us.
+        let length = if fields.has("content-length") { fields.only("content-length") } else { Some("0") };
+        if fields.has("transfer-encoding") || length != Some("0") {
+            return Err(bad("an upgrade has no body"));
         }
         let host = fields.only("host").ok_or_else(|| bad("the request has no Host, or more than one"))?;
         let key = fields.only("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
@@ -166,6 +187,7 @@ impl Get {
             query: uri.query().map(ToString::to_string),
             host: host.into(),
             bearer: bearer(fields),
+            from_web_page: fields.has("origin"),
         };
         Ok((request, derive_accept_key(key.as_bytes())))
     }

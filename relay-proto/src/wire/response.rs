@@ -1,11 +1,12 @@
 //! The answer to an upgrade: read by the end that dialed, written by the end that accepts.
 
+use core::time::Duration;
 use std::{format, string::String, vec::Vec};
 
 use tungstenite::http::StatusCode;
 
 use super::http::{Fields, HeadReader, clean, parse_head};
-use crate::end::LinkEnd;
+use crate::{end::LinkEnd, enroll::asked::whole_seconds};
 
 /// The longest body of a refusal that is waited for.
 const MAX_BODY: usize = 1024;
@@ -160,31 +161,38 @@ pub(super) fn acceptance(accept: &str) -> String {
 }
 
 /// The answer that refuses. The status is an error's, whatever was asked for: anything else would be no refusal.
-pub(super) fn rejection(status: u16, body: &str) -> (u16, String) {
+pub(super) fn rejection(status: u16, body: &str, retry_after: Option<Duration>) -> (u16, String) {
     let status =
         StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 300).unwrap_or(StatusCode::BAD_REQUEST);
     let (code, phrase) = (status.as_u16(), status.canonical_reason().unwrap_or("Refused"));
-    (code, response(status, phrase, body))
+    (code, response(status, phrase, body, retry_after))
 }
 
 /// The answer to a request for no upgrade, and its status, which is 500 if it cannot be one.
 pub(super) fn plain_response(status: u16, body: &str) -> (u16, String) {
     let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 200);
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status.as_u16(), response(status, status.canonical_reason().unwrap_or("Other"), body))
+    (status.as_u16(), response(status, status.canonical_reason().unwrap_or("Other"), body, None))
 }
 
-fn response(status: StatusCode, phrase: &str, body: &str) -> String {
+/// What is left of a response in the answer to a HEAD: all of its head, and nothing of its body (RFC 9110, 9.3.2).
+pub(super) fn head_of(mut response: String, body: &str) -> String {
+    response.truncate(response.len().saturating_sub(body.len()));
+    response
+}
+
+fn response(status: StatusCode, phrase: &str, body: &str, retry_after: Option<Duration>) -> String {
     let code = status.as_u16();
     // HTTP wants it named what would be taken instead.
     let instead = match status {
         StatusCode::UPGRADE_REQUIRED => "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n",
-        StatusCode::METHOD_NOT_ALLOWED => "Allow: GET\r\n",
+        StatusCode::METHOD_NOT_ALLOWED => "Allow: GET, HEAD\r\n",
         _ => "",
     };
     let length = body.len();
+    let retry = retry_after.map(|wait| format!("Retry-After: {}\r\n", whole_seconds(wait))).unwrap_or_default();
     let head = format!(
-        "HTTP/1.1 {code} {phrase}\r\n{instead}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        "HTTP/1.1 {code} {phrase}\r\n{instead}{retry}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {length}\r\n\r\n"
     );
     head + body

@@ -1,6 +1,6 @@
 //! The end that accepts.
 
-use core::{fmt, mem};
+use core::{fmt, mem, time::Duration};
 use std::{boxed::Box, string::String, vec::Vec};
 
 use tungstenite::protocol::Role;
@@ -12,7 +12,7 @@ use super::{
     payload::Payload,
     post::{self, Start},
     request::{BadRequest, UpgradeRequest, parse_get},
-    response::{acceptance, plain_response, rejection},
+    response::{acceptance, head_of, plain_response, rejection},
     session::{Received, Session},
 };
 use crate::{
@@ -31,8 +31,8 @@ pub enum ServerEvent {
     /// A client asks for an upgrade: answer with [`accept`](ServerLink::accept) or [`refuse`](ServerLink::refuse). At
     /// most once, and first. A request that is no WebSocket upgrade never gets here: it is refused at once.
     Request(UpgradeRequest),
-    /// A client asks for this path, starting with `/` and without the query, and for no upgrade: answer with
-    /// [`respond`](ServerLink::respond). At most once, first, and only with
+    /// A client asks for this path, starting with `/` and without the query, and for no upgrade, with GET or HEAD: answer
+    /// with [`respond`](ServerLink::respond). At most once, first, and only with
     /// [`LinkOptions::plain_get`](super::LinkOptions::plain_get).
     Get(String),
     /// A client has posted something below `/relay/` ([`enroll`](crate::enroll)), or, as an error, something that cannot
@@ -67,8 +67,13 @@ enum ServerUpgrade {
     /// Until the host has seen it.
     Posted(Option<Box<Result<Request, asked::BadRequest>>>),
     Reading(HeadReader, PlainGet),
-    /// For something that is no upgrade. The path, until the host has seen it.
-    Got(Option<String>),
+    /// For something that is no upgrade.
+    Got {
+        /// Until the host has seen it.
+        path: Option<String>,
+        /// Asked with HEAD: the answer has no body.
+        head: bool,
+    },
     Asked {
         /// Until the host has seen it.
         request: Option<UpgradeRequest>,
@@ -83,7 +88,7 @@ impl ServerUpgrade {
     fn ask(head: &[u8], plain: PlainGet) -> Result<Self, BadRequest> {
         let get = parse_get(head)?;
         if plain.0 && !get.is_upgrade() {
-            return Ok(Self::Got(Some(get.path().into())));
+            return Ok(Self::Got { path: Some(get.path().into()), head: get.is_head() });
         }
         let (request, accept) = get.upgrade()?;
         Ok(Self::Asked { request: Some(request), accept, early: Vec::new() })
@@ -107,7 +112,7 @@ impl ServerUpgrade {
     fn take_asked(&mut self) -> Option<ServerEvent> {
         match self {
             Self::Asked { request, .. } => request.take().map(ServerEvent::Request),
-            Self::Got(path) => path.take().map(ServerEvent::Get),
+            Self::Got { path, .. } => path.take().map(ServerEvent::Get),
             Self::Posted(asked) => asked.take().map(|asked| ServerEvent::Post(*asked)),
             Self::Starting(..) | Self::Posting(_) | Self::Reading(..) | Self::Answered => None,
         }
@@ -129,7 +134,7 @@ impl Upgrade for ServerUpgrade {
     fn receive(&mut self, input: &mut &[u8], session: &mut Session) {
         self.begin(input);
         self.read_post(input, session);
-        let mut outcome = Ok(());
+        let (mut outcome, mut is_head) = (Ok(()), false);
         if let Self::Reading(reader, plain) = self {
             let asked = match reader.read(input) {
                 // A method is capitals. Anything else, a TLS handshake say, would wait for an end that never comes.
@@ -140,9 +145,10 @@ impl Upgrade for ServerUpgrade {
                 Ok(true) => Self::ask(reader.head(), *plain),
                 Err(detail) => Err(BadRequest::new(431, detail)),
             };
+            is_head = reader.head().starts_with(b"HEAD ");
             outcome = asked.map(|asked| *self = asked);
         }
-        if let Self::Got(_) | Self::Posted(_) = self {
+        if let Self::Got { .. } | Self::Posted(_) = self {
             // A body that nobody asked for, or a second request: this one is the last.
             *input = &[];
         }
@@ -155,14 +161,16 @@ impl Upgrade for ServerUpgrade {
         }
         if let Err(BadRequest { status, detail }) = outcome {
             *self = Self::Answered;
-            session.out.push(rejection(status, &detail).1.as_bytes());
+            let response = rejection(status, &detail, None).1;
+            let response = if is_head { head_of(response, &detail) } else { response };
+            session.out.push(response.as_bytes());
             session.finish(LinkEnd::Protocol { detail });
         }
     }
 
     #[cfg(feature = "tls")]
     fn answers_last(&self) -> bool {
-        matches!(self, Self::Got(_) | Self::Posted(_))
+        matches!(self, Self::Got { .. } | Self::Posted(_))
     }
 
     fn end(&self, detail: &str) -> LinkEnd {
@@ -172,7 +180,7 @@ impl Upgrade for ServerUpgrade {
     fn buffered(&self) -> usize {
         match self {
             Self::Reading(reader, _) => reader.capacity(),
-            Self::Got(path) => path.as_ref().map_or(0, String::capacity),
+            Self::Got { path, .. } => path.as_ref().map_or(0, String::capacity),
             Self::Asked { early, .. } => early.capacity(),
             Self::Posting(reader) => reader.capacity(),
             Self::Posted(asked) => {
@@ -251,12 +259,21 @@ impl ServerLink {
     /// [`LinkEnd::Refused`]. A status that is no refusal (below 300) is sent as 400. Without a request that waits for an
     /// answer, nothing happens.
     pub fn refuse(&mut self, status: u16, reason: &str) {
+        self.refuse_with(status, reason, None);
+    }
+
+    /// The same for a reason that passes: the answer says after how long to try again (`Retry-After`, in whole seconds).
+    pub fn refuse_for_now(&mut self, status: u16, reason: &str, retry_after: Duration) {
+        self.refuse_with(status, reason, Some(retry_after));
+    }
+
+    fn refuse_with(&mut self, status: u16, reason: &str, retry_after: Option<Duration>) {
         let Link { upgrade, session, .. } = &mut self.0;
         if !session.is_upgrading() || !matches!(upgrade, ServerUpgrade::Asked { .. }) {
             return;
         }
         *upgrade = ServerUpgrade::Answered;
-        let (status, response) = rejection(status, reason);
+        let (status, response) = rejection(status, reason, retry_after);
         session.out.push(response.as_bytes());
         session.finish(LinkEnd::Refused { status, reason: reason.into() });
         self.0.settle();
@@ -264,13 +281,16 @@ impl ServerLink {
 
     /// Answers a [`ServerEvent::Get`] with an HTTP status and a text, which ends the link with [`LinkEnd::Refused`]: no
     /// link came of it. A status below 200 is sent as 500. Without a request that waits for this, nothing happens.
+    /// The answer to a HEAD is that without the text.
     pub fn respond(&mut self, status: u16, body: &str) {
         let Link { upgrade, session, .. } = &mut self.0;
-        if !session.is_upgrading() || !matches!(upgrade, ServerUpgrade::Got(_)) {
+        let ServerUpgrade::Got { head, .. } = *upgrade else { return };
+        if !session.is_upgrading() {
             return;
         }
         *upgrade = ServerUpgrade::Answered;
         let (status, response) = plain_response(status, body);
+        let response = if head { head_of(response, body) } else { response };
         session.out.push(response.as_bytes());
         session.finish(LinkEnd::Refused { status, reason: body.into() });
         self.0.settle();
@@ -280,13 +300,26 @@ impl ServerLink {
     /// [`LinkEnd::Refused`]: no link came of it. Its reason is empty, because the body may hold a secret. A status below
     /// 200 is sent as 500. Without a request that waits for this, nothing happens.
     pub fn respond_json(&mut self, status: u16, body: &str) {
+        self.respond_json_with(status, body, None);
+    }
+
+    /// The same for a refusal whose reason passes, as in [`refuse_for_now`](Self::refuse_for_now).
+    pub fn respond_json_for_now(&mut self, status: u16, body: &str, retry_after: Duration) {
+        self.respond_json_with(status, body, Some(retry_after));
+    }
+
+    fn respond_json_with(&mut self, status: u16, body: &str, retry_after: Option<Duration>) {
         let Link { upgrade, session, .. } = &mut self.0;
         if !session.is_upgrading() || !matches!(upgrade, ServerUpgrade::Posted(_)) {
             return;
         }
         *upgrade = ServerUpgrade::Answered;
         let status = if (200..=999).contains(&status) { status } else { 500 };
-        session.out.push(&asked::response(status, body));
+        let response = match retry_after {
+            Some(wait) => asked::response_for_now(status, body, wait),
+            None => asked::response(status, body),
+        };
+        session.out.push(&response);
         session.finish(LinkEnd::Refused { status, reason: String::new() });
         self.0.settle();
     }

@@ -134,7 +134,7 @@ fn the_server_answers_what_is_no_upgrade_itself() {
         server.receive(request.as_bytes());
         let answer = String::from_utf8(server.transmit().to_vec()).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
-        assert_eq!(answer.contains("\r\nAllow: GET\r\n"), status == 405, "{answer}");
+        assert_eq!(answer.contains("\r\nAllow: GET, HEAD\r\n"), status == 405, "{answer}");
         assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]));
         server.consume(usize::MAX);
         assert!(server.is_finished());
