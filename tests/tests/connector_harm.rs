@@ -183,6 +183,40 @@ async fn connections_that_never_upgrade_make_room_for_those_that_do() {
     assert_eq!(message.text(), "hi");
 }
 
+// proves: CONN-9
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_with_many_connections_keeps_nobody_else_out() {
+    let (connector, _events) = serve(config().unlinked(4)).await;
+    // A gateway far away: its request takes its time.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut slow = socket.connect(connector.address()).await.unwrap();
+    slow.write_all(b"GET /relay HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut many = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(connector.address()).await.unwrap();
+        stream.write_all(b"GET /relay HTTP/1.1\r\nHost: ").await.unwrap();
+        many.push(stream);
+    }
+    // All but three of them have gone by now, which is when the last has been accepted.
+    for stream in &mut many[..37] {
+        let mut answer = Vec::new();
+        let _ = guard("the end of the connection", stream.read_to_end(&mut answer)).await;
+        assert_eq!(answer, b"");
+    }
+    let token = mint(GOOD, &Secret::new(SECRET), 0, 0);
+    let rest = format!(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Bearer {}\r\n\r\n",
+        token.as_str()
+    );
+    slow.write_all(rest.as_bytes()).await.unwrap();
+    let mut status = [0; 13];
+    guard("the answer to the upgrade", slow.read_exact(&mut status)).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 101 ");
+}
+
 #[tokio::test]
 async fn refused_clients_that_stay_make_room_as_well() {
     let (connector, _events) = serve(config().unlinked(1)).await;

@@ -52,13 +52,45 @@ async fn ask(mut stream: TcpStream, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The status of an upgrade with this token, from this address of loopback.
-async fn upgrade(connector: &Connector, from: [u8; 4], token: &str) -> String {
+/// A connection from this address of loopback: all of 127/8 is, on Linux.
+async fn connect(connector: &Connector, from: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((from, 0))).unwrap();
-    let stream = socket.connect(connector.address()).await.unwrap();
-    ask(stream, &upgrade_request(token)).await
+    socket.connect(connector.address()).await.unwrap()
 }
+
+/// What an upgrade with this token is answered, from this address of loopback, as far as it is refused.
+async fn upgrade(connector: &Connector, from: [u8; 4], token: &str) -> String {
+    ask(connect(connector, from).await, &upgrade_request(token)).await
+}
+
+/// How an upgrade with this token ends: 4401, an HTTP status, or 101 for a link.
+async fn outcome(connector: &Connector, from: [u8; 4], token: &str) -> u16 {
+    let mut stream = connect(connector, from).await;
+    let request = upgrade_request(token);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(guard("the answer", stream.read_u8()).await.unwrap());
+    }
+    let status = std::str::from_utf8(&head[9..12]).unwrap().parse().unwrap();
+    if status != 101 {
+        return status;
+    }
+    // A link is answered its hello; a refusal is a close frame that comes by itself.
+    let hello = b"{\"type\":\"hello\",\"platform\":\"x\",\"botId\":\"\"}\n";
+    let frame = [&[0x81, 0x80 | u8::try_from(hello.len()).unwrap(), 0, 0, 0, 0], hello.as_slice()].concat();
+    // It may be closed already.
+    let _ = stream.write_all(&frame).await;
+    match guard("a frame", stream.read_u8()).await.unwrap() {
+        0x88 => 4401,
+        _ => 101,
+    }
+}
+
+/// A secret that nobody guesses.
+const STRONG: &str = "0c1f7ad93be5528466d0e7f8a1b2c3d4";
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn upgrade_request(token: &str) -> String {
     format!(
@@ -74,6 +106,10 @@ async fn a_health_check_is_answered_and_other_paths_are_not_there() {
     for (request, status, body) in [
         ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", "ok"),
         ("GET /healthz?verbose HTTP/1.0\r\n\r\n", "200 OK", "ok"),
+        ("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK", ""),
+        ("HEAD /relay HTTP/1.1\r\nHost: x\r\n\r\n", "426 Upgrade Required", ""),
+        ("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request", ""),
+        ("HEAD / HTTP/3\r\n\r\n", "400 Bad Request", ""),
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request", "the relay is at /relay"),
         ("GET /healthz/ HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request", "the relay is at /relay"),
         ("GET /relay HTTP/1.1\r\nHost: x\r\n\r\n", "426 Upgrade Required", "the relay speaks WebSocket"),
@@ -87,25 +123,138 @@ async fn a_health_check_is_answered_and_other_paths_are_not_there() {
 
 // proves: CONN-1
 #[tokio::test]
-async fn an_address_that_shows_many_bad_tokens_is_refused_cheaply_and_harms_nobody_else() {
-    let (connector, mut events) = serve(registered().refusals(2, Duration::from_secs(3600))).await;
-    let bad = mint(ID, &Secret::new("wrong"), 0, 0);
-    let here = [127, 0, 0, 1];
-    for _ in 0..2 {
-        assert!(upgrade(&connector, here, bad.as_str()).await.starts_with("HTTP/1.1 101 "));
+async fn the_answer_to_a_head_is_that_to_a_get_without_its_body() {
+    let (connector, _events) = serve(registered()).await;
+    for path in ["/healthz", "/relay", "/"] {
+        let mut answers = Vec::new();
+        for method in ["GET", "HEAD"] {
+            let stream = TcpStream::connect(connector.address()).await.unwrap();
+            answers.push(ask(stream, &format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await);
+        }
+        let (head, body) = answers[0].split_once("\r\n\r\n").unwrap();
+        assert!(!body.is_empty());
+        assert_eq!(answers[1], format!("{head}\r\n\r\n"));
     }
-    for _ in 0..3 {
-        let answer = upgrade(&connector, here, bad.as_str()).await;
+}
+
+// proves: CONN-1
+#[tokio::test]
+async fn an_upgrade_has_no_body() {
+    let (connector, _events) = serve(registered()).await;
+    let token = mint(ID, &Secret::new(SECRET), 0, 0);
+    for (fields, status) in [
+        ("Content-Length: 5\r\n", 400),
+        ("Content-Length: 0\r\nContent-Length: 5\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n", 400),
+    ] {
+        let request = upgrade_request(token.as_str()).replace("Host: x\r\n", &format!("Host: x\r\n{fields}"));
+        let answer = ask(TcpStream::connect(connector.address()).await.unwrap(), &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields}: {answer}");
+    }
+}
+
+// proves: CONN-8
+#[tokio::test]
+async fn over_the_limit_of_an_address_the_right_token_is_refused_as_well() {
+    let (connector, _events) = serve(registered().gateway("other", STRONG).refusals(2, HOUR)).await;
+    let here = [127, 0, 0, 1];
+    let (bad, good) = (mint(ID, &Secret::new("wrong"), 0, 0), mint(ID, &Secret::new(SECRET), 0, 0));
+    for _ in 0..2 {
+        assert_eq!(outcome(&connector, here, bad.as_str()).await, 4401);
+    }
+    let stranger = mint("stranger", &Secret::new("wrong"), 0, 0);
+    for token in [&bad, &good, &good, &stranger] {
+        let answer = upgrade(&connector, here, token.as_str()).await;
         assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
+        let wait = answer.lines().find_map(|line| line.strip_prefix("Retry-After: "));
+        let wait: u32 = wait.expect("when to come back").parse().unwrap();
+        assert!((3500..=3600).contains(&wait), "{answer}");
     }
     if cfg!(target_os = "linux") {
-        // All of 127/8 is loopback there.
-        assert!(upgrade(&connector, [127, 0, 0, 2], bad.as_str()).await.starts_with("HTTP/1.1 101 "));
+        assert_eq!(outcome(&connector, [127, 0, 0, 2], good.as_str()).await, 101);
+        // Also one whose token was right before: a weak secret can be guessed.
+        for _ in 0..2 {
+            assert_eq!(outcome(&connector, [127, 0, 0, 2], bad.as_str()).await, 4401);
+        }
+        assert_eq!(outcome(&connector, [127, 0, 0, 2], good.as_str()).await, 429);
     }
+}
+
+// proves: CONN-8
+#[tokio::test]
+async fn a_gateway_with_a_strong_secret_cannot_be_locked_out() {
+    let (connector, mut events) = serve(registered().gateway("strong", STRONG).refusals(2, HOUR)).await;
+    let here = [127, 0, 0, 1];
+    let bad = mint("strong", &Secret::new("wrong"), 0, 0);
+    while outcome(&connector, here, bad.as_str()).await != 429 {}
+    // Its first dial is refused like any other, and is enough.
     let config = Config::new(format!("http://{}", connector.address())).identity("discord", "bot-1").timing(quick());
-    let (_gateway, mut own) = relay_tokio::connect(config.credentials(ID, SECRET)).unwrap();
-    assert!(matches!(guard("a link", own.next()).await, Some(Event::Ready { .. })), "a good token is always let in");
-    assert_eq!(guard("its hello", events.next()).await.unwrap().0.as_str(), ID);
+    let (_gateway, mut own) = relay_tokio::connect(config.credentials("strong", STRONG)).unwrap();
+    let first = guard("the first dial", own.next()).await.unwrap();
+    assert!(matches!(&first, Event::Disconnected { .. }), "{first:?}");
+    while !matches!(guard("a link", own.next()).await, Some(Event::Ready { .. })) {}
+    assert_eq!(guard("its hello", events.next()).await.unwrap().0.as_str(), "strong");
+    // Nor has a stranger learned anything.
+    assert_eq!(outcome(&connector, here, bad.as_str()).await, 429);
+}
+
+// proves: CONN-8
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_id_that_is_guessed_from_many_addresses_is_limited_too() {
+    let (connector, _events) = serve(registered().gateway("other", "weak").refusals(1, HOUR)).await;
+    let bad = mint(ID, &Secret::new("wrong"), 0, 0);
+    for last in 1..=10 {
+        assert_eq!(outcome(&connector, [127, 0, 1, last], bad.as_str()).await, 4401);
+    }
+    let good = |id: &str, secret: &str| mint(id, &Secret::new(secret), 0, 0);
+    assert_eq!(outcome(&connector, [127, 0, 1, 11], good(ID, SECRET).as_str()).await, 429);
+    assert_eq!(outcome(&connector, [127, 0, 1, 11], good("other", "weak").as_str()).await, 101);
+}
+
+// proves: CONN-6, CONN-8
+#[tokio::test]
+async fn the_dials_of_a_revoked_gateway_are_counted_like_any_others() {
+    for open in [false, true] {
+        let config = if open { connector::Config::new() } else { connector::Config::new().gateway(ID, STRONG) };
+        let (connector, mut events) = serve(config.refusals(3, HOUR)).await;
+        let token = mint(ID, &Secret::new(STRONG), 0, 0);
+        let here = [127, 0, 0, 1];
+        assert_eq!(outcome(&connector, here, token.as_str()).await, 101);
+        connector.gateway(ID).revoke();
+        while !matches!(guard("the end of the link", events.next()).await.unwrap().1, Seen::LinkEnded { .. }) {}
+        for _ in 0..3 {
+            assert_eq!(outcome(&connector, here, token.as_str()).await, 4401);
+        }
+        for _ in 0..3 {
+            assert_eq!(outcome(&connector, here, token.as_str()).await, 429, "open: {open}");
+        }
+    }
+}
+
+// proves: CONN-10
+#[tokio::test]
+async fn a_web_page_is_no_gateway_of_an_open_connector() {
+    let (open, _events) = serve(connector::Config::new()).await;
+    let (closed, _events) = serve(registered()).await;
+    let token = mint(ID, &Secret::new(SECRET), 0, 0);
+    // A page that has rebound its own name has the same host, and a file has none.
+    let own = format!("http://{}", open.address());
+    for origin in ["https://page.example", "http://x", &own, "null", ""] {
+        let request =
+            upgrade_request(token.as_str()).replace("Host: x\r\n", &format!("Host: x\r\nOrigin: {origin}\r\n"));
+        let answer = ask(TcpStream::connect(open.address()).await.unwrap(), &request).await;
+        assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{origin}: {answer}");
+        assert!(answer.contains("refuses web pages (Origin)"), "it says why: {answer}");
+        // A page has no secret, and who has one is let in.
+        let mut stream = TcpStream::connect(closed.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 13];
+        guard("the answer", stream.read_exact(&mut status)).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 101 ");
+    }
+    assert!(!open.gateway("default").is_linked());
+    assert_eq!(outcome(&open, [127, 0, 0, 1], token.as_str()).await, 101);
 }
 
 /// The TLS of a gateway and of a connector that it trusts.

@@ -31,7 +31,7 @@ const GROUPS: &[(&str, u32)] = &[
     ("CLOCK", 3),
     ("IDLE", 2),
     ("CLOSE", 1),
-    ("CONN", 7),
+    ("CONN", 10),
     ("ENROLL", 6),
     ("POLICY", 1),
 ];

@@ -94,8 +94,8 @@ pub(crate) struct EnrollArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Enrolment (POST /relay/enroll)")]
 pub(crate) struct EnrolmentArgs {
-    /// Let gateways enrol: the environment variable holds enrolment tokens, one a line. Each is good once, for the
-    /// id behind it or for any that is not known yet: TOKEN ID, or TOKEN. With --store that is remembered, and so is what
+    /// Let gateways enrol: the environment variable holds enrolment tokens, one a line, of at least 16 characters. Each is
+    /// good once, for the id behind it or for any that is not known yet: TOKEN ID, or TOKEN. With --store that is remembered, and so is what
     /// was granted; without, both end with this process
     #[arg(long, value_name = "NAME")]
     pub(crate) enroll_env: Vec<String>,

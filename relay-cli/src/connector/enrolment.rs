@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 use crate::args::EnrolmentArgs;
 use crate::{environment, gateway_id, output, text};
 
+/// The shortest token, in characters: a connector does not start with a shorter one.
+const MIN_TOKEN: usize = 16;
 /// The longest token that a request can hold, in bytes.
 const MAX_TOKEN: usize = 8 << 10;
 
@@ -69,6 +71,12 @@ fn tokens(mut enrolment: Enrolment, text: &str, place: &str) -> Result<Enrolment
             (Some(token), _, _) if token.len() > MAX_TOKEN => {
                 return Err(format!(
                     "{place}: the token of line {number} is over {MAX_TOKEN} bytes: nobody can send it"
+                ));
+            }
+            (Some(token), _, _) if token.chars().count() < MIN_TOKEN => {
+                return Err(format!(
+                    "{place}: the token of line {number} has under {MIN_TOKEN} characters, and could be guessed: \
+                     `head -c 24 /dev/urandom | base64` makes a good one"
                 ));
             }
             (Some(token), None, _) => enrolment.token(&Credential::new(token)),

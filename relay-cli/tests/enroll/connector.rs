@@ -120,12 +120,12 @@ fn with_a_store_a_restart_forgets_no_gateway_and_no_revocation() {
 #[test]
 fn tokens_of_a_file_may_be_for_one_gateway() {
     let place = Place::new();
-    fs::write(place.path("tokens"), format!("\u{feff}{TOKEN} gw\n# of today\n\n other  gw-2 \n")).unwrap();
+    fs::write(place.path("tokens"), format!("\u{feff}{TOKEN} gw\n# of today\n\n a-token-of-another  gw-2 \n")).unwrap();
     let mut command = relay("connector");
     command.args(["--listen", "127.0.0.1:0", "--enroll-file"]).arg(place.path("tokens"));
     let (connector, url) = start(command);
     let mut other = place.enroll(&url, &[]);
-    other.env("GATEWAY_RELAY_ENROLL_TOKEN", "other");
+    other.env("GATEWAY_RELAY_ENROLL_TOKEN", "a-token-of-another");
     assert_eq!(run(other).failure().0, "forbidden");
     // Any identity will do here.
     let mut own = place.enroll(&url, &[]);

@@ -163,18 +163,21 @@ fn a_flag_and_what_stands_in_for_it_are_told_apart() {
     }
 }
 
+// proves: CONN-8
 #[test]
 fn a_connector_that_could_enrol_nobody_says_why() {
     let place = Place::new();
     fs::write(place.path("tokens"), "a b c secret-word\n").unwrap();
     let file = place.path("tokens");
-    fs::write(place.path("twice"), "# mine\n\nsecret-word\nsecret-word gw\n").unwrap();
+    fs::write(place.path("twice"), "# mine\n\nsecret-word-of-mine\nsecret-word-of-mine gw\n").unwrap();
     fs::write(place.path("long"), "secret-word".repeat(1000)).unwrap();
-    let (twice, long) = (place.path("twice"), place.path("long"));
+    fs::write(place.path("short"), "# mine\n15-characters.. gw\n").unwrap();
+    let (twice, long, short) = (place.path("twice"), place.path("long"), place.path("short"));
     for (arguments, word) in [
         (&["--enroll-file", file.to_str().unwrap()][..], "line 1"),
         (&["--enroll-file", twice.to_str().unwrap()], "line 4 has the token of line 3"),
         (&["--enroll-file", long.to_str().unwrap()], "over 8192 bytes"),
+        (&["--enroll-file", short.to_str().unwrap()], "the token of line 2 has under 16 characters"),
         (&["--enroll-file", "/nowhere/tokens"], "/nowhere/tokens"),
         (&["--enroll-env", "NOT_SET"], "NOT_SET"),
         (&["--identity-env", "BLANK", "--enroll-env", "TOKENS"], "BLANK"),
@@ -185,7 +188,8 @@ fn a_connector_that_could_enrol_nobody_says_why() {
         let output = command.stdin(Stdio::null()).output().unwrap();
         let said = said(&output.stdout, &output.stderr, output.status.code().unwrap());
         assert!(said.code == 2 && said.stderr.contains(word), "{word}: {}", said.stderr);
-        assert!(!said.stderr.contains("secret-word") && !said.stderr.contains(TOKEN), "{}", said.stderr);
+        assert!(!said.stderr.contains("secret-word") && !said.stderr.contains("15-char"), "{}", said.stderr);
+        assert!(!said.stderr.contains(TOKEN), "{}", said.stderr);
     }
 }
 

@@ -55,7 +55,7 @@ impl Config {
     }
 
     /// Lets this gateway in, with this secret. Called again for the same gateway it adds a secret, for a rotation. From
-    /// the first one on, gateways have to authenticate (CONN-1).
+    /// the first one on, gateways have to authenticate (CONN-1). A [weak](Secret::is_weak) secret is warned of at the start.
     #[must_use]
     pub fn gateway(mut self, id: impl Into<String>, secret: impl Into<Secret>) -> Self {
         self.secrets.entry(id.into()).or_default().push(secret.into());
@@ -114,9 +114,13 @@ impl Config {
         self
     }
 
-    /// How many refused tokens an address may show at once, and after which time one more. Beyond that, a refusal is HTTP
-    /// 429 before the upgrade, which costs little; a token that holds is let in all the same. Loopback is an address like
-    /// any other; of IPv6 the first 64 bits are one. Default: 20, and one more every 3 s.
+    /// How many refused credentials an address may show at once, and after which time one more. Beyond that, everything from
+    /// it is HTTP 429 before it is verified, the right token too. An id has ten times that over all addresses. Loopback is an
+    /// address like any other; of IPv6 the first 64 bits are one. At least 1. Default: 20, and one more every 3 s.
+    ///
+    /// A gateway whose secrets are not [weak](Secret::is_weak) is let in nevertheless from an address where it has shown a
+    /// right token before, also in a dial that was refused for the limit: strangers cannot lock it out, even from behind the
+    /// same proxy (CONN-8).
     #[must_use]
     pub fn refusals(mut self, at_once: u32, one_more_every: Duration) -> Self {
         (self.refusals, self.refusal_every) = (at_once, one_more_every);
@@ -132,8 +136,8 @@ impl Config {
     }
 
     /// How many connections may be no links: not upgraded yet, refused, or closing. One more than that drops the oldest of
-    /// them, so that slow clients cost a bounded amount and keep nobody out: whoever means to link does so in moments. Most
-    /// cost next to nothing, and a POST that never ends 64 KiB. At least 1. Default: 1024.
+    /// the address that has the most of them, so that slow clients cost a bounded amount, and one address keeps nobody else
+    /// out (CONN-9): whoever means to link does so in moments. Most cost next to nothing, and a POST that never ends 64 KiB. At least 1. Default: 1024.
     #[must_use]
     pub fn unlinked(mut self, most: usize) -> Self {
         self.unlinked = most;

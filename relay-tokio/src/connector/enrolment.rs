@@ -9,9 +9,12 @@ use relay_proto::enroll::{Credential, Granted, Policy};
 use relay_proto::token::{self, Secret};
 
 use super::store::{Grant, Store, StoreError, StoreProblem};
+use super::thread::on_a_thread;
 
 /// The most platforms that a gateway has a policy for.
 const MAX_POLICIES: usize = 64;
+/// The shortest enrolment token, in characters. Who guesses one has a gateway.
+const MIN_TOKEN: usize = 16;
 
 /// Whom a connector enrols: the tokens that can be redeemed, each once, and who may do so.
 ///
@@ -24,6 +27,10 @@ pub struct Enrolment {
     /// Fingerprints.
     identities: BTreeSet<String>,
     tenant: Option<String>,
+    /// A token was too short.
+    too_short: bool,
+    /// A token or an identity is [weak](Secret::is_weak).
+    weak: bool,
 }
 
 impl Enrolment {
@@ -39,8 +46,12 @@ impl Enrolment {
     /// - that the host has used, say to deliver to it, or that something waits for in the store.
     ///
     /// A gateway with such an id needs a token that is meant for it.
+    ///
+    /// A token has at least 16 characters: with a shorter one no connector [starts](super::serve). One that is made of random
+    /// bytes is best.
     #[must_use]
     pub fn token(mut self, token: &Credential) -> Self {
+        self.look_at(token);
         self.tokens.insert(fingerprint(token), None);
         self
     }
@@ -49,6 +60,7 @@ impl Enrolment {
     /// secrets stay good as well, until they are [taken back](super::Gateway::take_back).
     #[must_use]
     pub fn token_for(mut self, token: &Credential, gateway: impl Into<String>) -> Self {
+        self.look_at(token);
         self.tokens.insert(fingerprint(token), Some(gateway.into()));
         self
     }
@@ -56,6 +68,7 @@ impl Enrolment {
     /// Lets who shows this identity token enrol. Without any, every identity will do: the enrolment token decides.
     #[must_use]
     pub fn identity(mut self, identity: &Credential) -> Self {
+        self.weak |= Secret::from(identity).is_weak();
         self.identities.insert(fingerprint(identity));
         self
     }
@@ -65,6 +78,21 @@ impl Enrolment {
     pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
         self
+    }
+
+    fn look_at(&mut self, token: &Credential) {
+        self.too_short |= token.expose().chars().count() < MIN_TOKEN;
+        self.weak |= Secret::from(token).is_weak();
+    }
+
+    /// What makes it unusable, if anything does.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.too_short.then(|| format!("an enrolment token has under {MIN_TOKEN} characters, which can be guessed"))
+    }
+
+    /// Whether one of its tokens or identities may be guessed.
+    pub(super) fn is_weak(&self) -> bool {
+        self.weak
     }
 
     /// Whether a token is meant for this gateway alone.
@@ -347,8 +375,8 @@ fn with(store: &Weak<dyn Store>, work: impl FnOnce(&dyn Store) -> Result<(), Sto
 
 /// Runs on a thread that may wait for a disk.
 async fn blocking(work: impl FnOnce() -> Result<(), StoreError> + Send + 'static) -> Result<(), StoreError> {
-    let failed = |_| StoreError::new("(unknown)", StoreProblem::Io, "the store panicked");
-    tokio::task::spawn_blocking(work).await.map_err(failed)?
+    let failed = |error: std::io::Error| StoreError::new("(unknown)", StoreProblem::Io, error.to_string());
+    on_a_thread("relay-grant", work).await.map_err(failed)?
 }
 
 /// 256 bits that nobody can guess.

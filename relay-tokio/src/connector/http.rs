@@ -1,6 +1,7 @@
 //! HTTP beside the upgrade: what gateways POST below `/relay/`, and what is answered.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use relay_proto::connector::GatewayId;
 use relay_proto::enroll::asked::{BadRequest, Enrollment, Request, read_policy, refusal};
@@ -8,14 +9,39 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::enrolment::{HttpEvent, NotEnrolled};
-use super::hub::Hub;
+use super::hub::{Hub, NotAdmitted};
+use super::link::WEB_PAGE;
 use super::strangers::Stranger;
 
-/// An answer: a status, and a body that is JSON.
-pub(super) struct Answer(pub(super) u16, pub(super) Zeroizing<String>);
+/// After how long to try again what a store refused.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where policies are told.
+const POLICY: &str = "/relay/policy";
+
+/// An answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// JSON.
+    pub(super) body: Zeroizing<String>,
+    /// After how long to try again, for a refusal whose reason passes.
+    pub(super) retry_after: Option<Duration>,
+}
+
+fn good(body: impl Into<Zeroizing<String>>) -> Answer {
+    Answer { status: 200, body: body.into(), retry_after: None }
+}
 
 fn refused(status: u16, detail: &str) -> Answer {
-    Answer(status, refusal(detail).into())
+    Answer { status, body: refusal(detail).into(), retry_after: None }
+}
+
+fn refused_for_now(status: u16, detail: &str, wait: Duration) -> Answer {
+    Answer { retry_after: Some(wait), ..refused(status, detail) }
+}
+
+fn too_many(wait: Duration) -> Answer {
+    refused_for_now(429, "too many refused requests", wait)
 }
 
 /// Serves a request from this address. `None` when the connection had to go while it waited.
@@ -25,21 +51,33 @@ pub(super) async fn serve(
     stranger: Option<&Stranger>,
     asked: Result<Request, BadRequest>,
 ) -> Option<Answer> {
-    let (path, answer) = match &asked {
-        Ok(request) => (request.path(), route(hub, address, stranger, request).await?),
-        Err(BadRequest { status, detail }) => ("", refused(*status, detail)),
+    let path = asked.as_ref().map_or("", Request::path);
+    let answer = match &asked {
+        Ok(request) if request.is_from_web_page() && !hub.authenticates() => refused(403, WEB_PAGE),
+        // It has a token like that of an upgrade, and is counted like one.
+        Ok(request) if path == POLICY => policy(hub, address, stranger, request).await?,
+        // Before anything is verified (CONN-8).
+        asked => match (hub.has_to_wait(address), asked) {
+            (Some(wait), _) => too_many(wait),
+            (None, asked) => {
+                let answer = match asked {
+                    Ok(request) => route(hub, address, stranger, request).await?,
+                    Err(BadRequest { status, detail }) => refused(*status, detail),
+                };
+                if (400..=499).contains(&answer.status) {
+                    hub.count_failure(address);
+                }
+                answer
+            }
+        },
     };
-    hub.refusals.tell_post(address, path, answer.0, hub.now().monotonic);
-    Some(match answer.0 {
-        400..=499 if !hub.may_refuse(address) => refused(429, "too many refused requests"),
-        _ => answer,
-    })
+    hub.refusals.tell_post(address, path, answer.status, hub.now().monotonic);
+    Some(answer)
 }
 
 async fn route(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
     Some(match request.path() {
         "/relay/enroll" => return enroll(hub, address, stranger, request).await,
-        "/relay/policy" => return policy(hub, stranger, request).await,
         "/relay/provision" => refused(404, "this connector provisions nobody: enrol with a token"),
         _ => refused(404, "there is nothing here"),
     })
@@ -59,7 +97,7 @@ async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request
         let granted = hub.desk.keep(redeemed).await?;
         tracing::info!(%address, gateway = id, "a gateway enrolled");
         place.tell(GatewayId::unverified(id), HttpEvent::Enrolled);
-        Ok(Some(Answer(200, granted.to_json())))
+        Ok(Some(good(granted.to_json())))
     };
     Some(match enrolled.await {
         Ok(answer) => return answer,
@@ -69,17 +107,17 @@ async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request
         Err(NotEnrolled::Token) => refused(403, "the enrolment token is not good for this gateway, or was redeemed"),
         Err(NotEnrolled::NotStored(error)) => {
             tracing::error!(%error, "a gateway could not be enrolled");
-            refused(503, "the grant cannot be stored: try again later")
+            refused_for_now(503, "the grant cannot be stored: try again later", STORE_AGAIN)
         }
     })
 }
 
-async fn policy(hub: &Hub, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
+async fn policy(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
     let bearer = request.bearer().map(relay_proto::enroll::Credential::expose);
-    let gateway = match hub.identify(bearer) {
-        Ok(gateway) if !hub.desk.is_revoked(&gateway) => gateway,
-        Ok(_) => return Some(refused(401, "unauthorized")),
-        Err(refusal) => return Some(refused(401, refusal.close_reason())),
+    let gateway = match hub.admit(address, bearer) {
+        Ok(gateway) => gateway,
+        Err(NotAdmitted::Later(wait)) => return Some(too_many(wait)),
+        Err(NotAdmitted::Refused { refusal, .. }) => return Some(refused(401, refusal.close_reason())),
     };
     let policy = match read_policy(request.body()) {
         Ok(policy) => policy,
@@ -90,7 +128,7 @@ async fn policy(hub: &Hub, stranger: Option<&Stranger>, request: &Request) -> Op
     }
     // It is held. Who has to go now tells it again.
     hub.place(stranger).await?.tell(gateway, HttpEvent::Policy(policy));
-    Some(Answer(200, String::from("{\"ok\":true}").into()))
+    Some(good(String::from("{\"ok\":true}")))
 }
 
 /// Whom to tell what gateways do over HTTP.

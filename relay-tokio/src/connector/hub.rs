@@ -11,6 +11,7 @@ use relay_proto::connector::{
 };
 use relay_proto::host::{Clock as _, SystemClock};
 use relay_proto::time::Now;
+use relay_proto::token::{self, Secret};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{Notify, oneshot};
@@ -23,7 +24,7 @@ use super::member::{Delivering, Inner, Member, Wake};
 use super::refusals::Refusals;
 use super::store::{Change, StoreError};
 use super::strangers::{Stranger, Strangers, sent_away};
-use super::throttle::Throttle;
+use super::throttle::Failures;
 use crate::clock::Clock;
 
 pub(super) struct Hub {
@@ -36,8 +37,10 @@ pub(super) struct Hub {
     state: Mutex<State>,
     /// `None`: entries are kept in memory.
     keeper: Option<Arc<Keeper>>,
-    throttle: Mutex<Throttle>,
+    failures: Mutex<Failures>,
     pub(super) refusals: Refusals,
+    /// Told apart from other refusals: it is no fault of those that it happens to.
+    crowd: Refusals,
     /// Nobody reads events any more.
     unheard: AtomicBool,
     /// There may be an event to read, or the end.
@@ -86,6 +89,17 @@ impl Place {
     }
 }
 
+/// Why somebody is not let in.
+pub(super) enum NotAdmitted {
+    /// There were too many refusals: to be asked again after this time.
+    Later(Duration),
+    Refused {
+        refusal: Refusal,
+        /// The id that was claimed, if it is one of ours.
+        claimed: Option<GatewayId>,
+    },
+}
+
 /// What the task of a link has to know before it waits.
 pub(super) struct Interest {
     /// Whether to read.
@@ -121,8 +135,9 @@ impl Hub {
             origin,
             state: Mutex::new(state),
             keeper,
-            throttle: Mutex::new(Throttle::new(config.refusals, config.refusal_every)),
+            failures: Mutex::new(Failures::new(config.refusals, config.refusal_every)),
             refusals: Refusals::default(),
+            crowd: Refusals::default(),
             unheard: AtomicBool::new(false),
             strangers: Strangers::new(config.unlinked),
             desk,
@@ -150,17 +165,78 @@ impl Hub {
         }
     }
 
-    /// Who asks for an upgrade (CONN-1, CONN-2).
-    pub(super) fn identify(&self, bearer: Option<&str>) -> Result<GatewayId, Refusal> {
-        if !self.authenticates() {
+    /// The secrets of the gateway with this id.
+    fn secrets(&self, id: &str) -> Vec<Secret> {
+        let mut secrets = self.config.secrets.get(id).cloned().unwrap_or_default();
+        secrets.extend(self.desk.secrets(id));
+        secrets
+    }
+
+    /// Who shows this token (CONN-1, CONN-2).
+    fn identify(&self, bearer: Option<&str>, now: Now) -> Result<GatewayId, Refusal> {
+        let gateway = match self.authenticates() {
+            true => authenticate(bearer, |id| Some(self.secrets(id)).filter(|secrets| !secrets.is_empty()), now)?,
+            false => anyone(),
+        };
+        if self.desk.is_revoked(&gateway) { Err(Refusal::Revoked) } else { Ok(gateway) }
+    }
+
+    /// Lets whoever shows this token in, or not. What does not hold is counted, and beyond the limits nothing is verified
+    /// but what cannot be guessed (CONN-8).
+    pub(super) fn admit(&self, address: IpAddr, bearer: Option<&str>) -> Result<GatewayId, NotAdmitted> {
+        let now = self.now();
+        let claimed = bearer.and_then(token::peek_id);
+        let authenticates = self.authenticates();
+        if !authenticates && !self.desk.is_revoked(&anyone()) {
             return Ok(anyone());
         }
-        let secrets = |id: &str| {
-            let mut secrets = self.config.secrets.get(id).cloned().unwrap_or_default();
-            secrets.extend(self.desk.secrets(id));
-            Some(secrets).filter(|secrets| !secrets.is_empty())
-        };
-        authenticate(bearer, secrets, self.now())
+        let claimed = claimed.as_deref().filter(|_| authenticates);
+        let secrets = claimed.map(|id| self.secrets(id)).unwrap_or_default();
+        let (known, strong) = (!secrets.is_empty(), !secrets.iter().any(Secret::is_weak));
+        let wait = self.failures().wait(address, claimed, now.monotonic);
+        if let Some(wait) = wait
+            && !(known && strong)
+        {
+            return Err(NotAdmitted::Later(wait));
+        }
+        match (self.identify(bearer, now), wait) {
+            (Ok(gateway), wait) => {
+                let proven = known && strong && self.failures().prove(gateway.as_str(), address);
+                match wait {
+                    Some(wait) if !proven => Err(NotAdmitted::Later(wait)),
+                    _ => Ok(gateway),
+                }
+            }
+            (Err(_), Some(wait)) => Err(NotAdmitted::Later(wait)),
+            (Err(refusal), None) => {
+                self.failures().count(address, claimed, now.monotonic);
+                let claimed = claimed.filter(|_| known).map(GatewayId::unverified);
+                Err(NotAdmitted::Refused { refusal, claimed })
+            }
+        }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long nothing from this address is looked at; `None`: it is.
+    pub(super) fn has_to_wait(&self, address: IpAddr) -> Option<Duration> {
+        self.failures().wait(address, None, self.now().monotonic)
+    }
+
+    /// Something from this address was refused.
+    pub(super) fn count_failure(&self, address: IpAddr) {
+        self.failures().count(address, None, self.now().monotonic);
+    }
+
+    /// A connection from this address is no link, or is none any more.
+    pub(super) fn stranger(&self, address: IpAddr) -> Stranger {
+        let (stranger, sent_away) = self.strangers.admit(address);
+        if let Some(address) = sent_away {
+            self.crowd.tell_crowd(address, self.now().monotonic);
+        }
+        stranger
     }
 
     pub(super) fn now(&self) -> Now {
@@ -182,12 +258,6 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether one more refusal of this address is answered in full.
-    pub(super) fn may_refuse(&self, address: IpAddr) -> bool {
-        let now = self.now().monotonic;
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).take(address, now)
     }
 
     /// A gateway that something happened to.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::http::{self, Answer};
-use super::hub::Interest;
+use super::hub::{Interest, NotAdmitted};
 use super::listener::Counted;
 use super::member::Member;
 use super::strangers::{Stranger, sent_away};
@@ -33,6 +33,9 @@ const PATH: &str = "/relay";
 const HEALTH: &str = "/healthz";
 /// What is said everywhere else.
 const ELSEWHERE: &str = "the relay is at /relay";
+/// What is said to web pages while nobody has to authenticate (CONN-10).
+pub(super) const WEB_PAGE: &str = "this connector asks for no credentials, and so refuses web pages (Origin): a gateway sends \
+                                   none; to let pages in, give the gateways secrets";
 /// Why a connection has to go that did nothing wrong.
 const CROWD: &str = "too many connections that are no links";
 /// The most that is read at once.
@@ -85,7 +88,7 @@ impl Connection {
         (options.max_message, options.max_frame) = (limits.message, limits.message);
         let wire =
             ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        let stranger = Some(hub.strangers.admit());
+        let stranger = Some(hub.stranger(address));
         Ok(Self {
             stream,
             address,
@@ -217,7 +220,10 @@ impl Connection {
                 ServerEvent::Post(asked) => {
                     // Apart from the task, whose size all idle links would pay for.
                     match Box::pin(http::serve(&self.hub, self.address, self.stranger.as_ref(), asked)).await {
-                        Some(Answer(status, body)) => self.wire.respond_json(status, &body),
+                        Some(Answer { status, body, retry_after: None }) => self.wire.respond_json(status, &body),
+                        Some(Answer { status, body, retry_after: Some(wait) }) => {
+                            self.wire.respond_json_for_now(status, &body, wait);
+                        }
                         None => self.give_up(CROWD),
                     }
                 }
@@ -235,7 +241,7 @@ impl Connection {
                     }
                     self.leave(end);
                     if self.stranger.is_none() {
-                        self.stranger = Some(self.hub.strangers.admit());
+                        self.stranger = Some(self.hub.stranger(self.address));
                     }
                 }
                 _ => {}
@@ -282,7 +288,10 @@ impl Connection {
         if request.path() != PATH {
             return self.wire.refuse(400, ELSEWHERE);
         }
-        match self.hub.identify(request.bearer()) {
+        if request.is_from_web_page() && !self.hub.authenticates() {
+            return self.wire.refuse(403, WEB_PAGE);
+        }
+        match self.hub.admit(self.address, request.bearer()) {
             Ok(id) => {
                 self.wire.accept();
                 let member = self.hub.member(&id);
@@ -290,10 +299,10 @@ impl Connection {
                 self.own = Some(Own { member, link, news });
                 self.stranger = None;
             }
-            Err(_) if !self.hub.may_refuse(self.address) => self.wire.refuse(429, "too many refused tokens"),
-            Err(refusal) => {
-                // The throttle keeps this log short as well.
-                tracing::warn!(address = %self.address, reason = refusal.close_reason(), "a gateway was refused");
+            Err(NotAdmitted::Later(wait)) => self.wire.refuse_for_now(429, "too many refused tokens", wait),
+            Err(NotAdmitted::Refused { refusal, claimed }) => {
+                let now = self.hub.now().monotonic;
+                self.hub.refusals.tell_token(self.address, claimed.as_ref(), refusal, now);
                 // As a WebSocket that is closed with the reason: that is what gateways understand.
                 self.wire.accept();
                 self.wire.close(Refusal::CLOSE_CODE, refusal.close_reason());

@@ -7,7 +7,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! let config = connector::Config::new().gateway("my-gateway", "s3cret").descriptor(Descriptor::new("discord"));
+//! let secret = "ab6c1ff3d89f0c5e"; // Take one of your own, of 16 random bytes or more.
+//! let config = connector::Config::new().gateway("my-gateway", secret).descriptor(Descriptor::new("discord"));
 //! let (connector, events) = connector::serve(listener, config)?;
 //!
 //! // It waits for the gateway in memory, and leaves on its acknowledgement.
@@ -48,11 +49,14 @@
 //! Whatever one does, it costs a bounded amount, and the others do not wait for it: links take turns, every gateway has a
 //! lock of its own, what one may have unread, unanswered or unacknowledged is bounded by
 //! [`Limits`](relay_proto::connector::Limits), a socket that takes nothing ends its link after [`Config::write_timeout`],
-//! refused tokens are counted by address ([`Config::refusals`]), and connections that are no links are bounded by
-//! [`Config::unlinked`].
+//! refused tokens are counted by address and by id, and beyond a limit nothing is verified ([`Config::refusals`]), and
+//! connections that are no links are bounded by [`Config::unlinked`].
+//!
+//! While nobody has to authenticate, what a web page sends (it has an `Origin`) is refused: any page in a browser on the same
+//! machine could be the gateway otherwise (CONN-10).
 //!
 //! # HTTP
-//! Gateways dial `/relay`. `GET /healthz` is answered with 200 and `ok` as long as the process serves, whatever the
+//! Gateways dial `/relay`. `GET /healthz`, or `HEAD`, is answered with 200 and `ok` as long as the process serves, whatever the
 //! state of its store; any other path gets 400.
 //!
 //! Gateways without credentials enrol at `POST /relay/enroll`, if [`Config::enrolment`] lets them, and every gateway can
@@ -71,15 +75,17 @@ mod member;
 mod refusals;
 mod store;
 mod strangers;
+mod thread;
 mod throttle;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use relay_proto::connector as proto;
 use relay_proto::frame::RawJson;
-use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+use relay_proto::token::Secret;
+use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::config::Config;
 pub use self::disk::Disk;
@@ -93,17 +99,23 @@ pub use relay_proto::enroll::{Credential, Policy};
 use self::enrolment::Desk;
 use self::hub::Hub;
 use self::keeper::Keeper;
+use self::thread::on_a_thread;
 
-/// Listens on an address for [`serve`], or for [`serve_with`]: port 0 is one that the system picks.
+/// Listens for [`serve`], or for [`serve_with`], on an address or on `HOST:PORT`: port 0 is one that the system picks.
 ///
 /// Up to 4,096 connections wait to be accepted; [`TcpListener::bind`] lets 128 do so, and whoever comes while they do tries
 /// again only after a second. Many gateways come at once after a restart.
 ///
 /// # Errors
 /// What the system says about the last address that the name stands for.
-pub async fn listen(address: impl ToSocketAddrs) -> std::io::Result<TcpListener> {
+pub async fn listen(address: impl fmt::Display) -> std::io::Result<TcpListener> {
+    let name = address.to_string();
+    let addresses = match name.parse() {
+        Ok(address) => vec![address],
+        Err(_) => on_a_thread("relay-lookup", move || name.to_socket_addrs()).await??.collect(),
+    };
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host(address).await? {
+    for address in addresses {
         match listen_at(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
@@ -127,9 +139,9 @@ fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// [`listen`] makes a listener.
 ///
 /// # Errors
-/// When this is not called from within a tokio runtime, or the listener has no address.
+/// When this is not called from within a tokio runtime, the listener has no address, or an enrolment token is too short.
 pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connector, Events)> {
-    let (address, runtime) = ready(&listener)?;
+    let (address, runtime) = ready(&listener, &config)?;
     let desk = Desk::new(config.enrolment.clone(), None, Vec::new());
     Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, &runtime, None, Vec::new(), desk))))
 }
@@ -140,7 +152,7 @@ pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connecto
 /// # Errors
 /// [`ServeError`]: as for [`serve`], or because of the store.
 pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> Result<(Connector, Events), ServeError> {
-    let (address, runtime) = ready(&listener)?;
+    let (address, runtime) = ready(&listener, &config)?;
     let backlogs = store.backlogs()?;
     let keeper = Arc::new(Keeper::new(config.unstored));
     let grants = store.grants()?;
@@ -151,7 +163,19 @@ pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> R
     Ok(start(listener, address, &runtime, hub))
 }
 
-fn ready(listener: &TcpListener) -> std::io::Result<(std::net::SocketAddr, tokio::runtime::Handle)> {
+fn ready(listener: &TcpListener, config: &Config) -> std::io::Result<(SocketAddr, tokio::runtime::Handle)> {
+    if let Some(problem) = config.enrolment.as_ref().and_then(Enrolment::problem) {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, problem));
+    }
+    let weak: Vec<&str> =
+        config.secrets.iter().filter(|(_, secrets)| secrets.iter().any(Secret::is_weak)).map(|(id, _)| &**id).collect();
+    if let Some(first) = weak.first() {
+        let others = weak.len() - 1;
+        tracing::warn!(gateway = first, others, "the secret can be guessed: take 16 random bytes or more");
+    }
+    if config.enrolment.as_ref().is_some_and(Enrolment::is_weak) {
+        tracing::warn!("an enrolment or identity token can be guessed: take 16 random bytes or more");
+    }
     Ok((listener.local_addr()?, tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?))
 }
 
@@ -170,7 +194,8 @@ fn start(
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The caller is not within a tokio runtime, the listener has no address, or no thread could be started.
+    /// The caller is not within a tokio runtime, the listener has no address, an enrolment token is too short, or no thread
+    /// could be started.
     Io(std::io::Error),
     /// The store does not say what it holds.
     Store(StoreError),
@@ -308,6 +333,14 @@ impl Gateway {
     /// [`Refused::NotWaiting`] when its link is gone or it was answered before.
     pub fn answer(&self, outbound: OutboundId, result: &RawJson) -> Result<(), Refused> {
         self.hub.with(&self.id, |peer, now| peer.answer(outbound, result, now))
+    }
+
+    /// Answers an outbound that failed, with a text that says why. `ambiguous`: it may have been carried out nevertheless.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub fn fail(&self, outbound: OutboundId, error: &str, ambiguous: bool) -> Result<(), Refused> {
+        self.hub.with(&self.id, |peer, now| peer.fail(outbound, error, ambiguous, now))
     }
 
     /// Drops the link without a close frame, as a network would. Whether there was one.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use relay_proto::connector::{GatewayId, Refusal};
 use relay_proto::end::LinkEnd;
 
 /// From one line to the next.
@@ -49,6 +50,22 @@ impl Refusals {
         }
     }
 
+    /// The token of an upgrade was refused. `claimed`: the gateway that it names, if there is one.
+    pub(super) fn tell_token(&self, address: IpAddr, claimed: Option<&GatewayId>, refusal: Refusal, now: Duration) {
+        if let Some(untold) = self.count(now) {
+            let gateway = claimed.map(GatewayId::as_str);
+            tracing::warn!(%address, gateway, reason = %refusal, untold, "a gateway was refused");
+        }
+    }
+
+    /// A connection of this address was dropped to make room.
+    pub(super) fn tell_crowd(&self, address: IpAddr, now: Duration) {
+        if let Some(untold) = self.count(now) {
+            let why = "too many connections are no links: one was dropped, of the address that has the most";
+            tracing::warn!(%address, untold, "{why}");
+        }
+    }
+
     /// A POST to this path was answered with this status.
     pub(super) fn tell_post(&self, address: IpAddr, path: &str, status: u16, now: Duration) {
         if let Some(untold) = Some(status).filter(|status| *status >= 400).and_then(|_| self.count(now)) {
@@ -76,7 +93,7 @@ mod tests {
     use tracing::span;
 
     use super::*;
-    use crate::connector::{Config, serve};
+    use crate::connector::{Config, Enrolment, serve};
 
     /// A log: a line for each event from information on, with its fields.
     #[derive(Clone, Default)]
@@ -135,11 +152,16 @@ mod tests {
     async fn each_kind_of_refusal_leaves_one_line_without_a_secret() {
         let tls = ServerConfig::builder().with_no_client_auth();
         let tls = Arc::new(tls.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new())));
-        let config = || Config::new().gateway("gw", "s3cret");
+        let config = || Config::new().gateway("gw", "s3cret-of-many-bytes");
         let post = "POST /relay/enroll HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken\r\nContent-Length: 0\r\n\r\n";
+        let web_page = upgrade("/relay").replace("Host: x", "Host: x\r\nOrigin: http://x");
         for (config, request, says) in [
-            (config(), upgrade("/relay"), "message=a gateway was refused address=127.0.0.1 reason=\"unauthorized\""),
-            (config().refusals(0, PAUSE), upgrade("/relay"), "status=429 reason=\"too many refused tokens\""),
+            (
+                config(),
+                upgrade("/relay"),
+                "message=a gateway was refused address=127.0.0.1 reason=the token is malformed",
+            ),
+            (Config::new(), web_page, "status=403 reason=\"this connector asks for no credentials"),
             (config(), upgrade("/elsewhere?t0ken"), "status=400 reason=\"the relay is at /relay\""),
             (config(), "t0ken".into(), "reason=\"the client does not speak HTTP\""),
             (config(), post.into(), "message=an enrolment was refused address=127.0.0.1 status=404"),
@@ -149,6 +171,62 @@ mod tests {
             assert!(log.starts_with("WARN ") && log.lines().count() == 1 && log.contains(says), "{says}: {log:?}");
             assert!(!log.contains("s3cret") && !log.contains("t0ken"), "{log}");
         }
+    }
+
+    // proves: CONN-8
+    #[tokio::test]
+    async fn a_refusal_names_the_gateway_that_is_claimed_if_there_is_one() {
+        let config = || Config::new().gateway("gw", "s3cret-of-many-bytes");
+        let log = log_of(config(), &upgrade("/relay").replace("t0ken", &token("gw", "wrong"))).await;
+        assert!(log.contains(" gateway=\"gw\" reason=the token was not signed with a known secret"), "{log}");
+        let log = log_of(config(), &upgrade("/relay").replace("t0ken", &token("stranger", "wrong"))).await;
+        assert!(log.contains(" reason=the gateway is not known") && !log.contains("stranger"), "{log}");
+    }
+
+    fn token(id: &str, secret: &str) -> String {
+        relay_proto::token::mint(id, &secret.into(), 0, 0).as_str().to_owned()
+    }
+
+    // proves: CONN-8
+    #[tokio::test]
+    async fn weak_secrets_and_tokens_are_warned_of_at_the_start() {
+        let enrolment = |token: &str| Enrolment::new().token(&token.into());
+        for (config, says) in [
+            (
+                Config::new().gateway("gw", "s3cret"),
+                "the secret can be guessed: take 16 random bytes or more gateway=\"gw\" others=0",
+            ),
+            (Config::new().gateway("gw", "aaaaaaaaaaaaaaaaaaaaaa"), "the secret can be guessed"),
+            (
+                Config::new().enrolment(enrolment("aaaaaaaaaaaaaaaaaaaaaaaa")),
+                "an enrolment or identity token can be guessed",
+            ),
+            (
+                Config::new().enrolment(enrolment("a-token-of-many-bytes").identity(&"me".into())),
+                "identity token can be",
+            ),
+        ] {
+            let log = log_of(config, "").await;
+            assert!(log.starts_with("WARN ") && log.lines().count() == 1 && log.contains(says), "{says}: {log:?}");
+            assert!(!log.contains("s3cret") && !log.contains("aaaa"), "{log}");
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let error = serve(listener, Config::new().enrolment(enrolment("a-token-of-few"))).unwrap_err().to_string();
+        assert!(error.contains("under 16 characters") && !error.contains("a-token"), "{error}");
+    }
+
+    #[test]
+    fn refusals_without_verification_and_a_crowd_are_told() {
+        let log = Log::default();
+        let (here, end) = (IpAddr::from([127, 0, 0, 1]), LinkEnd::Refused { status: 429, reason: "too many".into() });
+        tracing::subscriber::with_default(log.clone(), || {
+            Refusals::default().tell_end(here, &end, PAUSE);
+            Refusals::default().tell_crowd(here, PAUSE);
+        });
+        let log = log.0.lock().unwrap().clone();
+        let says =
+            ["a connection was refused address=127.0.0.1 status=429 reason=\"too many\"", "too many connections"];
+        assert!(log.lines().zip(says).all(|(line, says)| line.contains(says)) && log.lines().count() == 2, "{log}");
     }
 
     #[tokio::test]

@@ -1,16 +1,19 @@
 //! Connections that are no links: not upgraded yet, refused, or about to be closed. Anybody can make them, so there is a
 //! bound to how many there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::throttle::network;
+
 /// All of them.
 ///
-/// The oldest makes room for one that comes when there are too many, and nobody waits: whoever means to link does so
-/// within moments, so that the oldest are those that do not. Were the newcomer to wait instead, a few slow clients could
-/// keep everybody out.
+/// When there are too many, one makes room for the newcomer, and nobody waits: whoever means to link does so within moments.
+/// Were the newcomer to wait instead, a few slow clients could keep everybody out. It is the oldest connection of the address
+/// that has the most, the newcomer counted: so an address that opens many pushes out its own, and no gateway elsewhere.
 #[derive(Debug)]
 pub(super) struct Strangers {
     most: usize,
@@ -20,8 +23,15 @@ pub(super) struct Strangers {
 #[derive(Debug, Default)]
 struct Line {
     next: u64,
-    /// In the order in which they came.
-    waiting: BTreeMap<u64, Arc<Notify>>,
+    waiting: BTreeMap<u64, Waiting>,
+    /// The numbers of each address, in the order in which they came.
+    of: BTreeMap<IpAddr, BTreeSet<u64>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    address: IpAddr,
+    away: Arc<Notify>,
 }
 
 /// One of them, for as long as it is one.
@@ -41,18 +51,41 @@ impl Strangers {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more, at the price of the oldest if there are too many.
-    pub(super) fn admit(self: &Arc<Self>) -> Stranger {
-        let away = Arc::new(Notify::new());
+    /// One more, and the address of the one that has to go for it, if there are too many.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> (Stranger, Option<IpAddr>) {
+        let (address, away) = (network(address), Arc::new(Notify::new()));
         let mut line = self.lock();
-        while line.waiting.len() >= self.most {
-            let Some((_, oldest)) = line.waiting.pop_first() else { break };
-            oldest.notify_one();
-        }
         let number = line.next;
         line.next += 1;
-        line.waiting.insert(number, away.clone());
-        Stranger { strangers: self.clone(), number, away }
+        let sent_away = if line.waiting.len() >= self.most { line.make_room(address) } else { None };
+        line.waiting.insert(number, Waiting { address, away: away.clone() });
+        line.of.entry(address).or_default().insert(number);
+        drop(line);
+        (Stranger { strangers: self.clone(), number, away }, sent_away)
+    }
+}
+
+impl Line {
+    /// Sends one away for a newcomer from this address. Whose it was.
+    fn make_room(&mut self, newcomer: IpAddr) -> Option<IpAddr> {
+        // There are as many addresses as connections at most, and as a rule few of either.
+        let share = |(address, numbers): &(&IpAddr, &BTreeSet<u64>)| numbers.len() + usize::from(**address == newcomer);
+        let oldest = |numbers: &BTreeSet<u64>| std::cmp::Reverse(numbers.first().copied());
+        let number = *self.of.iter().max_by_key(|of| (share(of), oldest(of.1)))?.1.first()?;
+        let sent_away = self.remove(number)?;
+        sent_away.away.notify_one();
+        Some(sent_away.address)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        if let Some(numbers) = self.of.get_mut(&waiting.address) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.of.remove(&waiting.address);
+            }
+        }
+        Some(waiting)
     }
 }
 
@@ -65,7 +98,7 @@ impl Stranger {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        self.strangers.lock().waiting.remove(&self.number);
+        self.strangers.lock().remove(self.number);
     }
 }
 
@@ -81,25 +114,48 @@ pub(super) async fn sent_away(stranger: Option<&Stranger>) {
 mod tests {
     use super::*;
 
+    fn from(last: u8) -> IpAddr {
+        IpAddr::from([127, 0, 0, last])
+    }
+
     #[tokio::test]
     async fn the_oldest_makes_room() {
         let strangers = Strangers::new(2);
-        let (first, second) = (strangers.admit(), strangers.admit());
+        let admit = || strangers.admit(from(1)).0;
+        let (first, second) = (admit(), admit());
         drop(second);
-        let third = strangers.admit();
-        let fourth = strangers.admit();
+        let third = admit();
+        let fourth = admit();
         first.sent_away().await;
-        let _fifth = strangers.admit();
+        let _fifth = admit();
         third.sent_away().await;
         assert_eq!(strangers.lock().waiting.len(), 2);
         drop((first, third, fourth));
         assert_eq!(strangers.lock().waiting.len(), 1, "those that were sent away are counted no more, and not twice");
+        assert_eq!(strangers.lock().of.len(), 1);
+    }
+
+    // proves: CONN-9
+    #[tokio::test]
+    async fn the_address_with_the_most_makes_room() {
+        let strangers = Strangers::new(4);
+        let (_slow, gone) = strangers.admit(from(1));
+        assert_eq!(gone, None);
+        let mut many: Vec<_> = (0..100).map(|_| strangers.admit(from(2))).collect();
+        assert!(many[3..].iter().all(|(_, gone)| *gone == Some(from(2))), "its own");
+        // Two others come, and then there are as many of each.
+        let (_second, gone) = strangers.admit(from(1));
+        assert_eq!(gone, Some(from(2)));
+        let (third, gone) = strangers.admit(from(1));
+        assert_eq!(gone, Some(from(1)), "with the newcomer they have more than the others");
+        drop((third, many.pop()));
+        assert_eq!(strangers.admit(from(3)).1, None);
     }
 
     #[test]
     fn no_room_is_room_for_one() {
         let strangers = Strangers::new(0);
-        let _one = strangers.admit();
+        let _one = strangers.admit(from(1));
         assert_eq!(strangers.lock().waiting.len(), 1);
     }
 }

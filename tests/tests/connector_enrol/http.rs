@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::{IDENTITY, TOKEN, enroll, enrolling, refusal, serve};
 
 /// What a raw request is answered with.
-async fn ask(address: SocketAddr, request: &str) -> String {
+pub(crate) async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // A refusal may come before all of it is read.
     let _ = stream.write_all(request.as_bytes()).await;
@@ -23,7 +23,7 @@ async fn ask(address: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn post(path: &str, fields: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, fields: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{fields}\r\n{body}", body.len())
 }
 
@@ -32,7 +32,7 @@ fn post(path: &str, fields: &str, body: &str) -> String {
 async fn a_request_that_makes_no_sense_has_its_status() {
     let (connector, _events) = serve(connector::Config::new().enrolment(enrolling())).await;
     let bearer = format!("Authorization: Bearer {IDENTITY}\r\n");
-    let body = r#"{"enrollmentToken":"token-1","gatewayId":"gw-1"}"#;
+    let body = r#"{"enrollmentToken":"token-1-of-sixteen","gatewayId":"gw-1"}"#;
     for (request, status) in [
         (post("/relay/enroll", &bearer, "{}"), "400 Bad Request"),
         (post("/relay/enroll", &bearer, "not JSON"), "400 Bad Request"),
@@ -49,14 +49,14 @@ async fn a_request_that_makes_no_sense_has_its_status() {
     ] {
         let answer = ask(connector.address(), &request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{}: {answer}", request.lines().next().unwrap());
-        assert!(!answer.contains("token-1"), "{answer}");
+        assert!(!answer.contains("token-1-of-sixteen"), "{answer}");
     }
     assert!(ask(connector.address(), &post("/relay/enroll?x", &bearer, body)).await.starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
-// proves: ENROLL-5
+// proves: ENROLL-5, CONN-8
 #[tokio::test]
-async fn refusals_are_counted_by_address() {
+async fn refusals_are_counted_by_address_and_beyond_the_limit_nothing_is_looked_at() {
     let config = connector::Config::new().enrolment(enrolling()).refusals(2, Duration::from_secs(3600));
     let (connector, _events) = serve(config).await;
     for _ in 0..2 {
@@ -65,14 +65,85 @@ async fn refusals_are_counted_by_address() {
     }
     let limited = refusal(enroll(&connector, "guess", "gw-1").await);
     assert!(matches!(limited, EnrollError::Refused { status: 429, .. }), "{limited}");
-    enroll(&connector, TOKEN, "gw-1").await.unwrap();
+    let limited = refusal(enroll(&connector, TOKEN, "gw-1").await);
+    assert!(matches!(limited, EnrollError::Refused { status: 429, .. }), "the right token, too: {limited}");
+    let answer = ask(connector.address(), &post("/relay/enroll", "", "{}")).await;
+    let wait =
+        answer.lines().find_map(|line| line.strip_prefix("Retry-After: ")).map(|wait| wait.parse::<u32>().unwrap());
+    assert!(wait.is_some_and(|wait| (3500..=3600).contains(&wait)), "{answer}");
+    assert!(connector.enrolled().is_empty());
+}
+
+// proves: ENROLL-5
+#[tokio::test]
+async fn what_follows_a_request_is_nothing() {
+    let (connector, _events) = serve(connector::Config::new().enrolment(enrolling())).await;
+    let enrol = |token: &str, id: &str| {
+        let body = format!(r#"{{"enrollmentToken":"{token}","gatewayId":"{id}"}}"#);
+        post("/relay/enroll", &format!("Authorization: Bearer {IDENTITY}\r\n"), &body)
+    };
+    let second = enrol("token-2-of-sixteen", "gw-2");
+    for behind in ["}", "\r\n", second.as_str()] {
+        let token = if behind == "}" { TOKEN } else { "made-up" };
+        let answer = ask(connector.address(), &format!("{}{behind}", enrol(token, "gw-1"))).await;
+        let status = if behind == "}" { "HTTP/1.1 200 OK\r\n" } else { "HTTP/1.1 403 Forbidden\r\n" };
+        assert!(answer.starts_with(status), "{behind}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
+    assert_eq!(connector.enrolled(), [GatewayId::unverified("gw-1")]);
+    // What does not say how long its body is, or says it twice, is not read at all.
+    let bearer = format!("Authorization: Bearer {IDENTITY}\r\n");
+    let with = |fields: &str| format!("POST /relay/enroll HTTP/1.1\r\nHost: x\r\n{bearer}{fields}\r\n{{}}");
+    for (fields, status) in [
+        ("Transfer-Encoding: chunked\r\n", 411),
+        ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", 411),
+        ("Content-Length: 2\r\nContent-Length: 2\r\n", 400),
+        ("Content-Length: 2, 2\r\n", 400),
+        ("Content-Length: +2\r\n", 400),
+        ("Content-Length: 0x2\r\n", 400),
+        ("Content-Length: \r\n", 400),
+        ("Content-Length : 2\r\n", 400),
+        ("Content-Length: 99999999999999999999999\r\n", 413),
+    ] {
+        let answer = ask(connector.address(), &with(fields)).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields}: {answer}");
+    }
+}
+
+// proves: CONN-6, ENROLL-5
+#[tokio::test]
+async fn a_policy_is_not_taken_from_a_revoked_gateway() {
+    let secret = "a secret of the host's";
+    let (connector, _events) = serve(connector::Config::new().gateway("gw-1", secret)).await;
+    let token = mint("gw-1", &Secret::new(secret), 0, 0);
+    let fields = format!("Authorization: Bearer {}\r\n", token.as_str());
+    let tell = post("/relay/policy", &fields, r#"{"platform":"discord"}"#);
+    assert!(ask(connector.address(), &tell).await.starts_with("HTTP/1.1 200 "));
+    connector.gateway("gw-1").revoke();
+    assert!(ask(connector.address(), &tell).await.starts_with("HTTP/1.1 401 "));
+    assert!(connector.gateway("gw-1").policies().is_empty());
+}
+
+// proves: CONN-10
+#[tokio::test]
+async fn a_web_page_tells_an_open_connector_no_policy() {
+    let (connector, _events) = serve(connector::Config::new()).await;
+    let body = r#"{"platform":"discord"}"#;
+    for origin in ["https://page.example", "null", &format!("http://{}", connector.address())] {
+        let page = post("/relay/policy", &format!("Origin: {origin}\r\n"), body);
+        let answer = ask(connector.address(), &page).await;
+        assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.contains("web pages"), "{answer}");
+    }
+    assert!(connector.gateway("default").policies().is_empty());
+    assert!(ask(connector.address(), &post("/relay/policy", "", body)).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(connector.gateway("default").policies().len(), 1);
 }
 
 // proves: ENROLL-5
 #[tokio::test]
 async fn a_request_may_come_in_pieces_and_wait_to_be_told() {
     let (connector, _events) = serve(connector::Config::new().enrolment(enrolling())).await;
-    let body = r#"{"enrollmentToken":"token-1","gatewayId":"gw-1"}"#;
+    let body = r#"{"enrollmentToken":"token-1-of-sixteen","gatewayId":"gw-1"}"#;
     let fields = format!("Authorization: bearer {IDENTITY}\r\nExpect: 100-continue\r\n");
     let request = post("/relay/enroll", &fields, body);
     let (head, body) = request.split_at(request.len() - body.len());

@@ -24,10 +24,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 const IDENTITY: &str = "identity-1";
-const TOKEN: &str = "token-1";
+const TOKEN: &str = "token-1-of-sixteen";
 
 fn enrolling() -> Enrolment {
-    Enrolment::new().token(&TOKEN.into()).token_for(&"token-2".into(), "gw-2").identity(&IDENTITY.into())
+    Enrolment::new().token(&TOKEN.into()).token_for(&"token-2-of-sixteen".into(), "gw-2").identity(&IDENTITY.into())
 }
 
 async fn serve(config: connector::Config) -> (Connector, Events) {
@@ -160,11 +160,11 @@ async fn who_may_not_enrol_is_told_why() {
     let url = format!("http://{}", connector.address());
     let stranger = refusal(redeem(url, "stranger", TOKEN, "gw-1", None).await);
     assert!(matches!(stranger, EnrollError::Unauthorized { .. }), "{stranger}");
-    for (token, id) in [("made-up", "gw-1"), ("token-2", "gw-1"), (TOKEN, "fixed")] {
+    for (token, id) in [("made-up", "gw-1"), ("token-2-of-sixteen", "gw-1"), (TOKEN, "fixed")] {
         let refused = refusal(enroll(&connector, token, id).await);
         assert!(matches!(refused, EnrollError::Forbidden { .. }), "{token} {id}: {refused}");
     }
-    enroll(&connector, "token-2", "gw-2").await.unwrap();
+    enroll(&connector, "token-2-of-sixteen", "gw-2").await.unwrap();
     let taken = refusal(enroll(&connector, TOKEN, "gw-2").await);
     assert!(matches!(taken, EnrollError::Forbidden { .. }), "nobody takes another's place: {taken}");
     enroll(&connector, TOKEN, "gw-1").await.unwrap();

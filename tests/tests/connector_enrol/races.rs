@@ -102,8 +102,10 @@ impl Store for Gated {
 /// Three tokens for whoever comes, and three for one gateway.
 fn several() -> connector::Config {
     let tokens = Enrolment::new().identity(&IDENTITY.into());
-    let tokens = ["any-1", "any-2", "any-3"].iter().fold(tokens, |all, token| all.token(&(*token).into()));
-    let own = ["own-1", "own-2", "own-3"];
+    let tokens = ["any-1-of-sixteen-bytes", "any-2-of-sixteen-bytes", "any-3-of-sixteen-bytes"]
+        .iter()
+        .fold(tokens, |all, token| all.token(&(*token).into()));
+    let own = ["own-1-of-sixteen-bytes", "own-2-of-sixteen-bytes", "own-3-of-sixteen-bytes"];
     connector::Config::new().enrolment(own.iter().fold(tokens, |all, token| all.token_for(&(*token).into(), "own")))
 }
 
@@ -121,22 +123,22 @@ async fn an_id_that_is_being_granted_is_taken() {
     let (connector, _events) = serve_with(several(), store).await;
     let held = hold_up(&gate, When::Before);
     let url = format!("http://{}", connector.address());
-    let first = tokio::spawn(redeem(url.clone(), IDENTITY, "any-1", "gw-1", None));
+    let first = tokio::spawn(redeem(url.clone(), IDENTITY, "any-1-of-sixteen-bytes", "gw-1", None));
     let go = held.wait().await;
-    assert!(is_forbidden(guard("the second", enroll(&connector, "any-2", "gw-1")).await));
+    assert!(is_forbidden(guard("the second", enroll(&connector, "any-2-of-sixteen-bytes", "gw-1")).await));
     assert!(connector.enrolled().is_empty(), "it is not good yet");
     // It is free again when nothing comes of it, and the token is as good as before.
     go.send(Err(StoreError::new("here", StoreProblem::Full, ""))).unwrap();
     let failed = refusal(first.await.unwrap());
     assert!(matches!(failed, EnrollError::Refused { status: 503, .. }), "{failed}");
     let held = hold_up(&gate, When::After);
-    let first = tokio::spawn(redeem(url, IDENTITY, "any-2", "gw-1", None));
+    let first = tokio::spawn(redeem(url, IDENTITY, "any-2-of-sixteen-bytes", "gw-1", None));
     let go = held.wait().await;
-    assert!(is_forbidden(guard("the second", enroll(&connector, "any-1", "gw-1")).await));
+    assert!(is_forbidden(guard("the second", enroll(&connector, "any-1-of-sixteen-bytes", "gw-1")).await));
     go.send(Ok(())).unwrap();
     let granted = first.await.unwrap().unwrap();
     assert!(links(&connector, "gw-1", secret(&granted)).await);
-    enroll(&connector, "any-1", "gw-2").await.expect("it was not used up");
+    enroll(&connector, "any-1-of-sixteen-bytes", "gw-2").await.expect("it was not used up");
     guard("the shutdown", connector.shutdown()).await;
 }
 
@@ -157,19 +159,19 @@ async fn nobody_inherits_an_id_with_a_past_without_a_token_for_it() {
     guard("the shutdown", connector.shutdown()).await;
 
     let (connector, _events) = serve_with(several(), store(directory.path())).await;
-    enroll(&connector, "any-1", "gone").await.unwrap();
+    enroll(&connector, "any-1-of-sixteen-bytes", "gone").await.unwrap();
     connector.gateway("gone").take_back().unwrap();
-    assert!(is_forbidden(enroll(&connector, "any-2", "gone").await), "also in the same run");
+    assert!(is_forbidden(enroll(&connector, "any-2-of-sixteen-bytes", "gone").await), "also in the same run");
     guard("the shutdown", connector.shutdown()).await;
 
     let (connector, _events) = serve_with(several(), store(directory.path())).await;
     connector.gateway("busy").deliver(&event("for whom?")).await.unwrap();
     for id in ["old", "own", "gone", "busy"] {
-        assert!(is_forbidden(enroll(&connector, "any-2", id).await), "{id}");
+        assert!(is_forbidden(enroll(&connector, "any-2-of-sixteen-bytes", id).await), "{id}");
     }
-    enroll(&connector, "any-2", "new").await.unwrap();
+    enroll(&connector, "any-2-of-sixteen-bytes", "new").await.unwrap();
     // Who was meant gets what waited.
-    let granted = enroll(&connector, "own-1", "own").await.unwrap();
+    let granted = enroll(&connector, "own-1-of-sixteen-bytes", "own").await.unwrap();
     let (_gateway, mut own) = relay_tokio::connect(gateway(&connector, "own", secret(&granted))).unwrap();
     loop {
         if let Event::Message(message) = guard("the message", own.next()).await.unwrap() {
@@ -184,9 +186,9 @@ async fn nobody_inherits_an_id_with_a_past_without_a_token_for_it() {
 #[tokio::test]
 async fn an_id_that_a_token_is_meant_for_is_nobody_elses() {
     let (connector, _events) = serve(several()).await;
-    assert!(is_forbidden(enroll(&connector, "any-1", "own").await));
-    enroll(&connector, "own-1", "own").await.unwrap();
-    enroll(&connector, "any-1", "gw-1").await.unwrap();
+    assert!(is_forbidden(enroll(&connector, "any-1-of-sixteen-bytes", "own").await));
+    enroll(&connector, "own-1-of-sixteen-bytes", "own").await.unwrap();
+    enroll(&connector, "any-1-of-sixteen-bytes", "gw-1").await.unwrap();
 }
 
 /// What the host does to a gateway while a grant to it is under way.
@@ -208,10 +210,10 @@ async fn what_is_taken_back_while_it_is_granted_stays_taken_back() {
             let directory = tempfile::tempdir().unwrap();
             let (store, gate) = Gated::new(directory.path());
             let (connector, _events) = serve_with(several(), store).await;
-            let first = enroll(&connector, "own-1", "own").await.unwrap();
+            let first = enroll(&connector, "own-1-of-sixteen-bytes", "own").await.unwrap();
             let held = hold_up(&gate, when);
             let url = format!("http://{}", connector.address());
-            let second = tokio::spawn(redeem(url, IDENTITY, "own-2", "own", None));
+            let second = tokio::spawn(redeem(url, IDENTITY, "own-2-of-sixteen-bytes", "own", None));
             let go = held.wait().await;
             let own = connector.gateway("own");
             if against != Against::TakenBack {
@@ -220,7 +222,7 @@ async fn what_is_taken_back_while_it_is_granted_stays_taken_back() {
             if against != Against::Revoked {
                 tokio::task::spawn_blocking(move || own.take_back()).await.unwrap().unwrap();
             }
-            let third = enroll(&connector, "own-3", "own").await;
+            let third = enroll(&connector, "own-3-of-sixteen-bytes", "own").await;
             go.send(Ok(())).unwrap();
             assert!(is_forbidden(second.await.unwrap()), "{what}");
             let enrolled = if third.is_ok() { vec![GatewayId::unverified("own")] } else { vec![] };
@@ -239,7 +241,7 @@ async fn what_is_taken_back_while_it_is_granted_stays_taken_back() {
             assert!(against == Against::TakenBack || is_forbidden(third), "{what}");
             let (connector, _events) = serve_with(several(), disk).await;
             assert_eq!(links(&connector, "own", secret(&first)).await, against == Against::Revoked, "{what}");
-            assert!(is_forbidden(enroll(&connector, "own-2", "own").await), "{what}: it is used up");
+            assert!(is_forbidden(enroll(&connector, "own-2-of-sixteen-bytes", "own").await), "{what}: it is used up");
             guard("the shutdown", connector.shutdown()).await;
         }
     }

@@ -11,6 +11,7 @@ use relay_tokio::connector::{
     self, Backlog, Change, Disk, EntryId, Fetch, GatewayId, Grant, Store, StoreError, StoreProblem,
 };
 
+use crate::http::{ask, post};
 use crate::{TOKEN, enroll, enrolling, links, refusal, secret, serve_with};
 
 pub(crate) fn store(directory: &Path) -> Disk {
@@ -43,7 +44,7 @@ async fn with_a_store_nothing_of_it_is_forgotten() {
     let (connector, _events) = serve_with(enrolling(), store(directory.path())).await;
     let used = refusal(enroll(&connector, TOKEN, "gw-3").await);
     assert!(matches!(used, EnrollError::Forbidden { .. }), "{used}");
-    let second = enroll(&connector, "token-2", "gw-2").await.unwrap();
+    let second = enroll(&connector, "token-2-of-sixteen", "gw-2").await.unwrap();
     assert_eq!(second.delivery_key, granted.delivery_key, "one key for one tenant");
     connector.gateway("gw-1").revoke();
     connector.gateway("gw-1").take_back().unwrap();
@@ -109,6 +110,10 @@ async fn a_grant_that_is_not_durable_is_not_made() {
     let failed = refusal(enroll(&connector, TOKEN, "gw-1").await);
     assert!(matches!(failed, EnrollError::Refused { status: 503, .. }), "{failed}");
     assert!(connector.enrolled().is_empty() && !failed.may_have_granted());
+    let body = format!(r#"{{"enrollmentToken":"{TOKEN}","gatewayId":"gw-1"}}"#);
+    let bearer = format!("Authorization: Bearer {}\r\n", crate::IDENTITY);
+    let answer = ask(connector.address(), &post("/relay/enroll", &bearer, &body)).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 5\r\n"), "{answer}");
     fickle.works.store(true, Ordering::SeqCst);
     let granted = enroll(&connector, TOKEN, "gw-1").await.unwrap();
     let kept = fickle.grants.lock().unwrap().pop().unwrap();
