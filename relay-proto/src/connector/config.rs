@@ -14,7 +14,7 @@ pub struct Timing {
     /// Silence from the gateway after which a ping goes out (LINK-3). Default 30 s.
     pub ping_after: Duration,
     /// Silence from the gateway after which the link is lost (LINK-3); also how long it may leave our frames unread.
-    /// Default 90 s.
+    /// Above `ping_after` by at least what a ping and its answer take. Default 90 s.
     pub lost_after: Duration,
     /// How long the gateway may take to answer our close frame before the connection is dropped. Default 2 s.
     pub close: Duration,
@@ -122,8 +122,9 @@ impl Settings {
                 return Err(SettingsError::ZeroTiming(name));
             }
         }
-        if timing.ping_after > timing.lost_after {
-            return Err(SettingsError::Order("timing.ping_after must not be above timing.lost_after"));
+        // Otherwise every silent link is lost before its gateway could answer a ping (LINK-3).
+        if timing.ping_after >= timing.lost_after {
+            return Err(SettingsError::Order("timing.ping_after must be below timing.lost_after"));
         }
         if limits.frame < MIN_SIZE || limits.line < MIN_SIZE || limits.message < MIN_SIZE || limits.queue < MIN_SIZE {
             return Err(SettingsError::Order("limits.frame, .line, .message and .queue must be at least 1024 bytes"));
@@ -196,8 +197,10 @@ mod tests {
     fn what_could_never_work_is_refused_by_name() {
         let timing = Timing { close: Duration::ZERO, ..Timing::default() };
         assert_eq!(Settings::new(timing, Limits::default()), Err(SettingsError::ZeroTiming("close")));
-        let timing = Timing { lost_after: Duration::from_secs(1), ..Timing::default() };
-        assert!(matches!(Settings::new(timing, Limits::default()), Err(SettingsError::Order(_))));
+        let silence = |lost_after| Timing { lost_after, ..Timing::default() };
+        let ping_after = Timing::default().ping_after;
+        assert!(matches!(Settings::new(silence(ping_after), Limits::default()), Err(SettingsError::Order(_))));
+        assert!(Settings::new(silence(ping_after + Duration::from_millis(1)), Limits::default()).is_ok());
         for limits in [
             Limits { frame: 10, ..Limits::default() },
             Limits { line: 2 << 30, ..Limits::default() },

@@ -51,7 +51,8 @@ pub struct Timing {
     pub stable: Duration,
     /// Silence from the peer after which a ping goes out (LINK-3). Default 30 s.
     pub ping_after: Duration,
-    /// Silence from the peer after which the link is lost (LINK-3). Default 90 s.
+    /// Silence from the peer after which the link is lost (LINK-3). Above `ping_after` by at least what a ping and its
+    /// answer take. Default 90 s.
     pub lost_after: Duration,
     /// How long the peer may stay silent once a suspended machine runs again (CLOCK-2). Default 10 s.
     pub resume: Duration,
@@ -398,7 +399,10 @@ impl Config {
             if low > high { Err(ConfigError::Order(what)) } else { Ok(()) }
         };
         order("timing.backoff_initial must not be above timing.backoff_max", backoff_initial, self.timing.backoff_max)?;
-        order("timing.ping_after must not be above timing.lost_after", ping_after, self.timing.lost_after)?;
+        // Otherwise every silent link is lost before its peer could answer a ping (LINK-3).
+        if ping_after >= self.timing.lost_after {
+            return Err(ConfigError::Order("timing.ping_after must be below timing.lost_after"));
+        }
         let limits = &*self.limits;
         if limits.frame < MIN_SIZE || limits.line < MIN_SIZE || limits.message < MIN_SIZE || limits.queue < MIN_SIZE {
             return Err(ConfigError::Order("limits.frame, .line, .message and .queue must be at least 1024 bytes"));

@@ -33,7 +33,7 @@ fn times_that_cannot_be_are_refused_by_name() {
     }
     let orders: [(&str, Change, Change); 2] = [
         ("backoff_max", |t| t.backoff_max = t.backoff_initial, |t| t.backoff_max = t.backoff_initial - millis(1)),
-        ("lost_after", |t| t.lost_after = t.ping_after, |t| t.lost_after = t.ping_after - millis(1)),
+        ("lost_after", |t| t.lost_after = t.ping_after + millis(1), |t| t.lost_after = t.ping_after),
     ];
     for (name, least, below) in orders {
         assert!(config().timing(timing(least)).build().is_ok(), "{name}");
