@@ -193,7 +193,9 @@ impl World {
             return violated("ACK-2", format!("event {number} is acknowledged out of order, or twice")).map(|()| false);
         }
         link.acked = place + 1;
-        Ok(!(kind == Kind::Forward && self.gateways[index].shape.legacy))
+        let leaves = !(kind == Kind::Forward && self.gateways[index].shape.legacy);
+        self.ledgers[index].entries[number].ack_sent |= leaves;
+        Ok(leaves)
     }
 }
 

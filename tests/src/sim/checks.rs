@@ -1,12 +1,14 @@
 //! What must be true of a gateway whenever it has nothing more to do for the moment, and at the end.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use relay_proto::gateway::{DeliveryId, State};
 
 use super::ledger::Fate;
 use super::plan::mix;
 use super::world::{Ev, World};
-use super::{Check, SECOND, violated};
+use super::{Check, SECOND, nanos, violated};
 
 /// The least that an unread delivery counts for, in bytes.
 const OVERHEAD: u64 = 256;
@@ -29,30 +31,32 @@ impl World {
         if gateway.deadline.is_none() && (gateway.conn.is_none() || machine.wants_read()) {
             return violated("DEADLOCK", format!("{state:?}, and nothing to wait for"));
         }
+        let timing = &gateway.shape.timing;
         let on_time = gateway.deadline.is_some_and(|deadline| deadline > at);
         let is_open = matches!(state, State::Handshaking | State::Ready);
         gateway.silence.goes_on(now, is_open && machine.wants_read());
         if !is_open {
             gateway.silence.broken(now);
         }
-        if on_time && gateway.silence.is_too_long(now) {
+        if on_time && gateway.silence.is_too_long(nanos(timing.lost_after), now) {
             return violated("LINK-3", format!("nothing came for {} s", gateway.silence.lasted / SECOND));
         }
         let most = match state {
-            State::Dialing => 10,
-            State::Handshaking => 30,
-            State::Closing => 2,
-            _ => u64::MAX / SECOND,
+            State::Dialing => timing.dial,
+            State::Handshaking => timing.handshake,
+            State::Closing => timing.close,
+            _ => Duration::MAX,
         };
-        if on_time && now - gateway.since > most * SECOND {
-            return violated("DIAL-5", format!("{state:?} for more than {most} s"));
+        if on_time && Duration::from_nanos(now - gateway.since) > most {
+            return violated("DIAL-5", format!("{state:?} for more than {most:?}"));
         }
-        if on_time && gateway.idles.values().any(|call| now - call.since > 10 * SECOND) {
-            return violated("IDLE-1", "a call that goes on for more than 10 s");
+        if on_time && gateway.idles.values().any(|call| now - call.since > nanos(timing.idle)) {
+            return violated("IDLE-1", format!("a call that goes on for more than {:?}", timing.idle));
         }
         // Going idle, finishing requests, and the peer's close frame.
-        if on_time && gateway.closing && now - gateway.closing_since > (2 + 5 + 2) * SECOND {
-            return violated("CLOSE-1", "shutting down goes on for more than 9 s");
+        let most = timing.shutdown_idle + timing.shutdown_requests + timing.close;
+        if on_time && gateway.closing && now - gateway.closing_since > nanos(most) {
+            return violated("CLOSE-1", format!("shutting down goes on for more than {most:?}"));
         }
         let is_linked = matches!(state, State::Ready | State::Closing);
         let has_room = gateway.conn.is_some_and(|conn| {

@@ -1,9 +1,10 @@
 //! The connector: its process, one peer for each gateway, their stores, its application, and what must be true of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use fastrand::Rng;
-use relay_proto::connector::{Limits, OutboundId, Peer, Settings, Timing};
+use relay_proto::connector::{OutboundId, Peer, Settings};
 use relay_proto::time::Now;
 
 use super::clock::Clock;
@@ -21,6 +22,9 @@ pub(super) struct Connector {
     pub(super) suspended: Option<Nanos>,
     pub(super) clock: Clock,
     pub(super) peers: Vec<PeerHost>,
+    pub(super) store: Store,
+    /// Until when the store takes its time.
+    pub(super) slow_until: Nanos,
     pub(super) reading: bool,
     /// Crashes as soon as its store is busy, for so long.
     pub(super) crash_in_store: Option<Nanos>,
@@ -34,7 +38,6 @@ pub(super) struct Connector {
 /// What the connector's host has for one gateway.
 pub(super) struct PeerHost {
     pub(super) peer: Option<Peer>,
-    pub(super) store: Store,
     /// Open connections whose other end is this gateway's.
     pub(super) conns: Vec<usize>,
     pub(super) deadline: Option<Nanos>,
@@ -43,7 +46,6 @@ pub(super) struct PeerHost {
     pub(super) outage: Option<(Nanos, Outage)>,
     pub(super) mute_until: Nanos,
     pub(super) forbid_until: Nanos,
-    pub(super) slow_until: Nanos,
     /// The gateway acknowledged a forward in this life of the connector: it is held to that.
     pub(super) acks_forwards: bool,
     pub(super) outbounds: BTreeMap<OutboundId, String>,
@@ -67,14 +69,12 @@ impl Connector {
         let mut rng = Rng::with_seed(mix(&[seed, 8]));
         let peer = || PeerHost {
             peer: None,
-            store: Store::default(),
             conns: Vec::new(),
             deadline: None,
             secrets: BTreeSet::new(),
             outage: None,
             mute_until: 0,
             forbid_until: 0,
-            slow_until: 0,
             acks_forwards: false,
             outbounds: BTreeMap::new(),
         };
@@ -85,6 +85,8 @@ impl Connector {
             suspended: None,
             clock: Clock::new(rng.u64(..SECOND * 1000), shape.counts_suspend),
             peers: shape.gateways.iter().map(|_| peer()).collect(),
+            store: Store::new(shape.gateways.len()),
+            slow_until: 0,
             reading: true,
             crash_in_store: None,
             leaving: false,
@@ -102,9 +104,10 @@ impl Connector {
 impl World {
     pub(super) fn start_connector(&mut self) -> Check {
         let (at, durable) = (self.now, self.script.shape.durable);
-        let mut limits = Limits::default();
-        limits.window = self.script.shape.window;
-        let settings = Settings::new(Timing::default(), limits).expect("valid settings");
+        let shape = &self.script.shape;
+        let mut limits = shape.limits.clone();
+        limits.window = shape.window;
+        let settings = Settings::new(shape.timing.clone(), limits).expect("valid settings");
         let connector = &mut self.connector;
         if connector.up {
             return Ok(());
@@ -114,7 +117,7 @@ impl World {
         for (index, host) in connector.peers.iter_mut().enumerate() {
             let epoch = mix(&[connector.seed, 9, index as u64, u64::from(connector.process)]);
             host.peer = Some(match durable {
-                true => Peer::stored(settings.clone(), epoch, host.store.backlog(), now),
+                true => Peer::stored(settings.clone(), epoch, connector.store.shelves[index].backlog(), now),
                 false => Peer::in_memory(settings.clone(), epoch, now),
             });
             host.outbounds.clear();
@@ -140,21 +143,27 @@ impl World {
             let connector = &mut self.connector;
             let host = &mut connector.peers[index];
             (host.peer, host.deadline) = (None, None);
-            if host.store.jobs.iter().any(|job| matches!(job, Job::Discard(_))) {
-                self.coverage.hit(Hard::CrashInDiscard);
-            }
-            if host.store.jobs.iter().any(|job| matches!(job, Job::Append(..))) {
-                self.coverage.hit(Hard::CrashInAppend);
-            }
-            host.store.crash(&mut connector.rng);
+        }
+        let connector = &mut self.connector;
+        if connector.store.pending().any(|job| matches!(job, Job::Discard(_))) {
+            self.coverage.hit(Hard::CrashInDiscard);
+        }
+        if connector.store.pending().any(|job| matches!(job, Job::Append(..))) {
+            self.coverage.hit(Hard::CrashInAppend);
+        }
+        if connector.store.crash(&mut connector.rng) {
+            self.coverage.hit(Hard::RolledBack);
+        }
+        for index in 0..self.connector.peers.len() {
             let durable = self.script.shape.durable;
-            let store = &self.connector.peers[index].store;
-            let crash = self.ledgers[index].crash(|entry| durable && store.has(entry));
+            let shelf = &self.connector.store.shelves[index];
+            let crash = self.ledgers[index].crash(|entry| durable && shelf.has(entry));
             if durable && crash.lost > 0 {
                 return violated("CONN-7", format!("{} accepted events are not in the store", crash.lost));
             }
             (0..crash.unconfirmed).for_each(|_| self.coverage.hit(Hard::CrashUnconfirmed));
             (0..crash.lost).for_each(|_| self.coverage.hit(Hard::Amnesia));
+            (0..crash.unrefused).for_each(|_| self.coverage.hit(Hard::RefusedAndKept));
             self.note("after the crash", index, 0, || format!("{crash:?}"));
         }
         Ok(())
@@ -183,12 +192,13 @@ impl World {
         self.start_connector()?;
         self.resume_connector()?;
         self.connector.reading = true;
+        self.connector.slow_until = self.now;
+        self.connector.store.heal();
         for index in 0..self.connector.peers.len() {
             let now = self.now;
             let host = &mut self.connector.peers[index];
             host.outage = None;
-            (host.mute_until, host.forbid_until, host.slow_until) = (now, now, now);
-            host.store.full = false;
+            (host.mute_until, host.forbid_until) = (now, now);
             self.run_peer(index)?;
         }
         Ok(())
@@ -264,7 +274,8 @@ impl World {
             self.peer_command(index, |peer, now| peer.shutdown(now));
             self.run_peer(index)?;
             self.peer_command(index, |peer, now| {
-                peer.handle_timeout(Now { monotonic: now.monotonic + std::time::Duration::from_secs(3), ..now });
+                let late = peer.settings().timing().close + Duration::from_secs(1);
+                peer.handle_timeout(Now { monotonic: now.monotonic + late, ..now });
             });
             self.run_peer(index)?;
             let peer = self.connector.peers[index].peer.as_ref();

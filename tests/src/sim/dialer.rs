@@ -329,9 +329,9 @@ impl World {
 
     pub(super) fn end_of_link(&mut self, index: usize, pace: Pace, now: Nanos) {
         let gateway = &mut self.gateways[index];
-        let (rung, reset) = gateway.dials.on_end(pace, now);
+        let (longest, reset) = gateway.dials.on_end(pace, now);
         let reached = match pace {
-            Pace::Ladder if rung == 30 * SECOND => Some(Hard::AtCap),
+            Pace::Ladder if longest => Some(Hard::AtCap),
             Pace::Slow => Some(Hard::SlowPace),
             _ => None,
         };

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
-use relay_proto::gateway::{Config, DeliveryId, IdleId, Limits, LinkId, Machine, RequestId, Settings, State, Timing};
+use relay_proto::gateway::{Config, DeliveryId, IdleId, LinkId, Machine, RequestId, Settings, State};
 use relay_proto::target::Target;
 use relay_proto::time::Now;
 use relay_proto::token::Secret;
 
 use super::clock::Clock;
 use super::coverage::Hard;
-use super::judge::{Dials, Refusals};
+use super::judge::{Dials, Refusals, Waits};
 use super::network::Conn;
 use super::plan::{GatewayShape, Shape, mix};
 use super::world::{Ev, World};
@@ -114,9 +114,9 @@ impl Silence {
     }
 
     /// Whether it has lasted for longer than a link may be silent.
-    pub(super) fn is_too_long(&self, now: Nanos) -> bool {
+    pub(super) fn is_too_long(&self, lost_after: Nanos, now: Nanos) -> bool {
         let unknown = self.unknown + self.taken.map_or(0, |taken| now.saturating_sub(taken));
-        self.lasted > 90 * SECOND + unknown
+        self.lasted > lost_after + unknown
     }
 }
 
@@ -168,6 +168,7 @@ impl Request {
 impl Gateway {
     pub(super) fn new(index: usize, seed: u64, own: GatewayShape, shape: &Shape) -> Self {
         let mut rng = Rng::with_seed(mix(&[seed, 3, index as u64]));
+        let timing = own.timing.clone();
         Self {
             index,
             seed,
@@ -188,8 +189,8 @@ impl Gateway {
             requests: BTreeMap::new(),
             ended: BTreeSet::new(),
             idles: BTreeMap::new(),
-            refusals: Refusals::default(),
-            dials: Dials::new(0),
+            refusals: Refusals::new(Waits::new(&timing)),
+            dials: Dials::new(Waits::new(&timing), 0),
             state: State::Disconnected,
             since: 0,
             links: 0,
@@ -222,9 +223,9 @@ impl Gateway {
         if self.shape.two_identities {
             config = config.identity("telegram", "b2");
         }
-        let mut timing = Timing::default();
+        let mut timing = self.shape.timing.clone();
         timing.token_ttl = Duration::from_secs(self.shape.ttl);
-        let mut limits = Limits::default();
+        let mut limits = self.shape.limits.clone();
         if self.shape.small_limits {
             // All that a life delivers is remembered: what is not may be shown again.
             (limits.queue, limits.queue_hard, limits.replay_memory) = (1024, 2500, 256);
@@ -259,8 +260,8 @@ impl World {
         let now = gateway.now(at);
         let seed = mix(&[gateway.seed, 4, index as u64, u64::from(process)]);
         gateway.machine = Some(Machine::new(gateway.settings(), seed, now));
-        gateway.dials = Dials::new(gateway.clock.monotonic(at));
-        gateway.refusals = Refusals::default();
+        gateway.dials = Dials::new(Waits::new(&gateway.shape.timing), gateway.clock.monotonic(at));
+        gateway.refusals = Refusals::new(Waits::new(&gateway.shape.timing));
         (gateway.state, gateway.since) = (State::Disconnected, gateway.clock.monotonic(at));
         (gateway.links, gateway.popped, gateway.unread) = (0, 0, 0);
         (gateway.again, gateway.dormant, gateway.closing) = (false, false, false);
@@ -290,6 +291,9 @@ impl World {
         gateway.suspended = None;
         gateway.process += 1;
         let process = gateway.process;
+        if !gateway.shape.remembers {
+            self.ledgers[index].forget();
+        }
         if let Some(conn) = gateway.conn.take() {
             self.close_client(conn);
         }

@@ -6,6 +6,7 @@ use super::connector::Outage;
 use super::coverage::Hard;
 use super::network::{Tail, Way, is_inside};
 use super::plan::{Fault, Op, Step};
+use super::store::Trouble;
 use super::world::{Ev, World};
 use super::{Check, Nanos, SECOND, violated};
 
@@ -240,8 +241,16 @@ impl World {
                     return self.run_peer(index);
                 }
             }
-            Fault::SlowStore => self.connector.peers[index].slow_until = until(short),
-            Fault::FullStore => self.connector.peers[index].store.full = !self.connector.peers[index].store.full,
+            Fault::SlowStore => self.connector.slow_until = until(short),
+            Fault::FullStore => {
+                let store = &mut self.connector.store;
+                store.trouble = match store.trouble {
+                    Trouble::None if rng.bool() => Trouble::Appends,
+                    Trouble::None => Trouble::Everything,
+                    _ => Trouble::None,
+                };
+            }
+            Fault::FailingStore => self.connector.store.fails_next = true,
         }
         Ok(())
     }

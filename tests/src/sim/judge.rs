@@ -2,8 +2,9 @@
 //! second time: from the rules, for one process of a gateway, without a look at how the machine does it.
 
 use relay_proto::end::LinkEnd;
+use relay_proto::gateway::Timing;
 
-use super::{Check, Nanos, SECOND, violated};
+use super::{Check, Nanos, SECOND, nanos, violated};
 
 /// What has to become of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +17,10 @@ pub enum Verdict {
 }
 
 /// Whether a refusal revokes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Refusals {
+    /// How long a link has to be ready before a refusal of it is a first one again.
+    stable: Nanos,
     /// A handshake was completed.
     pub greeted: bool,
     /// A refusal was provisional, and the connector has not shown since that it accepts the credentials (AUTH-4).
@@ -25,13 +28,17 @@ pub struct Refusals {
 }
 
 impl Refusals {
+    pub fn new(waits: Waits) -> Self {
+        Self { stable: waits.stable.max(10 * SECOND), greeted: false, deciding: false }
+    }
+
     pub fn on_ready(&mut self) {
         self.greeted = true;
     }
 
     /// A link that was ready has ended without a refusal, or was stable.
     fn accepted(&mut self, ready_for: Option<Nanos>, is_refusal: bool) {
-        if ready_for.is_some_and(|time| !is_refusal || time >= STABLE) {
+        if ready_for.is_some_and(|time| !is_refusal || time >= self.stable) {
             self.deciding = false;
         }
     }
@@ -80,14 +87,32 @@ pub fn pace(end: &LinkEnd) -> Pace {
     }
 }
 
-const FIRST: Nanos = SECOND;
-const LONGEST: Nanos = 30 * SECOND;
-const STABLE: Nanos = 60 * SECOND;
-const HOLD: Nanos = 60 * SECOND;
+/// The waits that a gateway was set up with.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    first: Nanos,
+    longest: Nanos,
+    stable: Nanos,
+    hold: Nanos,
+    dormant: Nanos,
+}
+
+impl Waits {
+    pub fn new(timing: &Timing) -> Self {
+        Self {
+            first: nanos(timing.backoff_initial),
+            longest: nanos(timing.backoff_max),
+            stable: nanos(timing.stable),
+            hold: nanos(timing.hold_max),
+            dormant: nanos(timing.dormant_redial),
+        }
+    }
+}
 
 /// When the next dial has to come. Times are on the gateway's monotonic clock.
 #[derive(Debug)]
 pub struct Dials {
+    waits: Waits,
     rung: u32,
     /// Since when the link is ready, and since when it is not open any more.
     ready: Option<Nanos>,
@@ -103,8 +128,9 @@ pub struct Dials {
 
 impl Dials {
     /// A gateway that has to dial at once.
-    pub fn new(now: Nanos) -> Self {
+    pub fn new(waits: Waits, now: Nanos) -> Self {
         Self {
+            waits,
             rung: 0,
             ready: None,
             closing: None,
@@ -168,21 +194,22 @@ impl Dials {
         }
     }
 
-    /// The link, or the dial, ended. The wait that follows, at the ladder's pace: its rung in full; and whether the
+    /// The link, or the dial, ended. Whether the wait that follows at the ladder's pace is the longest, and whether the
     /// ladder started over.
-    pub fn on_end(&mut self, pace: Pace, now: Nanos) -> (Nanos, bool) {
+    pub fn on_end(&mut self, pace: Pace, now: Nanos) -> (bool, bool) {
+        let Waits { first, longest, stable, dormant, .. } = self.waits;
         let ready = self.ready_for(now);
         self.ready = None;
         self.closing = None;
-        let reset = ready.is_some_and(|time| time >= STABLE) && self.rung > 0;
-        if ready.is_some_and(|time| time >= STABLE) {
+        let reset = ready.is_some_and(|time| time >= stable) && self.rung > 0;
+        if ready.is_some_and(|time| time >= stable) {
             self.rung = 0;
         }
-        let rung = (FIRST << self.rung.min(6)).min(LONGEST);
+        let rung = (first << self.rung.min(12)).min(longest);
         let (least, most) = match pace {
             Pace::Now => (0, 0),
-            Pace::Dormant => (SECOND, SECOND),
-            Pace::Slow => (LONGEST, 2 * LONGEST),
+            Pace::Dormant => (dormant, dormant),
+            Pace::Slow => (longest, 2 * longest),
             Pace::Ladder => (rung / 2, rung),
         };
         if pace == Pace::Ladder {
@@ -190,7 +217,7 @@ impl Dials {
         }
         self.window = Some((now + least, now + most));
         self.slept = false;
-        (rung, reset)
+        (rung == longest, reset)
     }
 
     /// There will be no dial any more.
@@ -209,7 +236,7 @@ impl Dials {
         }
         self.held = false;
         if let [.., before, _] = self.unasked[..]
-            && now - before < FIRST / 2
+            && now - before < self.waits.first.min(2 * self.waits.dormant) / 2
         {
             return violated("LINK-5", format!("three dials within {} ms", (now - before) / 1_000_000));
         }
@@ -219,7 +246,7 @@ impl Dials {
 
     /// Whether the dial is overdue.
     pub fn check(&self, now: Nanos) -> Check {
-        let latest = self.window.map(|(_, latest)| if self.held { latest + HOLD } else { latest });
+        let latest = self.window.map(|(_, latest)| if self.held { latest + self.waits.hold } else { latest });
         if !self.slept && latest.is_some_and(|latest| latest < now) {
             return violated("LINK-1", format!("no dial by {latest:?}, and it is {now}"));
         }
@@ -228,6 +255,6 @@ impl Dials {
 
     /// Whether a hold made this dial late by all of its 60 seconds.
     pub fn hold_expired(&self, now: Nanos) -> bool {
-        self.held && self.window.is_some_and(|(earliest, _)| now >= earliest + HOLD)
+        self.held && self.window.is_some_and(|(earliest, _)| now >= earliest + self.waits.hold)
     }
 }

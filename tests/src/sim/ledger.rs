@@ -54,7 +54,10 @@ pub struct Entry {
     pub carried_to: Option<u32>,
     /// How many links carried it in this life of the connector.
     pub links: u32,
+    /// An application took it that has not forgotten that: it still runs, or keeps what it took.
     pub taken: bool,
+    /// An acknowledgement of it has left a gateway.
+    pub ack_sent: bool,
 }
 
 /// Every event of one gateway, in the order in which they were delivered.
@@ -72,9 +75,19 @@ impl Ledger {
     /// The connector took an event up.
     pub fn add(&mut self, id: EntryId, kind: Kind, stage: Stage) -> usize {
         let number = self.entries.len();
-        let (shown, carried_to) = (None, None);
-        let (presumed, live_copy, taken) = (false, false, false);
-        self.entries.push(Entry { id, kind, stage, presumed, live_copy, shown, carried_to, links: 0, taken });
+        let entry = Entry {
+            id,
+            kind,
+            stage,
+            presumed: false,
+            live_copy: false,
+            shown: None,
+            carried_to: None,
+            links: 0,
+            taken: false,
+            ack_sent: false,
+        };
+        self.entries.push(entry);
         self.by_id.insert(id, number);
         number
     }
@@ -148,16 +161,32 @@ impl Ledger {
         }
     }
 
+    /// The process of the gateway is gone, and its application forgets what it took. What it acknowledged it need not know
+    /// any more.
+    pub fn forget(&mut self) {
+        for entry in self.entries.iter_mut().filter(|entry| !entry.ack_sent) {
+            entry.taken = false;
+        }
+    }
+
     /// The connector got an acknowledgement, or presumes one.
     pub fn go(&mut self, number: usize, acknowledged: bool, durably: bool) -> Check {
         let entry = &mut self.entries[number];
-        if acknowledged && !entry.taken {
-            return violated("ACK-1", format!("event {number} was acknowledged, and nobody had taken it"));
+        if acknowledged && !entry.ack_sent {
+            return violated(
+                "ACK-1",
+                format!("event {number} counts as acknowledged, and no acknowledgement was sent"),
+            );
         }
         entry.presumed |= !acknowledged;
         if let Stage::Kept = entry.stage {
             entry.stage = Stage::Gone { durably };
         }
+        self.skip_what_left();
+        Ok(())
+    }
+
+    fn skip_what_left(&mut self) {
         while self
             .entries
             .get(self.first_kept)
@@ -165,7 +194,6 @@ impl Ledger {
         {
             self.first_kept += 1;
         }
-        Ok(())
     }
 
     /// The store will not bring it back.
@@ -178,7 +206,7 @@ impl Ledger {
     /// The connector is gone. `survives`: which entries the store still has.
     pub fn crash(&mut self, survives: impl Fn(EntryId) -> bool) -> Crash {
         let mut crash = Crash::default();
-        for entry in &mut self.entries[self.first_kept..] {
+        for entry in &mut self.entries {
             let there = survives(entry.id);
             entry.links = 0;
             entry.stage = match entry.stage {
@@ -198,10 +226,17 @@ impl Ledger {
                     crash.back += 1;
                     Stage::Kept
                 }
+                Stage::Refused if there => {
+                    crash.unrefused += 1;
+                    Stage::Kept
+                }
                 Stage::Gone { .. } => Stage::Gone { durably: true },
                 other => other,
             };
         }
+        // What was refused may have come back.
+        self.first_kept = 0;
+        self.skip_what_left();
         crash
     }
 
@@ -232,4 +267,6 @@ pub struct Crash {
     pub lost: usize,
     /// Acknowledged entries that it still has.
     pub back: usize,
+    /// Entries that it has, though they were refused: nobody knew.
+    pub unrefused: usize,
 }

@@ -47,6 +47,11 @@ pub type Nanos = u64;
 /// One second.
 pub const SECOND: Nanos = 1_000_000_000;
 
+/// The same for a duration.
+fn nanos(time: std::time::Duration) -> Nanos {
+    u64::try_from(time.as_nanos()).expect("a time that fits")
+}
+
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

@@ -285,8 +285,8 @@ impl World {
                 self.store_job(index, Job::Discard(entry));
             }
             Output::Fetch(fetch) => {
-                self.connector.peers[index].store.fetch = Some(fetch);
-                self.wake_store(index);
+                self.connector.store.shelves[index].fetch = Some(fetch);
+                self.wake_reader(index);
             }
             Output::Notice(notice) => {
                 self.note("server notice", index, 0, || notice.to_string());
@@ -315,7 +315,7 @@ impl World {
             return violated("SIMULATION", format!("an entry that nobody delivered: {entry}"));
         };
         let known = &self.ledgers[index].entries[number];
-        let unasked = known.kind == Kind::Forward && !known.taken;
+        let unasked = known.kind == Kind::Forward && !known.ack_sent;
         if !matches!(known.stage, Stage::Gone { .. }) {
             // A forward may leave without an acknowledgement; that this one did is told right after.
             self.ledgers[index].go(number, !unasked, durably)?;
@@ -471,8 +471,9 @@ impl World {
     pub(super) fn peer_settled(&self, index: usize) -> Check {
         let host = &self.connector.peers[index];
         let Some(peer) = &host.peer else { return violated("SIMULATION", "the connector is down") };
-        if peer.buffered() != 0 || !host.store.is_empty() {
-            return violated("CONN-7", format!("{} entries are left, store {:?}", peer.buffered(), host.store));
+        let shelf = &self.connector.store.shelves[index];
+        if peer.buffered() != 0 || !shelf.is_empty() {
+            return violated("CONN-7", format!("{} entries are left, and durable {shelf:?}", peer.buffered()));
         }
         if let Some(conn) = self.gateways[index].conn {
             self.check_answered(conn)?;

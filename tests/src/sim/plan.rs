@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use fastrand::Rng;
+use relay_proto::{connector, gateway};
 
 use super::{Nanos, SECOND};
 
@@ -182,8 +184,10 @@ pub enum Fault {
     DropLink,
     /// The store takes its time.
     SlowStore,
-    /// The store refuses what is appended.
+    /// The store has no room: for what is appended, or for anything. The next time it has again.
     FullStore,
+    /// The store fails once, and it is not known whether what it was to commit is durable.
+    FailingStore,
 }
 
 const FAULTS: &[(Fault, u32)] = &[
@@ -207,7 +211,8 @@ const FAULTS: &[(Fault, u32)] = &[
     (Fault::Revoke, 4),
     (Fault::DropLink, 3),
     (Fault::SlowStore, 3),
-    (Fault::FullStore, 2),
+    (Fault::FullStore, 4),
+    (Fault::FailingStore, 4),
 ];
 
 /// One step of a script. What exactly it does follows from `salt`, so that it is the same whatever else is left out.
@@ -222,6 +227,8 @@ pub struct Step<K> {
 /// How one gateway is set up.
 #[derive(Clone, Debug)]
 pub struct GatewayShape {
+    pub timing: gateway::Timing,
+    pub limits: gateway::Limits,
     pub confirm_refusals: bool,
     /// How long its tokens live, in seconds.
     pub ttl: u64,
@@ -246,6 +253,8 @@ pub struct GatewayShape {
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub gateways: Vec<GatewayShape>,
+    pub timing: connector::Timing,
+    pub limits: connector::Limits,
     pub wire: bool,
     pub durable: bool,
     pub window: usize,
@@ -259,6 +268,15 @@ pub struct Shape {
     pub deadlines_first: bool,
     /// Messages may come live before they come buffered.
     pub live_copies: bool,
+}
+
+impl Shape {
+    /// How much longer than with the default times anything may take.
+    pub fn slowness(&self) -> Nanos {
+        let odd = self.timing != connector::Timing::default()
+            || self.gateways.iter().any(|gateway| gateway.timing != gateway::Timing::default());
+        if odd { Nanos::from(LONGER) } else { 1 }
+    }
 }
 
 /// Everything that a seed decides ahead of time.
@@ -301,6 +319,73 @@ fn pick<K: Copy>(kinds: &[(K, u32)], rng: &mut Rng) -> K {
     kinds[0].0
 }
 
+/// Times that are not the default are at most so many times as long.
+pub const LONGER: u32 = 2;
+
+/// Another time than this default: a quarter of it, half of it, the same or twice as long.
+fn vary(time: Duration, rng: &mut Rng) -> Duration {
+    time * [1, 2, 4, 4 * LONGER][rng.usize(..4)] / 4
+}
+
+/// A third of the gateways have times and limits of their own.
+fn gateway_settings(rng: &mut Rng) -> (gateway::Timing, gateway::Limits) {
+    let (mut timing, mut limits) = (gateway::Timing::default(), gateway::Limits::default());
+    if rng.u32(..3) == 0 {
+        for time in [
+            &mut timing.dial,
+            &mut timing.handshake,
+            &mut timing.request,
+            &mut timing.idle,
+            &mut timing.backoff_initial,
+            &mut timing.backoff_max,
+            &mut timing.stable,
+            &mut timing.ping_after,
+            &mut timing.lost_after,
+            &mut timing.resume,
+            &mut timing.dormant_redial,
+            &mut timing.hold_max,
+            &mut timing.shutdown_idle,
+            &mut timing.shutdown_requests,
+            &mut timing.close,
+        ] {
+            *time = vary(*time, rng);
+        }
+        timing.ping_after = timing.ping_after.min(timing.lost_after / 2);
+        // What a connector may send always fits.
+        limits.frame = [1024, 1 << 20][rng.usize(..2)];
+        limits.line = [4096, 1 << 20][rng.usize(..2)];
+        limits.message = [4096, 2 << 20][rng.usize(..2)];
+    }
+    (timing, limits)
+}
+
+/// A third of the connectors, too.
+fn connector_settings(rng: &mut Rng) -> (connector::Timing, connector::Limits) {
+    let (mut timing, mut limits) = (connector::Timing::default(), connector::Limits::default());
+    if rng.u32(..3) == 0 {
+        for time in [
+            &mut timing.handshake,
+            &mut timing.outbound,
+            &mut timing.ping_after,
+            &mut timing.lost_after,
+            &mut timing.close,
+        ] {
+            *time = vary(*time, rng);
+        }
+        timing.forward_patience = timing.forward_patience.map(|time| vary(time, rng));
+        timing.ping_after = timing.ping_after.min(timing.lost_after / 2);
+        limits.frame = [1024, 2048, 1 << 20][rng.usize(..3)];
+        limits.line = [2048, 1 << 20][rng.usize(..2)];
+        limits.message = [2048, 2 << 20][rng.usize(..2)];
+        limits.outbounds = [1, 2, 256][rng.usize(..3)];
+        limits.queue = [1024, 1 << 20][rng.usize(..2)];
+        limits.transmit = [1, 700, 256 << 10][rng.usize(..3)];
+        limits.buffer = [3000, 64 << 20][rng.usize(..2)];
+        limits.forward_attempts = [1, 3][rng.usize(..2)];
+    }
+    (timing, limits)
+}
+
 impl Script {
     /// The script of this seed.
     pub fn new(seed: u64) -> Self {
@@ -308,9 +393,12 @@ impl Script {
         let count = [1, 1, 1, 2, 2, 3][rng.usize(..6)];
         let active = SECOND * [30, 120, 400, 900][rng.usize(..4)];
         let gateways = (0..count).map(|_| GatewayShape::new(&mut rng)).collect();
+        let (timing, limits) = connector_settings(&mut rng);
         let shape = Shape {
             gateways,
-            wire: rng.u32(..6) == 0,
+            timing,
+            limits,
+            wire: rng.u32(..3) == 0,
             durable: rng.u32(..8) < 5,
             window: [1, 2, 3, 4, 16][rng.usize(..5)],
             active,
@@ -348,7 +436,10 @@ fn sorted<K>(mut steps: Vec<Step<K>>) -> Vec<Step<K>> {
 
 impl GatewayShape {
     fn new(rng: &mut Rng) -> Self {
+        let (timing, limits) = gateway_settings(rng);
         Self {
+            timing,
+            limits,
             confirm_refusals: rng.u32(..4) == 0,
             ttl: [300, 300, 15][rng.usize(..3)],
             reconnect: rng.u32(..16) != 0,

@@ -1,5 +1,7 @@
 //! The connector's application, and the work of its store.
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
 use relay_proto::connector::{Ended, Event, HelloId, OutboundId};
 use relay_proto::end::LinkEnd;
@@ -10,7 +12,7 @@ use super::ledger::{Kind, Stage};
 use super::plan::mix;
 use super::store::Job;
 use super::world::{Ev, World};
-use super::{Check, SECOND, violated};
+use super::{Check, Nanos, SECOND, violated};
 
 /// The application and the store.
 impl World {
@@ -125,73 +127,71 @@ impl World {
     }
 
     pub(super) fn store_job(&mut self, index: usize, job: Job) {
-        self.connector.peers[index].store.jobs.push_back(job);
+        self.connector.store.ask(index, job);
         if let Some(delay) = self.connector.crash_in_store.take() {
             let soon = self.connector.rng.u64(..SECOND / 4000);
             self.after(soon, Ev::CrashConnector(delay));
         }
-        self.wake_store(index);
+        self.wake_keeper();
     }
 
-    pub(super) fn wake_store(&mut self, index: usize) {
+    /// Starts a commit, if there is something to commit and none is under way.
+    fn wake_keeper(&mut self) {
         let (now, process) = (self.now, self.connector.process);
         let connector = &mut self.connector;
-        let host = &mut connector.peers[index];
-        if std::mem::replace(&mut host.store.busy, true) {
-            return;
+        // What failed is tried again after a while.
+        let pause = if connector.store.is_failing() { SECOND / 5 } else { 0 };
+        if connector.store.begin() {
+            let at = (now + pause + store_takes(&mut connector.rng)).max(connector.slow_until);
+            self.at(at, Ev::Store { process });
         }
-        let time = [SECOND / 5000, SECOND / 100, SECOND / 5][connector.rng.usize(..3)];
-        let at = (now + time).max(host.slow_until);
-        self.at(at, Ev::Store { process, gateway: index });
     }
 
-    /// The store does what it was asked to: all of it in one group, or some.
-    pub(super) fn store_works(&mut self, process: u32, index: usize) -> Check {
+    pub(super) fn wake_reader(&mut self, index: usize) {
+        let (now, process) = (self.now, self.connector.process);
+        let connector = &mut self.connector;
+        let at = (now + store_takes(&mut connector.rng)).max(connector.slow_until);
+        self.at(at, Ev::Fetched { process, gateway: index });
+    }
+
+    /// A commit of the store ends.
+    pub(super) fn store_works(&mut self, process: u32) -> Check {
         if self.connector.process != process || !self.connector.up {
             return Ok(());
         }
         if self.connector.suspended.is_some() {
-            self.after(SECOND, Ev::Store { process, gateway: index });
+            self.after(SECOND, Ev::Store { process });
             return Ok(());
         }
         let connector = &mut self.connector;
-        let store = &mut connector.peers[index].store;
-        store.busy = false;
-        let count = if connector.rng.bool() { store.jobs.len() } else { store.jobs.len().min(1) };
-        let mut group: Vec<Job> = store.jobs.drain(..count).collect();
-        let full = store.full;
-        for job in &group {
-            if !(full && matches!(job, Job::Append(..))) {
-                store.commit(job.clone());
-            }
-        }
+        let mut committed = connector.store.finish(&mut connector.rng);
         // They are durable together, and told in any order.
-        connector.rng.shuffle(&mut group);
-        let fetch = store.fetch.take();
-        let entries = fetch.as_ref().map(|fetch| store.read(fetch));
-        for job in group {
-            self.store_did(index, job, full);
+        connector.rng.shuffle(&mut committed.done);
+        let touched: BTreeSet<usize> = committed
+            .done
+            .iter()
+            .map(|(index, _)| *index)
+            .chain(committed.refused.iter().map(|(index, _)| *index))
+            .collect();
+        (0..committed.in_doubt).for_each(|_| self.coverage.hit(Hard::RefusedInDoubt));
+        for (index, job) in committed.done {
+            self.store_did(index, job);
             self.drain_peer(index)?;
         }
-        if let Some(entries) = entries {
-            self.coverage.hit(Hard::Fetched);
-            self.peer_command(index, |peer, now| peer.handle_fetched(entries, now));
+        for (index, entry) in committed.refused {
+            if let Some(number) = self.ledgers[index].find(entry) {
+                self.ledgers[index].entries[number].stage = Stage::Refused;
+            }
+            self.coverage.hit(Hard::AppendFailed);
+            self.peer_command(index, |peer, now| peer.handle_not_stored(entry, now));
+            self.drain_peer(index)?;
         }
-        if !self.connector.peers[index].store.jobs.is_empty() {
-            self.wake_store(index);
-        }
-        self.run_peer(index)
+        self.wake_keeper();
+        touched.into_iter().try_for_each(|index| self.run_peer(index))
     }
 
-    pub(super) fn store_did(&mut self, index: usize, job: Job, full: bool) {
+    fn store_did(&mut self, index: usize, job: Job) {
         match job {
-            Job::Append(entry, _) if full => {
-                if let Some(number) = self.ledgers[index].find(entry) {
-                    self.ledgers[index].entries[number].stage = Stage::Refused;
-                }
-                self.coverage.hit(Hard::AppendFailed);
-                self.peer_command(index, |peer, now| peer.handle_not_stored(entry, now));
-            }
             Job::Append(entry, _) => {
                 self.peer_command(index, |peer, now| peer.handle_stored(entry, now));
             }
@@ -203,4 +203,25 @@ impl World {
             }
         }
     }
+
+    /// The store's reader has read what a gateway is to be sent next.
+    pub(super) fn store_reads(&mut self, process: u32, index: usize) -> Check {
+        if self.connector.process != process || !self.connector.up {
+            return Ok(());
+        }
+        if self.connector.suspended.is_some() {
+            self.after(SECOND, Ev::Fetched { process, gateway: index });
+            return Ok(());
+        }
+        if let Some(entries) = self.connector.store.read(index) {
+            self.coverage.hit(Hard::Fetched);
+            self.peer_command(index, |peer, now| peer.handle_fetched(entries, now));
+        }
+        self.run_peer(index)
+    }
+}
+
+/// How long the store takes.
+fn store_takes(rng: &mut Rng) -> Nanos {
+    [SECOND / 5000, SECOND / 100, SECOND / 5][rng.usize(..3)]
 }

@@ -8,7 +8,7 @@ use relay_proto::gateway::{Ambiguous, IdleId, IdleOutcome, NotSent, Outcome, Req
 
 use super::coverage::Hard;
 use super::world::{Ev, World};
-use super::{Check, SECOND, violated};
+use super::{Check, SECOND, nanos, violated};
 
 use super::gateway::{IdleCall, Request};
 
@@ -19,20 +19,20 @@ impl World {
         let action = RawJson::parse(&format!("{{\"op\":\"send\",\"content\":\"{}\"}}", "y".repeat(rng.usize(..300))));
         let action = action.expect("valid JSON");
         let mut options = RequestOptions::default();
-        let seconds = [30, 1, 5, 100][rng.usize(..4)];
-        options.timeout = (seconds != 30).then(|| Duration::from_secs(seconds));
+        options.timeout = [None, Some(1), Some(5), Some(100)][rng.usize(..4)].map(Duration::from_secs);
+        let timeout = options.timeout.unwrap_or(self.gateways[index].shape.timing.request);
         options.wait_for_link = rng.bool();
         let patient = options.wait_for_link;
         let cancel = (rng.u32(..8) == 0).then(|| rng.u64(..SECOND * 2));
         let result = self.command(index, |machine, now| machine.request(&action, &options, now))?;
-        self.note("request", index, 0, || format!("{result:?} patient {patient}, {seconds} s"));
+        self.note("request", index, 0, || format!("{result:?} patient {patient}, {timeout:?}"));
         let gateway = &mut self.gateways[index];
         match result {
             Ok(request) => {
                 if !self.request_ids.insert(request) {
                     return violated("REQ-1", format!("request id {request} was used before"));
                 }
-                let deadline = gateway.clock.monotonic(at) + seconds * SECOND;
+                let deadline = gateway.clock.monotonic(at) + nanos(timeout);
                 gateway.requests.insert(request, Request { patient, deadline, written: None, waited: false });
                 let process = gateway.process;
                 if let Some(time) = cancel {

@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::network::{Conn, Tail, Way};
 use super::plan::{Plan, Script};
 use super::trace::Trace;
-use super::{Check, Life, Nanos, SECOND, violated};
+use super::{Check, Life, Nanos, SECOND, nanos, violated};
 
 /// Something that is going to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,11 @@ pub(super) enum Ev {
         outbound: OutboundId,
         success: bool,
     },
+    /// A commit of the store ends.
     Store {
+        process: u32,
+    },
+    Fetched {
         process: u32,
         gateway: usize,
     },
@@ -78,13 +82,12 @@ pub(super) enum Ev {
     Over,
 }
 
-/// How long everything may take to find its way back, after the last fault.
+/// How long everything may take to find its way back, after the last fault; with the longest of all waits, times
+/// [`LONGER`](super::plan::LONGER).
 const RECOVERY: Nanos = 280 * SECOND;
 /// How long what was given back may take.
 const SETTLING: Nanos = 60 * SECOND;
-/// How long a forward may take that nobody acknowledges.
-const FORWARD: Nanos = 12 * SECOND;
-/// How long shutting down may take.
+/// How long shutting down may take, as [`RECOVERY`].
 const ENDING: Nanos = 15 * SECOND;
 /// More than any life needs.
 const MAX_STEPS: u64 = 400_000;
@@ -237,7 +240,8 @@ impl World {
             Ev::ReadConnector(gateway) => self.resume_connector_reading(gateway),
             Ev::Describe { process, gateway, hello } => self.describe(process, gateway, hello),
             Ev::Answer { process, gateway, outbound, success } => self.answer(process, gateway, outbound, success),
-            Ev::Store { process, gateway } => self.store_works(process, gateway),
+            Ev::Store { process } => self.store_works(process),
+            Ev::Fetched { process, gateway } => self.store_reads(process, gateway),
             Ev::HangUp(conn) => {
                 self.close_server(conn);
                 Ok(())
@@ -364,7 +368,7 @@ impl World {
                 }
             }
         }
-        self.after(RECOVERY, Ev::Recovered);
+        self.after(RECOVERY * self.script.shape.slowness(), Ev::Recovered);
         Ok(())
     }
 
@@ -374,7 +378,9 @@ impl World {
             self.gateway_recovered(gateway)?;
         }
         let left = self.ledgers.iter().map(|ledger| ledger.kept().count() as u64).max().unwrap_or(0);
-        self.after(SETTLING + left * FORWARD, Ev::Settled);
+        // How long a forward may take that nobody acknowledges.
+        let forward = self.script.shape.timing.forward_patience.map_or(0, nanos) + SECOND * 2;
+        self.after(SETTLING * self.script.shape.slowness() + left * forward, Ev::Settled);
         Ok(())
     }
 
@@ -388,7 +394,7 @@ impl World {
         for gateway in 0..self.gateways.len() {
             self.end_gateway(gateway)?;
         }
-        self.after(ENDING, Ev::Over);
+        self.after(ENDING * self.script.shape.slowness(), Ev::Over);
         Ok(())
     }
 
