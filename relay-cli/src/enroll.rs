@@ -245,7 +245,9 @@ fn tokens(args: &EnrollArgs) -> Result<(Credential, Credential), String> {
 fn from_env(what: &str, flags: &str, name: &str) -> Result<Credential, String> {
     let missing = |how: &str| format!("{} is {how}: it should hold {what} (see {flags})", environment::called(name));
     match std::env::var(name) {
-        Ok(value) => Some(Credential::new(value)).filter(|value| !value.is_blank()).ok_or_else(|| missing("blank")),
+        Ok(value) => Some(Credential::new(text::without_bom(value.trim_start())))
+            .filter(|value| !value.is_blank())
+            .ok_or_else(|| missing("blank")),
         Err(std::env::VarError::NotPresent) => Err(missing("not set")),
         Err(std::env::VarError::NotUnicode(_)) => Err(missing("not Unicode")),
     }

@@ -4,15 +4,17 @@ use std::env::{self, VarError};
 
 use relay_proto::token::Secret;
 
-/// The secret in an environment variable. White space around it is cut off, as it is for `GATEWAY_RELAY_SECRET`: a newline
-/// that a file or a here-document left there would be another secret.
+use crate::text;
+
+/// The secret in an environment variable. White space around it is cut off, as it is for `GATEWAY_RELAY_SECRET`, and so is a
+/// byte order mark in front: what a file or a here-document left there would make another secret of it.
 ///
 /// # Errors
 /// A message that names the variable, and never shows its value.
 pub(crate) fn secret(name: &str) -> Result<Secret, String> {
     // `env::var` answers for impossible names as for variables that are not set.
     match env::var(name) {
-        Ok(value) => Ok(Secret::new(value.trim())),
+        Ok(value) => Ok(Secret::new(text::without_bom(value.trim()).trim())),
         Err(VarError::NotPresent) => Err(format!("{} is not set: it should hold the secret", called(name))),
         Err(VarError::NotUnicode(_)) => Err(format!("{} is not Unicode", called(name))),
     }

@@ -7,6 +7,9 @@
 /// The longest line, in bytes without its newline: as long as the longest line of a link (FRAME-3).
 pub(crate) const LIMIT: usize = 1 << 20;
 
+/// What some editors and shells begin a text with, and none of it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A larger buffer is given back after use.
 const KEEP: usize = 64 << 10;
 
@@ -19,7 +22,8 @@ pub(crate) enum Line<'a> {
     TooLong,
 }
 
-/// Cuts a stream into lines, at newlines only. Blank lines are left out, and counted.
+/// Cuts a stream into lines, at newlines only. Blank lines are left out, and counted, and so is a byte order mark at the start
+/// of the stream.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     held: Vec<u8>,
@@ -72,7 +76,8 @@ impl Lines {
             held.extend_from_slice(rest);
             &held
         };
-        let result = match line.trim_ascii() {
+        let content = if self.number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        let result = match content.trim_ascii() {
             _ if line.len() > LIMIT => each(self.number, Line::TooLong),
             [] => Ok(()),
             line => each(self.number, Line::Bytes(line)),
@@ -117,6 +122,20 @@ mod tests {
         for size in 1..=text.len() {
             assert_eq!(cut(text, size), expected, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_start_is_no_part_of_the_first_line() {
+        let text = "\u{feff}{}\n\u{feff}[]\n".as_bytes();
+        for size in 1..=text.len() {
+            assert_eq!(
+                cut(text, size),
+                [(1, Some("{}".into())), (2, Some("\u{feff}[]".into()))],
+                "in pieces of {size}"
+            );
+        }
+        assert_eq!(cut("\u{feff}".as_bytes(), 1), []);
+        assert_eq!(cut("\u{feff}\r\n{}".as_bytes(), 2), [(2, Some("{}".into()))]);
     }
 
     #[test]

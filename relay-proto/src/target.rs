@@ -447,7 +447,12 @@ mod tests {
             "127.1",
             "2130706433",
             "0x7f",
+            "0x7f000001",
+            "0X7F000001",
+            "0X7f.1",
+            "127.0X1",
             "a.0x",
+            "a.0X",
             &long_label,
             &long_name,
         ] {
@@ -494,6 +499,10 @@ mod tests {
             "localhost.example",
             "notlocalhost",
             "localhost-",
+            "0X7F000001",
+            "0x7f000001",
+            "2130706433",
+            "127.1",
             "example",
         ] {
             assert!(!Target::parse(&format!("ws://localhost@{host}/")).is_ok_and(|t| t.is_loopback()), "{host}");

@@ -21,7 +21,8 @@ const MAX_TOKEN: usize = 8 << 10;
 pub(super) fn read(args: &EnrolmentArgs) -> Result<Option<Enrolment>, String> {
     let mut enrolment = Enrolment::new();
     for name in &args.enroll_env {
-        enrolment = tokens(enrolment, &variable("--enroll-env", name)?, &format!("--enroll-env {name}"))?;
+        let text = variable("--enroll-env", name)?;
+        enrolment = tokens(enrolment, text::without_bom(text.trim_start()), &format!("--enroll-env {name}"))?;
     }
     for path in &args.enroll_file {
         enrolment =
@@ -30,7 +31,7 @@ pub(super) fn read(args: &EnrolmentArgs) -> Result<Option<Enrolment>, String> {
     for name in &args.identity_env {
         let text = variable("--identity-env", name)?;
         let mut known = false;
-        for (_, line) in lines(&text) {
+        for (_, line) in lines(text::without_bom(text.trim_start())) {
             enrolment = enrolment.identity(&Credential::new(line));
             known = true;
         }

@@ -207,3 +207,10 @@ fn decoding_nothing_is_fine() {
     assert_eq!(decode(""), Vec::<Value>::new());
     assert_eq!(decode("\n\r\n  \n"), Vec::<Value>::new());
 }
+
+#[test]
+fn a_byte_order_mark_at_the_start_is_passed_over() {
+    let lines = decode("\u{feff}{\"type\":\"going_idle_ack\"}\n\u{feff}{\"type\":\"going_idle_ack\"}\n");
+    assert_eq!(lines[0], json!({"frame": "going_idle_ack"}));
+    assert!(lines[1].get("skipped").is_some(), "{}", lines[1]);
+}

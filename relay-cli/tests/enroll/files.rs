@@ -62,7 +62,7 @@ fn a_file_is_replaced_when_that_is_asked_for() {
     let dial = server.url().replace("http", "ws");
     let expected = format!(
         "# Written by `relay enroll`. It holds the secret of a gateway: keep it private.\n\
-         GATEWAY_RELAY_URL={dial}/relay\nGATEWAY_RELAY_ID=gw\nGATEWAY_RELAY_SECRET='it'\\''s $ecret'\n"
+         GATEWAY_RELAY_URL={dial}/relay\nGATEWAY_RELAY_ID=gw\nGATEWAY_RELAY_SECRET=\"it's \\$ecret\"\n"
     );
     assert_eq!(place.text("gateway.env"), expected);
 }

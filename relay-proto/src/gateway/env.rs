@@ -52,7 +52,7 @@ impl Config {
     ///
     /// The proxy variables are also read in lower case, which goes first. Loopback never needs a proxy.
     ///
-    /// White space around values is cut off. An empty value is the same as none, and so is an empty name in a list. Quotes and
+    /// White space around values is cut off, and a byte order mark in front. An empty value is the same as none, and so is an empty name in a list. Quotes and
     /// comments are for the reader of a file to take off: a platform's name with either in it is an error, since some
     /// readers, such as docker's, leave them on.
     ///
@@ -62,7 +62,7 @@ impl Config {
         let error = |name: &'static str, problem: String| ConfigError::Variable { name, problem };
         let get = |name: &'static str| -> Result<Option<String>, ConfigError> {
             let value = lookup(name).map_err(|problem| error(name, problem))?;
-            Ok(value.map(|value| value.trim().to_string()).filter(|value| !value.is_empty()))
+            Ok(value.map(|value| bare(&value).to_string()).filter(|value| !value.is_empty()))
         };
         let url = get(URL)?.ok_or_else(|| {
             error(URL, "not set: the connector's base URL, for example https://connector.example".into())
@@ -95,8 +95,8 @@ impl Config {
         // A secret that is set and blank is told as a warning, so it is not read through `get`.
         let secret = lookup(SECRET).map_err(|problem| error(SECRET, problem))?;
         match (get(ID)?, secret) {
-            (Some(id), Some(secret)) => Ok(config.credentials(id, secret.trim())),
-            (None, Some(secret)) => Ok(config.credentials("", secret.trim())),
+            (Some(id), Some(secret)) => Ok(config.credentials(id, bare(&secret))),
+            (None, Some(secret)) => Ok(config.credentials("", bare(&secret))),
             (Some(id), None) => Ok(config.gateway_id(id)),
             (None, None) => Ok(config),
         }
@@ -110,6 +110,12 @@ fn variable(name: &'static str) -> Result<Option<String>, String> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err("the value is not Unicode".to_string()),
     }
+}
+
+/// A value without what a file may have put around it: white space, and a byte order mark in front.
+fn bare(value: &str) -> &str {
+    let value = value.trim();
+    value.strip_prefix('\u{feff}').map_or(value, str::trim)
 }
 
 /// What is wrong with a platform's name that ends in what the writer of a file meant for the file's reader.
@@ -181,6 +187,19 @@ mod tests {
             settings.identities().iter().map(|i| (i.platform.as_str(), i.bot_id.as_str())).collect();
         assert_eq!(identities, [("discord", ""), ("telegram", "7")]);
         assert!(settings.is_authenticated() && settings.warnings().is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_value() {
+        let token = |secret: &str| {
+            let vars = [(URL, "\u{feff}https://c.example"), BASE[1], (ID, "\u{feff}gw"), (SECRET, secret)];
+            let settings = config(&vars).unwrap().build().unwrap();
+            let credentials = settings.credentials.unwrap();
+            crate::token::mint(&credentials.id, &credentials.secret, 0, 0).as_str().to_string()
+        };
+        assert_eq!(token("\u{feff}s3cret"), token("s3cret"));
+        assert_eq!(token(" \u{feff}s3cret\r\n"), token("s3cret"));
+        assert_ne!(token("s3\u{feff}cret"), token("s3cret"));
     }
 
     fn fronted(platforms: Option<&str>) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@ use super::address;
 use crate::target;
 
 /// Whether a host is reached without a proxy. The list holds, separated by commas or spaces: `*` for everything; a domain,
-/// which stands for itself and all below it, with or without a leading dot; an address; or a network as in `10.0.0.0/8`.
+/// which stands for itself and all below it, with or without a leading `.` or `*.`; an address; or a network as in `10.0.0.0/8`.
 /// Domains and addresses may have a port.
 ///
 /// Loopback never goes through a proxy from the environment: the proxy's own loopback is never meant.
@@ -25,7 +25,8 @@ fn matches(entry: &str, host: &str, port: u16) -> bool {
         return address(network).zip(bits.parse().ok()).is_some_and(|(network, bits)| in_network(ip, network, bits));
     }
     // An IPv6 address without brackets is an address and not a name with a port.
-    let (name, entry_port) = match target::split_port(entry.strip_prefix('.').unwrap_or(entry)) {
+    let plain = entry.strip_prefix("*.").or(entry.strip_prefix('.')).unwrap_or(entry);
+    let (name, entry_port) = match target::split_port(plain) {
         Ok((name, port)) => (name, port),
         Err(_) => (entry, None),
     };
@@ -68,6 +69,13 @@ mod tests {
             ("*", "c.example", 443, true),
             ("example", "c.example", 443, true),
             (".example", "c.example", 443, true),
+            ("*.example", "c.example", 443, true),
+            ("*.example", "a.c.example", 443, true),
+            ("*.c.example:443", "c.example", 443, true),
+            ("*.c.example:80", "c.example", 443, false),
+            ("*.example", "xexample", 443, false),
+            ("*example", "c.example", 443, false),
+            ("*.10.1.2.3", "11.1.2.3", 443, false),
             ("C.Example.", "c.example", 443, true),
             ("c.example", "xc.example", 443, false),
             ("a, c.example", "c.example", 443, true),
@@ -79,6 +87,14 @@ mod tests {
             ("10.0.0.0/8", "11.1.2.3", 443, false),
             ("10.0.0.0/33", "10.0.0.0", 443, false),
             ("0.0.0.0/0", "11.1.2.3", 443, true),
+            ("0.0.0.0/0", "fd12::1", 443, false),
+            ("::/0", "fd12::1", 443, true),
+            ("::/0", "2001:db8::1", 443, true),
+            ("::/0", "10.1.2.3", 443, false),
+            ("::/1", "8000::1", 443, false),
+            ("::/129", "::2", 443, false),
+            ("fd12::1/128", "fd12::1", 443, true),
+            ("fd12::1/128", "fd12::2", 443, false),
             ("fd00::/8", "fd12::1", 443, true),
             ("fd00::/8", "10.0.0.1", 443, false),
             ("fd12::1", "fd12::1", 443, true),
