@@ -1,17 +1,19 @@
-//! Repeats what it is told, on async-std. Configured by the environment: see `Config::from_env`.
+//! Repeats what it is told, on async-std. Configured by the environment: see `Config::from_env`. Ctrl-C closes in order.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
 //! cargo run -p relay-async-std --example echo-async-std`
 
-use relay_async_std::{Config, Event};
+use relay_async_std::{Config, Event, Events, Gateway};
 
 #[async_std::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    run(Config::from_env()?).await
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (gateway, events) = relay_async_std::connect(Config::from_env()?)?;
+    let closing = gateway.clone();
+    ctrlc::set_handler(move || drop(closing.close()))?; // It goes on by itself, and the events end with it.
+    run(gateway, events).await
 }
 
-pub(crate) async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    let (gateway, mut events) = relay_async_std::connect(config)?;
+pub(crate) async fn run(gateway: Gateway, mut events: Events) -> Result<(), Box<dyn std::error::Error>> {
     while let Some(event) = events.next().await {
         match event {
             Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())).await {

@@ -1,6 +1,6 @@
 //! A whole small agent. It stores what it is told before it acknowledges it, and after a crash answers what it had not; it
 //! shows what it does by editing its answer, asks with buttons, stops when it is told to, and sleeps when there is nothing to
-//! do. Its environment: see `Config::from_env`.
+//! do. Ctrl-C closes in order. Its environment: see `Config::from_env`.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
 //! cargo run -p relay-blocking --example agent-blocking`
@@ -13,13 +13,15 @@ use std::{error::Error, path::Path, sync::Arc, thread, time::Duration};
 
 use relay_blocking::*;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    run(Config::from_env()?, Path::new("agent.journal"), Duration::from_secs(300))
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    let (gateway, events) = connect(Config::from_env()?)?;
+    let closing = gateway.clone();
+    ctrlc::set_handler(move || _ = closing.close())?; // The events end with it.
+    run(gateway, events, Path::new("agent.journal"), Duration::from_secs(300))
 }
 
-pub(crate) fn run(config: Config, journal: &Path, idle: Duration) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(gateway: Gateway, mut events: Events, journal: &Path, idle: Duration) -> Result<(), Box<dyn Error>> {
     let (journal, undone) = Journal::open(journal)?;
-    let (gateway, mut events) = connect(config)?;
     let mut turns = Turns { gateway: gateway.clone(), journal: Arc::new(journal), running: HashMap::new() };
     undone.into_iter().for_each(|(key, event)| turns.begin(key, event));
     loop {

@@ -20,7 +20,8 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let origin = Instant::now();
     let now =
         || Now { monotonic: origin.elapsed(), unix: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()) };
-    let seed = 7; // From the operating system's randomness.
+    // Request ids and the waits between dials come from it: no two gateways may have the same.
+    let seed = getrandom::u64()?;
     let mut dialer = Dialer::new(config.build()?, None, seed, now());
     let mut socket = None;
     loop {

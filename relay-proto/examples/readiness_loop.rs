@@ -4,7 +4,11 @@
 //! here is about moving those bytes: sockets that are ready, one deadline for all, and names that are looked up on a thread
 //! because most systems can do it only so. Each gateway repeats what it is told.
 //!
-//! `cargo run -p relay-proto --example readiness_loop -- http://127.0.0.1:8765 100`
+//! `cargo run -p relay-proto --example readiness_loop -- http://127.0.0.1:8765`
+//!
+//! Many gateways need an id each, which a connector knows them by. For a hundred of them, start it with
+//! `relay connector --listen 127.0.0.1:8765 $(printf -- '--gateway-env gateway-%d=RELAY_SECRET ' $(seq 0 99))`, with their
+//! secret in `RELAY_SECRET` at both ends, and put a 100 behind the address above.
 #![allow(clippy::disallowed_methods, reason = "a host is what reads the clocks")]
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -31,9 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let usage = "usage: readiness_loop URL [HOW_MANY]";
     let url = arguments.next().ok_or(usage)?;
     let many = arguments.next().map_or(Ok(1), |many| many.parse())?;
-    let config =
-        |n: usize| Config::new(&url).identity("discord", format!("bot-{n}")).gateway_id(format!("gateway-{n}"));
-    let mut host = Host::new((0..many).map(config))?;
+    let mut host = Host::new(configs(&url, many, std::env::var("RELAY_SECRET").ok())?)?;
+    let remote = host.remote();
+    ctrlc::set_handler(move || remote.close())?;
     let remote = host.remote();
     thread::spawn(move || {
         // The end of input closes in order.
@@ -44,6 +48,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         host.turn()?;
     }
     Ok(())
+}
+
+/// What many gateways are told: the secret is that of all of them.
+///
+/// # Errors
+/// Without a secret there are no ids, and a connector takes all of them for one gateway, whose links replace each other.
+pub(crate) fn configs(url: &str, many: usize, secret: Option<String>) -> Result<Vec<Config>, &'static str> {
+    if many > 1 && secret.is_none() {
+        return Err("put a secret into RELAY_SECRET: without one the connector takes all of them for one gateway");
+    }
+    let config = |n: usize| {
+        let config = Config::new(url).identity("discord", format!("bot-{n}"));
+        match &secret {
+            Some(secret) => config.credentials(format!("gateway-{n}"), secret.as_str()),
+            None => config,
+        }
+    };
+    Ok((0..many).map(config).collect())
 }
 
 /// One thread's gateways.
@@ -115,8 +137,8 @@ impl Host {
         for (n, config) in configs.into_iter().enumerate() {
             let settings =
                 config.build().map_err(|error: ConfigError| io::Error::new(ErrorKind::InvalidInput, error))?;
-            // In earnest, take the seeds from the operating system's randomness: request ids come from them.
-            let seed = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos() as u64).wrapping_add(n as u64);
+            // Request ids and the waits between dials come from it: no two gateways may have the same.
+            let seed = getrandom::u64().map_err(io::Error::other)?;
             let dialer = Dialer::new(settings, None, seed, now);
             host.members.push(Member { dialer, connecting: Vec::new(), link: None });
             host.busy.push(n);

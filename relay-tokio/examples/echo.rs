@@ -1,17 +1,23 @@
-//! Repeats what it is told. Configured by the environment: see `Config::from_env`.
+//! Repeats what it is told. Configured by the environment: see `Config::from_env`. Ctrl-C closes in order.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
 //! cargo run -p relay-tokio --example echo`
 
-use relay_tokio::{Config, Event};
+use relay_tokio::{Config, Event, Events, Gateway};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    run(Config::from_env()?).await
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (gateway, events) = relay_tokio::connect(Config::from_env()?)?;
+    let closing = gateway.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            closing.close().await; // The events end with it.
+        }
+    });
+    run(gateway, events).await
 }
 
-pub(crate) async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    let (gateway, mut events) = relay_tokio::connect(config)?;
+pub(crate) async fn run(gateway: Gateway, mut events: Events) -> Result<(), Box<dyn std::error::Error>> {
     while let Some(event) = events.next().await {
         match event {
             Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())).await {

@@ -274,15 +274,21 @@ async fn lives_after_a_crash(run: Run) {
 
 fn run_on_tokio(config: Config, journal: &Path) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(on_tokio::run(config, journal, IDLE)).map_err(|error| error.to_string())
+    let agent = async {
+        let (gateway, events) = relay_tokio::connect(config).unwrap();
+        on_tokio::run(gateway, events, journal, IDLE).await
+    };
+    runtime.block_on(agent).map_err(|error| error.to_string())
 }
 
 fn run_on_async_std(config: Config, journal: &Path) -> Result<(), String> {
-    async_std::task::block_on(on_async_std::run(config, journal, IDLE)).map_err(|error| error.to_string())
+    let (gateway, events) = relay_async_std::connect(config).unwrap();
+    async_std::task::block_on(on_async_std::run(gateway, events, journal, IDLE)).map_err(|error| error.to_string())
 }
 
 fn run_on_threads(config: Config, journal: &Path) -> Result<(), String> {
-    on_threads::run(config, journal, IDLE).map_err(|error| error.to_string())
+    let (gateway, events) = relay_blocking::connect(config).unwrap();
+    on_threads::run(gateway, events, journal, IDLE).map_err(|error| error.to_string())
 }
 
 // proves: ACK-1, CHAT-4, CHAT-7, STOP-1, IDLE-2

@@ -77,7 +77,11 @@ async fn goes_on_listening(run: impl FnOnce(Config) -> Result<(), String> + Send
 async fn echo_on_tokio() {
     goes_on_listening(|config| {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(on_tokio::run(config)).map_err(|error| error.to_string())
+        let bot = async {
+            let (gateway, events) = relay_tokio::connect(config).unwrap();
+            on_tokio::run(gateway, events).await
+        };
+        runtime.block_on(bot).map_err(|error| error.to_string())
     })
     .await;
 }
@@ -85,20 +89,31 @@ async fn echo_on_tokio() {
 // proves: ACK-2, ACK-5, ACK-6
 #[tokio::test]
 async fn echo_on_async_std() {
-    goes_on_listening(|config| async_std::task::block_on(on_async_std::run(config)).map_err(|error| error.to_string()))
-        .await;
+    goes_on_listening(|config| {
+        let (gateway, events) = relay_async_std::connect(config).unwrap();
+        async_std::task::block_on(on_async_std::run(gateway, events)).map_err(|error| error.to_string())
+    })
+    .await;
 }
 
 // proves: ACK-2, ACK-5, ACK-6
 #[tokio::test]
 async fn echo_on_smol() {
-    goes_on_listening(|config| on_smol::run(config).map_err(|error| error.to_string())).await;
+    goes_on_listening(|config| {
+        let (gateway, events, driving) = relay_async_std::gateway(config, None).unwrap();
+        on_smol::run(gateway, events, driving).map_err(|error| error.to_string())
+    })
+    .await;
 }
 
 // proves: ACK-2, ACK-5, ACK-6
 #[tokio::test]
 async fn echo_on_threads() {
-    goes_on_listening(|config| on_threads::run(config).map_err(|error| error.to_string())).await;
+    goes_on_listening(|config| {
+        let (gateway, events) = relay_blocking::connect(config).unwrap();
+        on_threads::run(gateway, events).map_err(|error| error.to_string())
+    })
+    .await;
 }
 
 /// The first bot in a text: what it does with events, line by line, without what tells the runtimes apart.

@@ -214,3 +214,24 @@ fn a_byte_order_mark_at_the_start_is_passed_over() {
     assert_eq!(lines[0], json!({"frame": "going_idle_ack"}));
     assert!(lines[1].get("skipped").is_some(), "{}", lines[1]);
 }
+
+/// The example of the README, with the file that it names.
+#[test]
+fn the_capture_that_the_readme_names_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let line = readme.lines().find_map(|line| line.strip_prefix("relay decode < ")).unwrap();
+    let captured = std::fs::read(root.join(line.split(' ').next().unwrap())).unwrap();
+    let lines = decode(&captured);
+    let frames: Vec<_> = lines.iter().map(|line| line["frame"].as_str().unwrap_or("skipped")).collect();
+    let each = [
+        "descriptor",
+        "inbound",
+        "outbound_result",
+        "inbound",
+        "passthrough_forward",
+        "interrupt_inbound",
+        "going_idle_ack",
+    ];
+    assert_eq!(frames, each);
+}
