@@ -94,8 +94,13 @@ impl Action {
             (None, Some(user)) => action.metadata("user_id", user),
             (None, None) => action,
         };
-        match event.thread_id() {
+        let action = match event.thread_id() {
             Some(thread) => action.metadata("thread_id", thread),
+            None => action,
+        };
+        // Its own, and not that of the chat's last message.
+        match event.profile() {
+            Some(profile) => action.metadata("profile", profile),
             None => action,
         }
     }

@@ -35,11 +35,11 @@ async fn every_close_code_has_its_class(host: Host) {
         (1007, "", Cause::Protocol, true),
         (1008, "policy", Cause::Protocol, true),
         (1009, "", Cause::TooLarge, false),
-        (1011, "", Cause::Normal, false),
-        (1014, "bad gateway", Cause::Normal, false),
-        (3000, "", Cause::Normal, false),
+        (1011, "", Cause::Failed, false),
+        (1014, "bad gateway", Cause::Failed, false),
+        (3000, "", Cause::Failed, false),
         (4403, "forbidden", Cause::Forbidden, true),
-        (4999, "", Cause::Normal, false),
+        (4999, "", Cause::Failed, false),
     ] {
         let peer = Peer::bind().await;
         let (mut app, link) = App::linked(host, &peer, config(&peer)).await;
@@ -98,7 +98,7 @@ async fn a_close_code_is_not_lost_behind_a_write_error(host: Host) {
         link.into_raw().write_and_reset(&close_frame(code, "why"));
         let pending: Vec<_> = (0..20).map(|n| send(&app.gateway, &format!("{n}"))).collect();
         let (ended, _) = app.disconnected().await;
-        assert_eq!((ended.cause, ended.code, &*ended.reason), (Cause::Normal, Some(code), "why"), "{ended}");
+        assert_eq!((ended.cause, ended.code, &*ended.reason), (Cause::Failed, Some(code), "why"), "{ended}");
         for request in pending {
             let outcome = guard("an outcome", request).await;
             assert!(
@@ -122,7 +122,7 @@ async fn a_close_code_is_not_lost_behind_a_full_socket(host: Host) {
         link.into_raw().write_and_reset(&close_frame(code, "why"));
         pending.extend((0..20).map(|_| send(&app.gateway, &text)));
         let (ended, _) = app.disconnected().await;
-        assert_eq!((ended.cause, ended.code), (Cause::Normal, Some(code)), "{ended}");
+        assert_eq!((ended.cause, ended.code), (Cause::Failed, Some(code)), "{ended}");
     }
 }
 

@@ -42,9 +42,9 @@ pub(super) const GATEWAY_HELP: &str = r#"Events, on standard output, one object 
   revoked       cause, code, reason: the last event, and exit code 3
   closed        the last event
 
-  The cause of a disconnected: normal, replaced, going_away, protocol, too_large, unauthorized,
-  forbidden, lost, http_status (its `code`), unreachable, proxy, tls, timed_out, queue_full,
-  dormant, requested. That of a revoked: unauthorized, or http_status with code 401.
+  The cause of a disconnected: normal, failed, no_descriptor, replaced, going_away, protocol,
+  too_large, unauthorized, forbidden, lost, http_status (its `code`), unreachable, proxy, tls,
+  timed_out, queue_full, dormant, requested. That of a revoked: unauthorized, or http_status with code 401.
   The `problem` of a disconnected whose cause is tls: wrong_name, expired, not_yet_valid,
   unknown_issuer, revoked, bad_certificate, client_certificate, configuration, handshake.
   `key` names a delivery in every run: use it to tell a replay after a crash.
@@ -54,7 +54,7 @@ pub(super) const GATEWAY_HELP: &str = r#"Events, on standard output, one object 
   The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
   do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
   one word in `cause`. Of not_sent: no_link, timed_out, too_large, shut_down, revoked,
-  unsupported, other. Of ambiguous: timed_out, link_lost, shut_down, other,
+  unsupported, not_fronted, other. Of ambiguous: timed_out, link_lost, shut_down, other,
   and connector (its result says so).
   JSON of the connector's that many readers refuse (a lone surrogate, a number out of range,
   deep nesting) is null, and its text stands beside it: `result_json`, `raw_json`.
@@ -64,8 +64,9 @@ which an action, go_idle and go_dormant have, and whatever goes wrong. The other
   {"op":"send","chat_id":"7","content":"hi","id":1}
         Any action, answered with a result: one line is one request. A text is not split: one that
         is longer than the descriptor's max_message_length, in its len_unit, is for you to send in
-        several lines. `id` and `platform` are not part of the action: `platform` chooses among
-        the platforms that are fronted (any other is an error); without it, it is the chat's.
+        several lines. `id`, `platform` and `bot_id` are not part of the action: `platform`
+        chooses among the platforms that are fronted (any other is an error), `bot_id` among the
+        bots; without them, they are those of the chat's last message.
         What the chat's messages said is added to `metadata` (scope_id or user_id, profile), unless
         it is there. An op that the connector does not support there is not sent, and the cause is
         unsupported.

@@ -17,6 +17,8 @@ pub(super) enum Command {
         action: Action,
         /// Which of the fronted identities it is for.
         platform: Option<String>,
+        /// Which of the bots there it is for.
+        bot_id: Option<String>,
         /// The chat that `get_chat_info` asks about.
         chat_info_of: Option<String>,
         /// It asks a prompt, and leaves it to the gateway to name it.
@@ -64,7 +66,7 @@ fn command(members: &Members<'_>) -> Result<Command, String> {
 }
 
 fn request(members: &Members<'_>) -> Result<Command, String> {
-    let platform = members.text("platform")?;
+    let (platform, bot_id) = (members.text("platform")?, members.text("bot_id")?);
     // Says what is wrong with the `op`.
     let op = members.get("op").map_or("null", |op| op.get());
     action::from_json(&format!("{{\"op\":{op}}}")).map_err(|error| error.to_string())?;
@@ -72,7 +74,8 @@ fn request(members: &Members<'_>) -> Result<Command, String> {
     let unnamed_prompt =
         op == "prompt" && members.get("prompt_id").is_none_or(|id| matches!(id.get(), "null" | "\"\""));
     let mut action = Action::new(&op);
-    let ours = |name: &str| matches!(name, "op" | "id" | "platform") || unnamed_prompt && name == "prompt_id";
+    let ours =
+        |name: &str| matches!(name, "op" | "id" | "platform" | "bot_id") || unnamed_prompt && name == "prompt_id";
     for (name, value) in members.iter().filter(|(name, _)| !ours(name)) {
         action = match name {
             // A text on the wire (CHAT-4), and what the chat's scope is found by.
@@ -84,7 +87,7 @@ fn request(members: &Members<'_>) -> Result<Command, String> {
         };
     }
     let chat_info_of = (op == "get_chat_info").then(|| chat(members));
-    Ok(Command::Request { action, platform, chat_info_of, unnamed_prompt })
+    Ok(Command::Request { action, platform, bot_id, chat_info_of, unnamed_prompt })
 }
 
 /// A value on one line.
@@ -171,6 +174,15 @@ mod tests {
         assert_eq!(request(line).0, action);
         assert_eq!(request(r#"{"op":"send","metadata":null,"chat_id":[7]}"#).0, r#"{"op":"send","chat_id":[7]}"#);
         assert!(problem(r#"{"op":"send","metadata":"x"}"#).contains("`metadata`"));
+    }
+
+    #[test]
+    fn a_bot_is_named_beside_the_action() {
+        let parsed = parse(br#"{"op":"typing","chat_id":"7","bot_id":"b"}"#).command.unwrap();
+        let Command::Request { action, bot_id, .. } = parsed else { panic!("{parsed:?}") };
+        assert_eq!(action.to_json().as_str(), r#"{"op":"typing","chat_id":"7"}"#);
+        assert_eq!(bot_id.as_deref(), Some("b"));
+        assert!(problem(r#"{"op":"typing","bot_id":[]}"#).contains("`bot_id`"));
     }
 
     #[test]

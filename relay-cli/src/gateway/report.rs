@@ -140,7 +140,7 @@ pub(super) fn outcome(id: Option<&str>, outcome: &Outcome, asked: &Asked) -> Str
     let object = match outcome {
         Outcome::Result(answer) => connector_result(id, answer, asked.chat_info_of.as_deref()),
         Outcome::NotSent(why) => no_request(id, why),
-        Outcome::Ambiguous(why) => without_result(result(id, "ambiguous"), &why.to_string(), ambiguous_cause(*why)),
+        Outcome::Ambiguous(why) => without_result(result(id, "ambiguous"), &why.to_string(), ambiguous_cause(why)),
     };
     match &asked.prompt_id {
         Some(prompt_id) => object.text("prompt_id", prompt_id).end(),
@@ -150,9 +150,9 @@ pub(super) fn outcome(id: Option<&str>, outcome: &Outcome, asked: &Asked) -> Str
 
 // The words of these two are in the help, which a test compares.
 
-fn ambiguous_cause(why: Ambiguous) -> &'static str {
+fn ambiguous_cause(why: &Ambiguous) -> &'static str {
     match why {
-        Ambiguous::TimedOut => "timed_out",
+        Ambiguous::TimedOut | Ambiguous::Unanswered { .. } => "timed_out",
         Ambiguous::LinkLost => "link_lost",
         Ambiguous::ShutDown => "shut_down",
         _ => "other",
@@ -167,6 +167,7 @@ fn not_sent_cause(why: &NotSent) -> &'static str {
         NotSent::ShutDown => "shut_down",
         NotSent::Revoked => "revoked",
         NotSent::Unsupported { .. } => "unsupported",
+        NotSent::NotFronted { .. } => "not_fronted",
         _ => "other",
     }
 }

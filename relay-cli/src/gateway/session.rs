@@ -306,7 +306,7 @@ impl Session {
     /// Carries out a command. An error is one of the program's.
     fn obey(&mut self, command: Command, id: Option<String>, bytes: usize) -> Result<(), String> {
         match command {
-            Command::Request { mut action, platform, chat_info_of, unnamed_prompt } => {
+            Command::Request { mut action, platform, bot_id, chat_info_of, unnamed_prompt } => {
                 let fronted = &self.options.fronted;
                 if let Some(asked) = platform.as_ref().filter(|asked| !fronted.contains(asked)) {
                     return Err(format!(
@@ -323,6 +323,7 @@ impl Session {
                 }
                 let mut options = RequestOptions::default();
                 options.platform = platform;
+                options.bot_id = bot_id;
                 options.wait_for_link = self.options.wait_for_link;
                 let gateway = self.gateway.clone();
                 // It is sent when this is polled first, which is now: requests leave in the order of the commands.

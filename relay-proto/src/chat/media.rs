@@ -72,18 +72,25 @@ pub struct Media<'a> {
 
 impl MessageEvent {
     /// The media that came with the message, in the order of [`media_urls`](Self::media_urls), each with what the
-    /// connector said about its URL (CHAT-6). Of equal URLs the first has it.
+    /// connector said about its URL (CHAT-6). Of equal URLs the first has it. Where the connector names no URL at all, each
+    /// has what stands at its place.
     pub fn media(&self) -> Vec<Media<'_>> {
-        let described = json::members(self.raw(), &["media"]).ok().and_then(|[media]| media);
-        let mut described: BTreeMap<Cow<'_, str>, &RawValue> = described
-            .and_then(json::elements)
-            .unwrap_or_default()
-            .into_iter()
+        let [urls, items] = json::members(self.raw(), &["media_urls", "media"]).unwrap_or_default();
+        let items = items.and_then(json::elements).unwrap_or_default();
+        let mut described: BTreeMap<Cow<'_, str>, &RawValue> = items
+            .iter()
             .filter_map(|item| {
                 let [url] = json::members(item.get(), &["url"]).ok()?;
-                Some((json::text(url?)?, item))
+                Some((json::text(url?).filter(|url| !url.is_empty())?, *item))
             })
             .collect();
+        if described.is_empty() {
+            // An element that is no URL takes its place in both lists.
+            let listed = urls.and_then(json::elements).unwrap_or_default();
+            let mut places =
+                listed.iter().zip(items).filter(|(url, _)| json::text(url).is_some()).map(|(_, item)| item);
+            return self.media_urls().map(|url| Media::read(url, places.next())).collect();
+        }
         // Each is handed out once: any number of equal URLs must not make as many copies of what one item says.
         self.media_urls().map(|url| Media::read(url, described.remove(url))).collect()
     }
@@ -130,6 +137,28 @@ mod tests {
         );
         assert_eq!((media[1].size, media[1].filename.as_deref()), (Some(7), Some("v.ogg")));
         assert_eq!((media[1].caption.as_deref(), media[4].size), (Some("hear \"me\""), None));
+    }
+
+    // proves: CHAT-6
+    #[test]
+    fn where_no_item_has_a_url_the_place_decides() {
+        let named = |json: &str| {
+            let event = MessageEvent::parse(json).unwrap();
+            event.media().iter().map(|one| one.filename.as_deref().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let names = |names: [Option<&str>; 2]| names.map(|name| name.map(str::to_owned)).to_vec();
+        let both = r#""media":[{"filename":"a"},{"url":"","filename":"b"}]"#;
+        for (urls, expected) in [
+            (r#"["u","v"]"#, [Some("a"), Some("b")]),
+            (r#"["u","u"]"#, [Some("a"), Some("b")]),
+            (r#"["u",null,"v"]"#, [Some("a"), None]),
+            (r#"[null,"u","v"]"#, [Some("b"), None]),
+        ] {
+            assert_eq!(named(&alloc::format!(r#"{{"media_urls":{urls},{both}}}"#)), names(expected), "{urls}");
+        }
+        let one = r#"{"media_urls":["u","v"],"media":[{"filename":"a"},{"url":"u","filename":"b"}]}"#;
+        assert_eq!(named(one), names([Some("b"), None]), "one URL, and the place says nothing");
+        assert_eq!(named(r#"{"media_urls":["u","v"],"media":[5,{"filename":"b"}]}"#), names([None, Some("b")]));
     }
 
     // proves: CHAT-6, FRAME-3

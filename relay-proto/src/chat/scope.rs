@@ -21,6 +21,9 @@ pub struct Scope {
     pub user_id: Option<String>,
     /// The agent's profile that the chat is routed to.
     pub profile: Option<String>,
+    /// The bot that was addressed last: the profile of a message, or the bot of a forward. It counts only where it is one of
+    /// several bots that the gateway fronts on the platform (CHAT-8).
+    pub bot_id: Option<String>,
 }
 
 impl Scope {
@@ -31,6 +34,7 @@ impl Scope {
             scope_id: present(event.scope_id()),
             user_id: present(event.user_id()),
             profile: present(event.profile()),
+            bot_id: present(event.profile()),
         }
     }
 
@@ -54,12 +58,13 @@ impl Scope {
 
     /// Takes over what a later message says.
     fn update(&mut self, later: Self) {
-        let Self { platform, scope_id, user_id, profile } = later;
+        let Self { platform, scope_id, user_id, profile, bot_id } = later;
         for (known, later) in [
             (&mut self.platform, platform),
             (&mut self.scope_id, scope_id),
             (&mut self.user_id, user_id),
             (&mut self.profile, profile),
+            (&mut self.bot_id, bot_id),
         ] {
             if later.is_some() {
                 *known = later;
@@ -68,7 +73,11 @@ impl Scope {
     }
 
     fn bytes(&self) -> usize {
-        [&self.platform, &self.scope_id, &self.user_id, &self.profile].into_iter().flatten().map(String::len).sum()
+        [&self.platform, &self.scope_id, &self.user_id, &self.profile, &self.bot_id]
+            .into_iter()
+            .flatten()
+            .map(String::len)
+            .sum()
     }
 }
 
@@ -115,7 +124,9 @@ impl ScopeMemory {
     pub fn learn_forward(&mut self, forward: &PassthroughForward) {
         if let Some(Origin { chat_id, scope_id, user_id, .. }) = forward.origin() {
             let platform = Some("discord".to_owned());
-            self.note(&chat_id, Scope { platform, scope_id, user_id, profile: forward.profile() });
+            let profile = forward.profile();
+            let bot_id = present(Some(&forward.bot_id)).or_else(|| profile.clone());
+            self.note(&chat_id, Scope { platform, scope_id, user_id, profile, bot_id });
         }
     }
 

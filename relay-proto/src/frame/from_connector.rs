@@ -2,14 +2,17 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde_json::value::RawValue;
 
 use super::places::EventPlaces;
 use super::{
     ActionResult, BufferId, CONNECTOR_TYPES, Descriptor, GATEWAY_TYPES, MessageEvent, PassthroughForward, Skipped,
-    frame_type, not_ours,
+    Verdict, frame_type, not_ours,
 };
 use crate::json::scan::{self, Place};
-use crate::json::{NotObject, RawJson};
+use crate::json::{self, NotObject, RawJson};
 
 /// A frame from a connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,62 @@ pub enum FromConnector {
     Interrupt(Interrupt),
     /// The connector has stopped delivering on this link.
     GoingIdleAck,
+    /// The connector says that something went wrong (FRAME-5).
+    Error(PeerError),
+}
+
+/// An `error` frame (FRAME-5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerError {
+    /// What the connector says, as it came; cut, when it is long.
+    pub words: String,
+    /// The request that it is about, and what a request takes for its answer. No such answer says that it was carried out.
+    pub request: Option<(String, ActionResult)>,
+}
+
+impl PeerError {
+    /// How many bytes of each text are kept. It is more than is shown, so that a credential is recognised before it is cut.
+    const MOST: usize = 1024;
+
+    fn read<'a>(text: &'a str, request_id: Option<String>) -> Self {
+        let names = ["code", "error", "message", "reason", "detail"];
+        let mut said: Vec<Cow<'a, str>> = Vec::new();
+        let mut hear = |raw: &'a RawValue| {
+            let words = json::text(raw).map(|words| cut(words, Self::MOST)).unwrap_or_default();
+            if !words.is_empty() && !said.contains(&words) {
+                said.push(words);
+            }
+        };
+        for raw in json::members(text, &names).unwrap_or_default().into_iter().flatten() {
+            match json::members(raw.get(), &["code", "message", "detail"]) {
+                Ok(inner) => inner.into_iter().flatten().for_each(&mut hear),
+                Err(_) => hear(raw),
+            }
+        }
+        let words = said.join(": ");
+        let request = request_id.map(|id| {
+            let mut result = ActionResult::read(Some(text));
+            if result.verdict == Verdict::Delivered {
+                result.verdict = Verdict::Ambiguous;
+            }
+            result.error.get_or_insert_with(|| words.clone());
+            (id, result)
+        });
+        Self { words, request }
+    }
+}
+
+fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    match text {
+        text if end == text.len() => text,
+        Cow::Borrowed(text) => text.get(..end).unwrap_or_default().into(),
+        Cow::Owned(mut text) => {
+            text.truncate(end);
+            text.into()
+        }
+    }
 }
 
 /// A user asked to stop what a session is doing (STOP-1).
@@ -206,6 +265,10 @@ pub fn from_connector(line: &[u8]) -> Result<FromConnector, Skipped> {
             chat_id: line.read(Member::ChatId).map(|chat| chat.into_owned()),
         })),
         "going_idle_ack" => Ok(FromConnector::GoingIdleAck),
+        "error" => {
+            let request_id = line.read(Member::RequestId).map(Cow::into_owned);
+            Ok(FromConnector::Error(PeerError::read(text, request_id)))
+        }
         other => Err(not_ours(other, &GATEWAY_TYPES)),
     }
 }
@@ -268,13 +331,38 @@ mod tests {
 
     // proves: FRAME-5
     #[test]
-    fn frames_of_the_gateway_and_ping_and_error_are_ignored() {
+    fn frames_of_the_gateway_and_ping_are_ignored() {
         for name in GATEWAY_TYPES {
             assert_eq!(skip(&format!("{{\"type\":\"{name}\"}}")), Skipped::WrongDirection(name.into()));
         }
-        for name in ["ping", "error"] {
-            assert_eq!(skip(&format!("{{\"type\":\"{name}\"}}")), Skipped::Ignored(name.into()));
+        assert_eq!(skip(r#"{"type":"ping"}"#), Skipped::Ignored("ping".into()));
+    }
+
+    // proves: FRAME-5
+    #[test]
+    fn an_error_frame_says_what_it_says_in_whatever_member() {
+        let read = |rest: &str| match from_connector(format!(r#"{{"type":"error"{rest}}}"#).as_bytes()) {
+            Ok(FromConnector::Error(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        for (rest, words) in [
+            ("", ""),
+            (r#","error":null,"message":[1]"#, ""),
+            (r#","error":"no such bot""#, "no such bot"),
+            (r#","message":"no such bot","error":"no such bot""#, "no such bot"),
+            (r#","code":404,"message":"no such bot""#, "404: no such bot"),
+            (r#","error":{"code":"unknown_bot","message":"no such bot","more":{}}"#, "unknown_bot: no such bot"),
+            (r#","reason":"a","detail":"b""#, "a: b"),
+        ] {
+            assert_eq!(read(rest).words, words, "{rest}");
+            assert_eq!(read(rest).request, None);
         }
+        let long = "é".repeat(600);
+        assert_eq!(read(&format!(r#","error":"{long}""#)).words, "é".repeat(512));
+        let (id, result) = read(r#","requestId":7,"success":true,"message":"half of it""#).request.unwrap();
+        assert_eq!((&*id, result.verdict, result.error.as_deref()), ("7", Verdict::Ambiguous, Some("half of it")));
+        let (_, result) = read(r#","requestId":"7","error":"egress declined""#).request.unwrap();
+        assert_eq!(result.verdict, Verdict::Declined);
     }
 
     // proves: ACK-5

@@ -20,7 +20,7 @@ mod span;
 pub use buffer_id::BufferId;
 pub use descriptor::{DEFAULT_MESSAGE_LENGTH, Descriptor, LEGACY_OPS};
 pub use event::{ContextMessage, MessageEvent, MessageType, platform};
-pub use from_connector::{FromConnector, Interrupt, Undecodable, from_connector};
+pub use from_connector::{FromConnector, Interrupt, PeerError, Undecodable, from_connector};
 pub use from_gateway::{FromGateway, from_gateway};
 pub use passthrough::PassthroughForward;
 pub use result::{ActionResult, ChatInfo, Verdict};
@@ -63,7 +63,7 @@ pub enum Skipped {
     /// A type that only the receiving side sends.
     #[error("`{0}` goes the other way")]
     WrongDirection(String),
-    /// `ping` and `error` frames, which some peers send and nobody has to answer.
+    /// `ping` frames, and `error` frames of gateways, which some peers send and nobody has to answer.
     #[error("`{0}` is ignored")]
     Ignored(String),
     /// A `descriptor` frame whose descriptor is no object (DESC-1).

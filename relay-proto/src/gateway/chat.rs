@@ -58,7 +58,14 @@ impl Machine {
         let scope = action.chat_id().and_then(|chat| self.traffic.get_mut()?.scopes.recall(chat, heard_on)).cloned();
         let platform = heard_on.or_else(|| scope.as_ref()?.platform.as_deref());
         if options.platform.is_none() {
-            options.platform = self.fronted(platform);
+            // A bot that is named decides, where it is on another platform than the chat.
+            options.platform = self.fronted(platform).filter(|platform| {
+                options.bot_id.is_none() || self.settings.actor(Some(platform), options.bot_id.as_deref()).is_ok()
+            });
+        }
+        if options.bot_id.is_none() {
+            let addressed = scope.as_ref().and_then(|scope| scope.bot_id.as_deref());
+            options.bot_id = self.addressed(options.platform.as_deref(), addressed);
         }
         if let Some(descriptor) = self.described(options.platform.as_deref())
             && !Capabilities::new(descriptor.clone()).supports(action.op())
@@ -101,6 +108,28 @@ impl Machine {
         let (at, own) =
             self.settings.identities().iter().enumerate().find(|(_, identity)| identity.platform == platform)?;
         if at == 0 && platform == Identity::GENERIC { None } else { Some(own.platform.clone()) }
+    }
+
+    /// Where a request about a chat goes: to the platform and, of several bots there, the bot that the chat's last message
+    /// came to (CHAT-8).
+    pub fn route(&mut self, chat_id: &str) -> RequestOptions {
+        let scope = self.traffic.get_mut().and_then(|tables| tables.scopes.recall(chat_id, None)).cloned();
+        let Some(scope) = scope else { return RequestOptions::default() };
+        let platform = self.fronted(scope.platform.as_deref());
+        let bot_id = self.addressed(platform.as_deref(), scope.bot_id.as_deref());
+        RequestOptions { platform, bot_id, ..RequestOptions::default() }
+    }
+
+    /// The bot that a message was for, if a request that answers it has to name one: where this gateway fronts several on
+    /// the message's platform, and the message says which (CHAT-8).
+    pub fn bot_of(&self, event: &MessageEvent) -> Option<String> {
+        let Scope { platform, bot_id, .. } = Scope::of(event);
+        self.addressed(platform.as_deref(), bot_id.as_deref())
+    }
+
+    fn addressed(&self, platform: Option<&str>, bot_id: Option<&str>) -> Option<String> {
+        let (platform, bot_id) = (platform?, bot_id?);
+        self.settings.is_one_of_several(platform, bot_id).then(|| bot_id.to_owned())
     }
 
     /// Names the next prompt.

@@ -1,5 +1,6 @@
 //! What the application asks of the machine.
 
+use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -19,6 +20,9 @@ pub struct RequestOptions {
     /// The platform to act on, with its bot id when that identity is fronted (REQ-4). Default: none, and the connector
     /// takes the link's default identity.
     pub platform: Option<String>,
+    /// The bot to act as, one of those that the gateway fronts. Default: the one that it fronts on the platform; of several
+    /// the one that the chat's last message was for (CHAT-8).
+    pub bot_id: Option<String>,
     /// The request's deadline. Default: [`Timing::request`](super::Timing::request).
     pub timeout: Option<Duration>,
     /// Whether to wait for a ready link, within the deadline. Default: without one the request fails at once (REQ-2).
@@ -30,6 +34,13 @@ impl RequestOptions {
     #[must_use]
     pub fn platform(mut self, platform: impl Into<String>) -> Self {
         self.platform = Some(platform.into());
+        self
+    }
+
+    /// Acts as this bot.
+    #[must_use]
+    pub fn bot_id(mut self, bot_id: impl Into<String>) -> Self {
+        self.bot_id = Some(bot_id.into());
         self
     }
 
@@ -92,10 +103,13 @@ impl Machine {
         self.tick(now);
         let ready = self.accepts_requests(options.wait_for_link)?;
         let id = RequestId(self.next_request);
-        let platform = options.platform.as_deref();
-        let bot_id = platform.and_then(|platform| self.settings.bot_id_for(platform));
-        let frame = encode::outbound_of(size, platform, bot_id, |out| id.push_quoted(out), write);
+        let actor = self.settings.actor(options.platform.as_deref(), options.bot_id.as_deref())?;
+        let frame = encode::outbound_of(size, actor.platform, actor.bot_id, |out| id.push_quoted(out), write);
         check_size(&frame, &self.settings)?;
+        let unclear = actor.platform.filter(|_| actor.is_unclear).map(ToOwned::to_owned);
+        if let Some(platform) = unclear {
+            self.notice(Notice::NoBot { platform });
+        }
         self.next_request += 1;
         let deadline = self.now.saturating_add(options.timeout.unwrap_or(self.settings.timing.request));
         self.requests.insert(id, frame, deadline, options.wait_for_link, ready);

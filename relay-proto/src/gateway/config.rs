@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::output::NotSent;
 use super::preset::{Preset, Standard};
 use crate::frame::encode;
 use crate::json::{self, RawJson};
@@ -468,10 +469,53 @@ impl Settings {
         &self.warnings
     }
 
-    /// The bot id that goes with a platform: only of a fronted identity, only when not empty (REQ-4).
-    pub(crate) fn bot_id_for(&self, platform: &str) -> Option<&str> {
-        let identity = self.identities.iter().find(|identity| identity.platform == platform)?;
-        Some(identity.bot_id.as_str()).filter(|bot_id| !bot_id.is_empty())
+    /// What a request names: the platform, and the bot that the gateway fronts there, unless its id is empty (REQ-4). Of
+    /// several bots none is taken for the one that is meant.
+    pub(crate) fn actor<'a>(
+        &'a self,
+        platform: Option<&'a str>,
+        bot_id: Option<&'a str>,
+    ) -> Result<Actor<'a>, NotSent> {
+        let mut fronted = self.identities.iter().filter(|identity| {
+            let is_one_of = |own: &str, asked: Option<&str>| asked.is_none_or(|asked| asked == own);
+            is_one_of(&identity.platform, platform) && is_one_of(&identity.bot_id, bot_id)
+        });
+        let first = fronted.next();
+        match (bot_id, first) {
+            (Some(_), Some(identity)) => Ok(Actor::new(&identity.platform, &identity.bot_id)),
+            (Some(bot_id), None) => {
+                Err(NotSent::NotFronted { bot_id: bot_id.into(), platform: platform.map(Into::into) })
+            }
+            (None, first) => Ok(match (platform, first) {
+                (None, _) => Actor::default(),
+                (Some(platform), None) => Actor::new(platform, ""),
+                (Some(platform), Some(identity)) => match fronted.next() {
+                    None => Actor::new(platform, &identity.bot_id),
+                    Some(_) => Actor { is_unclear: true, ..Actor::new(platform, "") },
+                },
+            }),
+        }
+    }
+
+    /// Whether this gateway fronts that bot on the platform beside others, so that a request has to name it.
+    pub(crate) fn is_one_of_several(&self, platform: &str, bot_id: &str) -> bool {
+        let mut there = self.identities.iter().filter(|identity| identity.platform == platform);
+        there.clone().count() > 1 && there.any(|identity| identity.bot_id == bot_id)
+    }
+}
+
+/// What a request names (REQ-4).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Actor<'a> {
+    pub(crate) platform: Option<&'a str>,
+    pub(crate) bot_id: Option<&'a str>,
+    /// The gateway fronts several bots there, and none was named.
+    pub(crate) is_unclear: bool,
+}
+
+impl<'a> Actor<'a> {
+    fn new(platform: &'a str, bot_id: &'a str) -> Self {
+        Self { platform: Some(platform), bot_id: Some(bot_id).filter(|bot_id| !bot_id.is_empty()), is_unclear: false }
     }
 }
 

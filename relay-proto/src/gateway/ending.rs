@@ -15,8 +15,12 @@ const TOKEN_HEAD: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Closed in order, or with a code that no other class claims.
+    /// Closed in order.
     Normal,
+    /// Closed with a code that says that something went wrong, or that no other class claims.
+    Failed,
+    /// Closed in order, before the first descriptor.
+    NoDescriptor,
     /// Another link took this one's place.
     Replaced,
     /// The connector restarts, or is overloaded.
@@ -54,6 +58,8 @@ impl Cause {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "normal",
+            Self::Failed => "failed",
+            Self::NoDescriptor => "no_descriptor",
             Self::Replaced => "replaced",
             Self::GoingAway => "going_away",
             Self::Protocol => "protocol",
@@ -113,18 +119,23 @@ impl Ended {
     /// The same, should the peer have sent our own token back: reasons end up in logs (TOKEN-3). Also when it sent only how
     /// it begins, since close frames and answers are cut.
     pub(crate) fn without(mut self, token: Option<&Token>) -> Self {
-        let Some(token) = token.map(Token::as_str) else { return self };
-        let Some(head) = token.get(..TOKEN_HEAD).filter(|head| self.reason.contains(head)) else { return self };
-        let mut shown = String::new();
-        let mut rest = self.reason.as_str();
-        while let Some((before, from)) = rest.split_once(head) {
-            let same = from.bytes().zip(token.bytes().skip(head.len())).take_while(|(said, own)| said == own).count();
-            shown.push_str(before);
-            shown.push_str("***");
-            rest = from.get(same..).unwrap_or_default();
+        self.reason = without(self.reason, token);
+        self
+    }
+
+    /// The same, of a link that never had a descriptor. `said`: what the connector said last in an `error` frame.
+    pub(crate) fn in_handshake(mut self, said: Option<&str>) -> Self {
+        if self.cause == Cause::Normal {
+            self.cause = Cause::NoDescriptor;
         }
-        shown.push_str(rest);
-        self.reason = shown;
+        if matches!(self.cause, Cause::NoDescriptor | Cause::Failed | Cause::GoingAway | Cause::Lost) {
+            let between = if self.reason.is_empty() { "" } else { ": " };
+            self.reason = format!("ended before the first descriptor{between}{}", self.reason);
+        }
+        if let Some(said) = said {
+            let between = if self.reason.is_empty() { "" } else { "; " };
+            self.reason = format!("{}{between}the connector said: {said}", self.reason);
+        }
         self
     }
 
@@ -147,6 +158,38 @@ impl Ended {
             _ => Pace::Ladder,
         }
     }
+}
+
+/// A peer's words without our own token.
+fn without(words: String, token: Option<&Token>) -> String {
+    let Some(token) = token.map(Token::as_str) else { return words };
+    let Some(head) = token.get(..TOKEN_HEAD).filter(|head| words.contains(head)) else { return words };
+    let mut shown = String::new();
+    let mut rest = words.as_str();
+    while let Some((before, from)) = rest.split_once(head) {
+        let same = from.bytes().zip(token.bytes().skip(head.len())).take_while(|(said, own)| said == own).count();
+        shown.push_str(before);
+        shown.push_str("***");
+        rest = from.get(same..).unwrap_or_default();
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// How many characters of an `error` frame are shown.
+const SHOWN: usize = 200;
+
+/// The words of an `error` frame as they may be shown in a log or a terminal: without our token, without control
+/// characters and what changes the direction of text, and cut. Empty when nothing is left.
+pub(crate) fn shown(words: String, token: Option<&Token>) -> String {
+    let words = without(words, token);
+    let is_hidden = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let mut chars = words.trim().chars().filter(|c| !is_hidden(*c));
+    let mut shown: String = chars.by_ref().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 impl From<LinkEnd> for Ended {
@@ -181,7 +224,7 @@ fn classify(code: Option<u16>, reason: &str) -> Cause {
         Some(4401) => Cause::Unauthorized,
         Some(4403) => Cause::Forbidden,
         Some(1006) => Cause::Lost,
-        Some(_) => Cause::Normal,
+        Some(_) => Cause::Failed,
     }
 }
 
@@ -212,8 +255,8 @@ mod tests {
             (1009, "", Cause::TooLarge),
             (4401, "", Cause::Unauthorized),
             (4403, "", Cause::Forbidden),
-            (1011, "", Cause::Normal),
-            (4999, "", Cause::Normal),
+            (1011, "", Cause::Failed),
+            (4999, "", Cause::Failed),
         ] {
             let ended = closed(code, reason);
             assert_eq!((ended.cause, ended.code), (cause, Some(code)), "{code} {reason}");
@@ -264,6 +307,17 @@ mod tests {
                 closed(4400, &format!("{cut}…, {cut}, {token}é", token = token.as_str())).without(Some(&token)).reason;
             assert_eq!(reason, "***…, ***, ***é", "{length}");
         }
+    }
+
+    // proves: FRAME-5, TOKEN-3
+    #[test]
+    fn what_an_error_frame_says_is_shown_cut_and_harmless() {
+        let token = crate::token::mint("gw", &"secret".into(), 300, 1_800_000_000);
+        let words = format!("  no\tsuch\u{1b}[31m bot\u{202e}\u{85}: {}\n", token.as_str());
+        assert_eq!(shown(words, Some(&token)), "no such [31m bot : ***");
+        assert_eq!(shown("é".repeat(SHOWN), None), "é".repeat(SHOWN));
+        assert_eq!(shown("é".repeat(SHOWN + 1), None), "é".repeat(SHOWN) + "…");
+        assert_eq!(shown(" \u{feff}".into(), None), "");
     }
 
     // proves: AUTH-3

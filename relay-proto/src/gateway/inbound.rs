@@ -4,11 +4,11 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::deliveries::Admission;
-use super::ending::{Cause, Ended};
+use super::ending::{Cause, Ended, shown};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine, current};
 use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
-use crate::frame::{self, BufferId, FromConnector, Skipped};
+use crate::frame::{self, BufferId, FromConnector, PeerError, Skipped};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 
@@ -46,13 +46,15 @@ impl Machine {
         let frame = match line {
             Ok(frame) => frame,
             Err(skipped) => {
-                if let Some(count) = self.tables().stats.skipped.get_mut(skipped.kind()) {
-                    *count += 1;
-                }
+                self.count_skipped(&skipped);
                 self.notice(Notice::Skipped(skipped));
                 return true;
             }
         };
+        if let FromConnector::Error(error) = frame {
+            self.handle_error(link, error);
+            return true;
+        }
         let Some(current) = current(&mut self.life, link) else { return false };
         if !current.is_open() {
             // This side has closed: nothing can be acknowledged any more, and what is buffered comes again. A result
@@ -94,6 +96,8 @@ impl Machine {
             }
             FromConnector::Interrupt(interrupt) => self.queue.push_interrupt(interrupt),
             FromConnector::GoingIdleAck => self.handle_idle_ack(),
+            // Handled above, since it is heard while closing too.
+            FromConnector::Error(_) => {}
         }
         let limit = self.settings.limits.queue_hard;
         if self.owed() > limit {
@@ -112,6 +116,29 @@ impl Machine {
             self.close_link(1013, "too many unread events", Closing::End(Ended::local(Cause::QueueFull, reason)));
         }
         true
+    }
+
+    fn count_skipped(&mut self, skipped: &Skipped) {
+        if let Some(count) = self.tables().stats.skipped.get_mut(skipped.kind()) {
+            *count += 1;
+        }
+    }
+
+    /// The connector says that something went wrong (FRAME-5). That ends nothing but the request that it names, and is told
+    /// as the cause of what fails without another.
+    fn handle_error(&mut self, link: LinkId, error: PeerError) {
+        self.count_skipped(&Skipped::Ignored("error".into()));
+        let Some(open) = current(&mut self.life, link) else { return };
+        let words = shown(error.words, open.token.as_ref());
+        let words = if words.is_empty() { "an error, without a word about it".into() } else { words };
+        self.requests.hear(words.clone());
+        if let Some((request_id, mut result)) = error.request
+            && let Some(request) = RequestId::parse(&request_id).filter(|id| self.requests.remove_written(*id))
+        {
+            result.error = Some(words.clone());
+            self.outputs.push(Output::RequestEnded { request, outcome: Outcome::Result(result) });
+        }
+        self.notice(Notice::PeerError(words));
     }
 
     /// About how many bytes the acknowledgements that this link owes take.

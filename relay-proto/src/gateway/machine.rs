@@ -59,6 +59,8 @@ pub struct Machine {
     pub(super) shutdown: Option<Shutdown>,
     pub(super) backoff: Backoff,
     pub(super) revocation: Revocation,
+    /// How many ready links in a row were replaced by another one (LINK-2).
+    pub(super) replaced: u8,
     pub(super) requests: Requests,
     pub(super) traffic: Traffic,
     pub(super) prompts: PromptIds,
@@ -112,6 +114,7 @@ impl Machine {
             shutdown: None,
             backoff: Backoff::default(),
             revocation: Revocation::default(),
+            replaced: 0,
             requests: Requests::default(),
             traffic: Traffic::default(),
             prompts,
@@ -464,11 +467,16 @@ impl Machine {
         let ready_for = link.ready_for(self.now);
         // A call for another link is overruled by what the peer said, and by nothing else.
         let again = link.again && ended.is_none();
+        let in_handshake = matches!(link.phase, Phase::Handshaking { .. });
         let ended = ended.or(match link.phase {
             Phase::Closing { why: Closing::End(ended), .. } => Some(ended),
             _ => None,
         });
         self.traffic.end_link();
+        let refused = ended.as_ref().is_some_and(Ended::is_refusal);
+        let says_expired = ended.as_ref().is_some_and(Ended::says_expired);
+        let ended =
+            if in_handshake { ended.map(|ended| ended.in_handshake(self.requests.last_words())) } else { ended };
         let outputs = &mut self.outputs;
         if self.shutdown.is_none() {
             self.requests.end_link(|request, outcome| outputs.push(Output::RequestEnded { request, outcome }));
@@ -477,11 +485,12 @@ impl Machine {
 
         let Some(ended) = ended else { return self.finish(State::Closed) };
         let mut pace = if again { Pace::Now } else { ended.pace() };
-        self.revocation.on_end(ready_for, ended.is_refusal(), self.settings.timing.stable);
-        if ended.is_refusal() {
+        self.count_replaced(&ended, ready_for);
+        self.revocation.on_end(ready_for, refused, self.settings.timing.stable);
+        if refused {
             let token_expired =
                 ready_for.is_none() && link.token.as_ref().is_some_and(|token| token.is_expired(self.unix));
-            match self.revocation.judge(&ended, token_expired, self.settings.confirm_refusals) {
+            match self.revocation.judge(says_expired, token_expired, self.settings.confirm_refusals) {
                 Judgement::Retry(retry) => pace = retry,
                 Judgement::Confirm => {
                     pace = Pace::Now;
@@ -490,7 +499,7 @@ impl Machine {
                     }
                 }
                 Judgement::Revoke => {
-                    self.push_event(Event::Disconnected { ended: ended.clone(), retry_in: None });
+                    self.report_end(ended.clone(), ready_for, None);
                     self.push_event(Event::Revoked { ended });
                     return self.finish(State::Revoked);
                 }
@@ -502,14 +511,33 @@ impl Machine {
         let dormant = pace == Pace::Dormant;
         let commanded = again || matches!(pace, Pace::Dormant) || ended.cause == super::Cause::Requested;
         if !self.settings.reconnect && !commanded {
-            self.push_event(Event::Disconnected { ended, retry_in: None });
+            self.report_end(ended, ready_for, None);
             return self.finish(State::Closed);
         }
         let wait = self.backoff.wait(pace, ready_for, &self.settings.timing, &mut self.rng);
         self.life = Life::Waiting { due: Some(self.now.saturating_add(wait)), dormant };
         let retry_in = self.redial_at().map(|at| at.saturating_sub(self.now));
-        self.push_event(Event::Disconnected { ended, retry_in });
+        self.report_end(ended, ready_for, retry_in);
         self.dial_if_due();
+    }
+
+    /// Tells the application and the log of an end.
+    fn report_end(&mut self, ended: Ended, ready_for: Option<Duration>, retry_in: Option<Duration>) {
+        let was_ready = ready_for.is_some();
+        self.outputs.push(Output::Notice(Notice::Disconnected { ended: ended.clone(), was_ready, retry_in }));
+        self.push_event(Event::Disconnected { ended, retry_in });
+    }
+
+    /// Two processes with one gateway id replace each other without end: somebody has to know.
+    fn count_replaced(&mut self, ended: &Ended, ready_for: Option<Duration>) {
+        if ready_for.is_none() {
+            return;
+        }
+        self.replaced = if ended.cause == super::Cause::Replaced { self.replaced + 1 } else { 0 };
+        if self.replaced == 3 {
+            self.replaced = 0;
+            self.notice(Notice::TakingTurns);
+        }
     }
 
     /// The end of the machine: nothing dials again, every request ends.

@@ -159,6 +159,14 @@ pub enum NotSent {
         /// The platform.
         platform: String,
     },
+    /// This gateway does not front the bot that the request names (REQ-4).
+    #[error("not sent: this gateway does not front the bot `{bot_id}`{}", on(.platform.as_deref()))]
+    NotFronted {
+        /// The bot that was named.
+        bot_id: String,
+        /// The platform, if that was named too.
+        platform: Option<String>,
+    },
     /// The prompt cannot be asked as it is (CHAT-4).
     #[error("not sent: {0}")]
     BadPrompt(BadPrompt),
@@ -170,13 +178,24 @@ pub enum NotSent {
     Revoked,
 }
 
+fn on(platform: Option<&str>) -> String {
+    platform.map_or_else(String::new, |platform| alloc::format!(" on `{platform}`"))
+}
+
 /// Why it is not known what became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ambiguous {
     /// No result came in time.
     #[error("ambiguous: no result in time")]
     TimedOut,
+    /// No result came in time, and since it was sent the connector said in an `error` frame that something went wrong
+    /// (FRAME-5): with this request, or with something else.
+    #[error("ambiguous: no result in time; the connector said: {said}")]
+    Unanswered {
+        /// What it said last.
+        said: Arc<str>,
+    },
     /// Its link ended first.
     #[error("ambiguous: the link ended before the result came")]
     LinkLost,
@@ -251,6 +270,25 @@ pub struct Delivered<T> {
 pub enum Notice {
     /// A line was skipped (FRAME-4).
     Skipped(Skipped),
+    /// The connector says in an `error` frame that something went wrong (FRAME-5). The words are cut, and safe to show.
+    PeerError(String),
+    /// A link or a dial ended, as [`Event::Disconnected`] tells the application.
+    Disconnected {
+        /// How.
+        ended: Ended,
+        /// Whether the link had been ready. Otherwise the dial failed.
+        was_ready: bool,
+        /// When the next dial comes; `None` when none will come by itself.
+        retry_in: Option<Duration>,
+    },
+    /// Other processes have taken this gateway's place for the third time in a row (LINK-2).
+    TakingTurns,
+    /// A request names none of the several bots that this gateway fronts on a platform, and nothing says which of them is
+    /// meant: the connector chooses (CHAT-8).
+    NoBot {
+        /// The platform.
+        platform: String,
+    },
     /// A result came for a request that is not waiting: unknown, late or repeated (REQ-3).
     UnmatchedResult,
     /// A `going_idle_ack` came that nobody asked for (IDLE-1).
@@ -274,6 +312,18 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Skipped(why) => write!(f, "skipped a line: {why}"),
+            Self::PeerError(words) => write!(f, "the connector says: {words}"),
+            Self::Disconnected { ended, was_ready: false, .. } => write!(f, "the dial failed: {ended}"),
+            Self::Disconnected { ended, .. } => write!(f, "the link ended: {ended}"),
+            Self::TakingTurns => f.write_str(
+                "this gateway was replaced three times in a row: another process uses the same gateway id, and the two \
+                 take turns. Stop one of them, or enrol it under an id of its own",
+            ),
+            Self::NoBot { platform } => write!(
+                f,
+                "a request names no bot, and this gateway fronts several on {platform}: the connector chooses one. Name \
+                 the bot with `bot_id`"
+            ),
             Self::UnmatchedResult => f.write_str("a result for no waiting request"),
             Self::UnaskedIdleAck => f.write_str("a going_idle_ack that nobody asked for"),
             Self::ReplaySuppressed(id) => write!(f, "a replay of {id} was not shown again"),
@@ -416,6 +466,9 @@ mod tests {
             (Notice::RefusalProvisional, "one more dial"),
             (Notice::Resumed { slept: Duration::from_secs(12) }, "12 s"),
             (Notice::Dropped, "until the next link"),
+            (Notice::TakingTurns, "same gateway id"),
+            (Notice::NoBot { platform: "slack".into() }, "several on slack"),
+            (Notice::PeerError("no such bot".into()), "no such bot"),
         ];
         for (notice, words) in shown {
             assert!(notice.to_string().contains(words), "{notice}");

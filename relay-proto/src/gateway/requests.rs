@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::output::{Ambiguous, NotSent, Outcome, RequestId};
@@ -23,6 +24,8 @@ struct Pending {
     deadline: Duration,
     /// Whether it may wait for another link as long as it was not written.
     patient: bool,
+    /// How many `error` frames the link had brought when this was written.
+    heard: u32,
 }
 
 /// Every request that has not ended. Each ends exactly once: by leaving this table.
@@ -30,6 +33,9 @@ struct Pending {
 pub(crate) struct Requests {
     pending: BTreeMap<RequestId, Pending>,
     deadlines: BTreeSet<(Duration, RequestId)>,
+    /// What the connector said last in an `error` frame on this link, and how many of them there were (FRAME-5).
+    said: Option<Arc<str>>,
+    heard: u32,
 }
 
 impl Requests {
@@ -52,13 +58,14 @@ impl Requests {
     /// Takes a request up. `on_link`: there is a ready link, onto which the caller queues its id.
     pub(crate) fn insert(&mut self, id: RequestId, frame: String, deadline: Duration, patient: bool, on_link: bool) {
         let stage = if on_link { Stage::Queued(frame) } else { Stage::Waiting(frame) };
-        self.pending.insert(id, Pending { stage, deadline, patient });
+        self.pending.insert(id, Pending { stage, deadline, patient, heard: self.heard });
         self.deadlines.insert((deadline, id));
     }
 
     /// The frame of a queued request, which is now written. `None` when the request has ended meanwhile.
     pub(crate) fn write(&mut self, id: RequestId) -> Option<String> {
         let pending = self.pending.get_mut(&id)?;
+        pending.heard = self.heard;
         match core::mem::replace(&mut pending.stage, Stage::Written) {
             Stage::Queued(frame) | Stage::Waiting(frame) => Some(frame),
             Stage::Written => None,
@@ -94,6 +101,17 @@ impl Requests {
         self.pending.get(&id).is_some_and(|pending| matches!(pending.stage, Stage::Written)) && self.remove(id)
     }
 
+    /// The connector says on this link that something went wrong.
+    pub(crate) fn hear(&mut self, said: String) {
+        self.said = Some(said.into());
+        self.heard = self.heard.wrapping_add(1);
+    }
+
+    /// What the connector said last on this link.
+    pub(crate) fn last_words(&self) -> Option<&str> {
+        self.said.as_deref()
+    }
+
     /// Ends one request whose deadline has passed.
     pub(crate) fn pop_expired(&mut self, now: Duration) -> Option<(RequestId, Outcome)> {
         let (at, id) = *self.deadlines.first()?;
@@ -101,12 +119,15 @@ impl Requests {
             return None;
         }
         self.deadlines.pop_first();
-        let written = matches!(self.pending.remove(&id)?.stage, Stage::Written);
-        Some((id, outcome(written, NotSent::TimedOut, Ambiguous::TimedOut)))
+        let pending = self.pending.remove(&id)?;
+        let said = self.said.as_ref().filter(|_| pending.heard != self.heard);
+        let ambiguous = said.map_or(Ambiguous::TimedOut, |said| Ambiguous::Unanswered { said: said.clone() });
+        Some((id, outcome(matches!(pending.stage, Stage::Written), NotSent::TimedOut, ambiguous)))
     }
 
     /// The link is gone: ends every request on it. What was not written, and may wait, waits on.
     pub(crate) fn end_link(&mut self, mut ended: impl FnMut(RequestId, Outcome)) {
+        self.said = None;
         let deadlines = &mut self.deadlines;
         self.pending.retain(|id, pending| {
             let written = match core::mem::replace(&mut pending.stage, Stage::Written) {
@@ -147,7 +168,7 @@ impl Requests {
     ) {
         self.deadlines.clear();
         while let Some((id, pending)) = self.pending.pop_first() {
-            ended(id, outcome(matches!(pending.stage, Stage::Written), not_sent.clone(), ambiguous));
+            ended(id, outcome(matches!(pending.stage, Stage::Written), not_sent.clone(), ambiguous.clone()));
         }
     }
 }

@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use super::backoff::Pace;
-use super::ending::Ended;
 
 /// What to make of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +41,10 @@ impl Revocation {
         }
     }
 
-    /// Judges a refusal. `token_expired`: the token of the refused dial had passed its expiry, by the wall clock, when
+    /// Judges a refusal. `says_expired`: the connector gives that as the reason. `token_expired`: the token of the refused dial had passed its expiry, by the wall clock, when
     /// the refusal came, and its link never became ready. `confirm_all`: the stricter setting.
-    pub(crate) fn judge(&mut self, ended: &Ended, token_expired: bool, confirm_all: bool) -> Judgement {
-        if !self.ever_ready || ended.says_expired() {
+    pub(crate) fn judge(&mut self, says_expired: bool, token_expired: bool, confirm_all: bool) -> Judgement {
+        if !self.ever_ready || says_expired {
             return Judgement::Retry(Pace::Ladder);
         }
         match (token_expired || confirm_all && !self.confirming, self.confirming) {
@@ -64,11 +63,6 @@ impl Revocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::end::LinkEnd;
-
-    fn refused(reason: &str) -> Ended {
-        LinkEnd::Closed { code: Some(4401), reason: reason.into() }.into()
-    }
 
     // proves: AUTH-1, AUTH-2, AUTH-3
     #[test]
@@ -90,7 +84,7 @@ mod tests {
             (true, true, "unauthorized", true, true, ladder),
         ] {
             let mut revocation = Revocation { ever_ready: ever, confirming };
-            let got = revocation.judge(&refused(reason), expired, all);
+            let got = revocation.judge(reason == "expired", expired, all);
             assert_eq!(got, expected, "ever {ever}, confirming {confirming}, {reason}, expired {expired}, all {all}");
         }
     }

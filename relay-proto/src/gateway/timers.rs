@@ -85,6 +85,7 @@ impl Machine {
             }
             Phase::Handshaking { until } if until <= now => {
                 let ended = Ended::local(Cause::TimedOut, alloc::format!("no descriptor after {:?}", timing.handshake));
+                // What the connector said meanwhile is added where the link ends.
                 self.drop_link(Closing::End(ended));
             }
             Phase::Closing { until, .. } if until <= now => {

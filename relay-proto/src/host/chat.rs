@@ -24,27 +24,33 @@ impl Gateway {
     /// As [`perform`](Self::perform). If the text takes several messages: [`RequestError::Partial`], which has what was
     /// sent before the one that failed.
     pub async fn send(&self, chat_id: &str, content: &str) -> Result<Sent, RequestError> {
-        self.send_parts(chat_id, None, content, |text, _| Action::send(chat_id, text)).await
+        self.send_parts(chat_id, None, None, content, |text, _| Action::send(chat_id, text)).await
     }
 
-    /// Answers a message, which may be a delivery, in its chat and thread, on its platform, quoting it. As [`send`](Self::send) otherwise; of several
-    /// messages the first quotes.
+    /// Answers a message, which may be a delivery, in its chat and thread, on its platform and as the bot that it was for,
+    /// quoting it. As [`send`](Self::send) otherwise; of several messages the first quotes.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn reply(&self, to: &MessageEvent, content: &str) -> Result<Sent, RequestError> {
         // It may be one that was kept over a restart.
-        self.shared.lock().dialer.machine_mut().learn(to);
+        let bot_id = {
+            let mut shared = self.shared.lock();
+            let machine = shared.dialer.machine_mut();
+            machine.learn(to);
+            machine.bot_of(to)
+        };
         // Empty when the message names none: then it is not the chat of the same id on some platform.
         let heard_on = Scope::of(to).platform.unwrap_or_default();
         let answer = |text: &str, is_first| if is_first { Action::answer(to, text) } else { Action::go_on(to, text) };
-        self.send_parts(to.chat_id(), Some(&heard_on), content, answer).await
+        self.send_parts(to.chat_id(), Some(&heard_on), bot_id, content, answer).await
     }
 
     async fn send_parts(
         &self,
         chat_id: &str,
         heard_on: Option<&str>,
+        bot_id: Option<String>,
         content: &str,
         action: impl Fn(&str, bool) -> Action,
     ) -> Result<Sent, RequestError> {
@@ -55,7 +61,7 @@ impl Gateway {
             machine.capabilities(chat_id, heard_on).ok_or_else(|| machine.unsent())?
         };
         let parts: Vec<Part<'_>> = capabilities.split(content).collect();
-        let options = RequestOptions::default;
+        let options = || RequestOptions { bot_id: bot_id.clone(), ..RequestOptions::default() };
         let content = parts.first().map_or(content.into(), Part::to_string);
         let first = self.perform_in(action(&content, true), heard_on, options()).await;
         let of = parts.len();
@@ -198,13 +204,7 @@ impl Gateway {
     /// As [`perform`](Self::perform).
     pub async fn chat_info(&self, chat_id: &str) -> Result<ChatInfo, RequestError> {
         // Connectors look the chat up by its id and platform alone.
-        let platform = {
-            let mut inner = self.shared.lock();
-            let machine = inner.dialer.machine_mut();
-            let heard_on = machine.heard_on(chat_id);
-            machine.fronted(heard_on.as_deref())
-        };
-        let options = RequestOptions { platform, ..RequestOptions::default() };
+        let options = self.shared.lock().dialer.machine_mut().route(chat_id);
         match self.call(&Action::chat_info(chat_id).to_json(), &options).await {
             // Connectors answer this one also without a `success`.
             Outcome::Result(result) if result.verdict == Verdict::Rejected && !result.says_failed() => {

@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod events;
 mod handle;
+mod log;
 mod read_buffer;
 mod shared;
 mod system;

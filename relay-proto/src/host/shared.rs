@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::clock::Clock;
+use super::log::{self, Named, Often};
 use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, seed};
 use crate::gateway::{
     DeliveryId, Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
@@ -49,6 +50,8 @@ pub(super) struct Inner {
     /// Something has changed, and what follows from it is left to the driver, which is awake.
     unsettled: bool,
     pub(super) after: After,
+    /// How often the log was told of what comes again and again.
+    often: Often,
     state: State,
     watchers: BTreeMap<u64, Watcher>,
     next_watcher: u64,
@@ -93,8 +96,10 @@ impl Wish {
 pub(super) struct After {
     wakes: Wakers,
     drops: Wakers,
-    notices: Vec<Notice>,
+    notices: Vec<(Notice, u64)>,
     state: Option<State>,
+    /// Whose log lines these are.
+    of: Option<Named>,
 }
 
 /// Wakers; the usual one is kept without an allocation.
@@ -125,9 +130,14 @@ impl Wakers {
 }
 
 impl After {
+    /// Whether there is anything for the log.
+    fn says_something(&self) -> bool {
+        !self.notices.is_empty() || self.state.is_some()
+    }
+
     /// What there is to do, if there is anything.
     fn take(&mut self) -> Option<Self> {
-        let Self { wakes, drops, notices, state } = self;
+        let Self { wakes, drops, notices, state, .. } = self;
         // A list of wakers that is not empty has a first one.
         let nothing = wakes.first.is_none() && drops.first.is_none() && notices.is_empty() && state.is_none();
         (!nothing).then(|| std::mem::take(self))
@@ -143,11 +153,16 @@ impl Drop for After {
         for waker in self.drops.drain() {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
         }
-        for notice in self.notices.drain(..) {
-            let _ = catch_unwind(AssertUnwindSafe(|| log_notice(&notice)));
+        let Some(of) = self.of.take() else { return };
+        for (notice, untold) in &self.notices {
+            let _ = catch_unwind(AssertUnwindSafe(|| log::notice(&of, notice, *untold)));
         }
         if let Some(state) = self.state {
-            let _ = catch_unwind(|| log_state(state));
+            let ended = self.notices.iter().rev().find_map(|(notice, _)| match notice {
+                Notice::Disconnected { ended, .. } => Some(ended),
+                _ => None,
+            });
+            let _ = catch_unwind(AssertUnwindSafe(|| log::state(&of, state, ended)));
         }
     }
 }
@@ -156,7 +171,7 @@ impl Shared {
     pub(super) fn new(settings: Settings, tls: Option<ClientTls>, clock: Box<dyn Clock>) -> Self {
         let origin = clock.now();
         for warning in settings.warnings() {
-            log_warning(warning);
+            log::warning(&Named::new(&settings), warning);
         }
         let now = Now { monotonic: Duration::ZERO, unix: clock.unix(origin).as_secs() };
         let dialer = Dialer::new(settings, tls, seed(), now);
@@ -176,6 +191,7 @@ impl Shared {
                 driver_sleeps: false,
                 unsettled: false,
                 after: After::default(),
+                often: Often::default(),
                 state,
                 watchers: BTreeMap::new(),
                 next_watcher: 0,
@@ -216,6 +232,9 @@ impl Shared {
     pub(super) fn locked<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let result = change(&mut inner);
+        if inner.after.says_something() {
+            inner.after.of = Some(Named::new(inner.dialer.machine().settings()));
+        }
         let after = inner.after.take();
         drop(inner);
         drop(after);
@@ -405,7 +424,11 @@ impl Inner {
                     fill(&mut self.requests, request, outcome, &mut self.after)
                 }
                 Action::IdleEnded { idle, outcome } => fill(&mut self.idles, idle, outcome, &mut self.after),
-                Action::Notice(notice) => self.after.notices.push(notice),
+                Action::Notice(notice) => {
+                    if let Some(untold) = self.often.count(&notice, now.monotonic) {
+                        self.after.notices.push((notice, untold));
+                    }
+                }
             }
         }
         let machine = self.dialer.machine();
@@ -537,27 +560,3 @@ pub(super) fn register(known: &mut Option<Waker>, waker: &Waker, after: &mut Aft
         after.drops.extend(known.replace(waker.clone()));
     }
 }
-
-#[cfg(feature = "tracing")]
-fn log_notice(notice: &Notice) {
-    match notice {
-        // A mistake of the application, and one that stops its deliveries sooner or later.
-        Notice::Dropped => tracing::warn!(target: "relay", "{notice}"),
-        _ => tracing::debug!(target: "relay", "{notice}"),
-    }
-}
-#[cfg(feature = "tracing")]
-fn log_state(state: State) {
-    tracing::debug!(target: "relay", ?state, "state");
-}
-#[cfg(feature = "tracing")]
-fn log_warning(warning: &crate::gateway::ConfigWarning) {
-    tracing::warn!(target: "relay", "{warning}");
-}
-
-#[cfg(not(feature = "tracing"))]
-fn log_notice(_: &Notice) {}
-#[cfg(not(feature = "tracing"))]
-fn log_state(_: State) {}
-#[cfg(not(feature = "tracing"))]
-fn log_warning(_: &crate::gateway::ConfigWarning) {}

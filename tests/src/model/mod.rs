@@ -346,6 +346,7 @@ impl Model {
     /// The link is over. `end`: how the peer or the network ended it, if they did.
     fn link_over(&mut self, end: Option<&LinkEnd>) {
         let closing = self.phase == Phase::Closing;
+        let in_handshake = self.phase == Phase::Handshaking;
         let ready_for = if closing { self.ready_for } else { self.ready_at.map(|at| self.now - at) };
         self.owed.clear();
         for idle in self.idles.clone() {
@@ -367,7 +368,10 @@ impl Model {
         // After this side's own close only what must slow or stop the next dial is news.
         let told = end.map(classify).filter(|(_, _, pace)| !closing || refusal.is_some() || *pace == Pace::Slow);
         let again = self.again && told.is_none();
-        let Some((cause, code, mut pace)) = told.or(self.why) else { return self.over(Phase::Closed) };
+        let Some((mut cause, code, mut pace)) = told.or(self.why) else { return self.over(Phase::Closed) };
+        if in_handshake && cause == "normal" {
+            cause = "no_descriptor";
+        }
         if again {
             pace = Pace::Now;
         }
@@ -446,7 +450,8 @@ fn classify(end: &LinkEnd) -> (&'static str, Option<u16>, Pace) {
                 (Some(1009), _) => ("too_large", Pace::Ladder),
                 (Some(4401), _) => ("unauthorized", Pace::Ladder),
                 (Some(4403), _) => ("forbidden", Pace::Slow),
-                _ => ("normal", Pace::Ladder),
+                (None | Some(1000), _) => ("normal", Pace::Ladder),
+                _ => ("failed", Pace::Ladder),
             };
             (cause, *code, pace)
         }

@@ -46,6 +46,41 @@ fn a_request_goes_where_the_chat_was_heard() {
     assert_eq!(performed(&mut world, Action::send("c", "hi"), Some("discord")).unwrap(), elsewhere);
 }
 
+// proves: CHAT-8
+#[test]
+fn an_answer_goes_out_as_the_bot_that_was_addressed() {
+    let two = config().identity("slack", "a").identity("slack", "b");
+    let mut world = World::ready_with(two);
+    let hear_for = |world: &mut World, profile: &str| {
+        hear(world, &format!(r#"{{"source":{{"platform":"slack","chat_id":"c","profile":"{profile}"}}}}"#));
+    };
+    let bot = |world: &mut World| {
+        let sent = performed(world, Action::send("c", "hi"), None).unwrap();
+        sent.split_once(r#""platform":"slack""#).unwrap().1.to_owned()
+    };
+    hear_for(&mut world, "b");
+    assert_eq!(bot(&mut world), r#","botId":"b"}"#);
+    hear_for(&mut world, "a");
+    assert_eq!(bot(&mut world), r#","botId":"a"}"#);
+    assert_eq!(world.machine.route("c").bot_id.as_deref(), Some("a"));
+    hear(&mut world, r#"{"source":{"platform":"slack","chat_id":"c"}}"#);
+    assert_eq!(bot(&mut world), r#","botId":"a"}"#, "nothing else was said");
+    hear_for(&mut world, "ops");
+    assert_eq!(bot(&mut world), "}", "a profile that is no bot says nothing");
+    // The message that is answered says more than the chat's last one; of one bot there is nothing to tell.
+    let parse = |json: &str| MessageEvent::parse(json).unwrap();
+    let event = parse(r#"{"source":{"platform":"slack","chat_id":"c","profile":"b"}}"#);
+    assert_eq!(world.machine.bot_of(&event).as_deref(), Some("b"));
+    assert!(Action::answer(&event, "hi").to_json().as_str().contains(r#""profile":"b""#));
+    let event = parse(r#"{"source":{"platform":"discord","chat_id":"c","profile":"b1"}}"#);
+    assert_eq!(world.machine.bot_of(&event), None);
+    // A bot that is named is on its own platform.
+    let options = RequestOptions::default().bot_id("b1");
+    world.machine.perform(Action::send("c", "hi"), None, options, world.now).unwrap();
+    world.write();
+    assert!(world.sent()[0].ends_with(r#","platform":"discord","botId":"b1"}"#));
+}
+
 // proves: CHAT-3, CHAT-7
 #[test]
 fn an_interaction_tells_of_its_chat_as_well() {

@@ -90,7 +90,6 @@ fn what_is_skipped_is_counted_and_observable() {
         (r#"{"type":"hello"}"#, Skipped::WrongDirection("hello".into())),
         (r#"{"type":"inbound_ack"}"#, Skipped::WrongDirection("inbound_ack".into())),
         (r#"{"type":"ping"}"#, Skipped::Ignored("ping".into())),
-        (r#"{"type":"error"}"#, Skipped::Ignored("error".into())),
         (r#"{"type":"descriptor"}"#, Skipped::MalformedDescriptor),
         (r#"{"type":"outbound_result"}"#, Skipped::MissingField("requestId")),
     ] {
@@ -102,9 +101,12 @@ fn what_is_skipped_is_counted_and_observable() {
         assert_eq!(world.notices.pop(), Some(Notice::Skipped(skipped)));
     }
     // Each kind has a counter of its own.
-    assert_eq!(world.machine.stats().skipped, [1, 1, 1, 1, 1, 2, 2, 1, 1]);
-    assert_eq!(world.machine.stats().skipped_total(), 11);
+    assert_eq!(world.machine.stats().skipped, [1, 1, 1, 1, 1, 2, 1, 1, 1]);
+    assert_eq!(world.machine.stats().skipped_total(), 10);
     assert!(world.take_events().is_empty());
+    world.line(r#"{"type":"error","message":"x"}"#);
+    assert_eq!(world.machine.stats().skipped_total(), 11);
+    assert_eq!(world.notices.pop(), Some(Notice::PeerError("x".into())));
 }
 
 // proves: FRAME-2

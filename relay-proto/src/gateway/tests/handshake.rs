@@ -159,6 +159,52 @@ fn the_first_descriptor_makes_ready_and_stays_the_default() {
     assert!(world.machine.descriptor_for("slack").is_none());
 }
 
+// proves: HELLO-3, LINK-2
+#[test]
+fn an_orderly_close_before_the_descriptor_is_no_normal_end() {
+    let mut world = World::new();
+    world.tick();
+    for (code, cause) in [(1000, Cause::NoDescriptor), (1011, Cause::Failed)] {
+        world.open();
+        world.end(closed(code, ""));
+        let (ended, _) = world.disconnected();
+        assert_eq!((ended.cause, &*ended.reason), (cause, "ended before the first descriptor"));
+        world.await_dial();
+    }
+}
+
+// proves: FRAME-5
+#[test]
+fn what_the_connector_said_is_why_the_handshake_failed() {
+    let said = r#"{"type":"error","error":"unknown identity"}"#;
+    let ends: [(fn(&mut World), _); 3] = [
+        (|world| world.advance(secs(30)), "no descriptor after 30s; the connector said: unknown identity"),
+        (
+            |world| world.end(closed(1000, "")),
+            "ended before the first descriptor; the connector said: unknown identity",
+        ),
+        (|world| world.end(closed(1008, "no")), "no; the connector said: unknown identity"),
+    ];
+    for (end, reason) in ends {
+        let mut world = World::new();
+        world.tick();
+        world.open();
+        world.line(said);
+        assert_eq!(world.notices, [crate::gateway::Notice::PeerError("unknown identity".into())]);
+        end(&mut world);
+        assert_eq!(world.disconnected().0.reason, reason);
+        // It was said on that link.
+        world.await_dial();
+        world.open();
+        world.end(closed(1000, ""));
+        assert_eq!(world.disconnected().0.reason, "ended before the first descriptor");
+    }
+    let mut world = World::ready();
+    world.line(said);
+    world.end(closed(4401, "unauthorized"));
+    assert_eq!(world.state(), State::Revoked);
+}
+
 // proves: HELLO-3
 #[test]
 fn a_close_before_the_descriptor_fails_the_handshake_at_once() {
@@ -168,7 +214,8 @@ fn a_close_before_the_descriptor_fails_the_handshake_at_once() {
     let waiting = world.patient_request(Some(millis(5)));
     world.end(closed(1013, "busy"));
     let (ended, retry) = world.disconnected();
-    assert_eq!((ended.cause, ended.code, ended.reason.as_str()), (Cause::GoingAway, Some(1013), "busy"));
+    let told = "ended before the first descriptor: busy";
+    assert_eq!((ended.cause, ended.code, ended.reason.as_str()), (Cause::GoingAway, Some(1013), told));
     assert!(retry.unwrap() <= secs(1), "no deadline is waited out");
     assert_eq!(world.outcome(waiting), None, "its caller asked to wait");
 }

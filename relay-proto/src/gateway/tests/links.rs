@@ -99,6 +99,7 @@ fn every_end_has_a_class_and_its_code_and_reason_reach_the_application() {
     let detail = || "why".to_owned();
     for (end, cause, code) in [
         (closed(1000, "why"), Cause::Normal, Some(1000)),
+        (closed(1011, "why"), Cause::Failed, Some(1011)),
         (closed(1000, "replaced"), Cause::Replaced, Some(1000)),
         (closed(1008, "duplicate session"), Cause::Replaced, Some(1008)),
         (closed(4000, "why"), Cause::Replaced, Some(4000)),
@@ -141,6 +142,66 @@ fn replaced_and_protocol_ends_wait_at_least_the_longest_backoff() {
     for quick in [closed(1000, ""), closed(1001, ""), closed(1009, ""), lost()] {
         assert!(wait_after(quick).1 <= 1_000);
     }
+}
+
+// proves: LINK-2
+#[test]
+fn two_copies_that_take_turns_are_told_of_with_the_third_replaced_link() {
+    let mut world = World::ready();
+    let replace = |world: &mut World| {
+        world.end(closed(1000, "replaced"));
+        let told = std::mem::take(&mut world.notices);
+        assert!(world.await_dial() >= secs(30));
+        // A dial that fails in between is no link of ours.
+        world.end(lost());
+        world.reconnect();
+        told.iter().filter(|notice| **notice == crate::gateway::Notice::TakingTurns).count()
+    };
+    assert_eq!([replace(&mut world), replace(&mut world), replace(&mut world)], [0, 0, 1]);
+    assert_eq!([replace(&mut world), replace(&mut world), replace(&mut world)], [0, 0, 1], "and again");
+    replace(&mut world);
+    replace(&mut world);
+    world.end(lost());
+    world.reconnect();
+    assert_eq!([replace(&mut world), replace(&mut world)], [0, 0], "a link that ended by itself begins anew");
+}
+
+// proves: LINK-2
+#[test]
+fn the_fifth_replaced_link_waits_as_the_first_did() {
+    let mut world = World::ready();
+    for n in 0..8 {
+        world.end(closed(4409, "conflict"));
+        let (ended, retry) = world.disconnected();
+        assert_eq!(ended.cause, Cause::Replaced);
+        assert!(retry >= Some(secs(30)) && retry <= Some(secs(45)), "{n}: {retry:?}");
+        assert_eq!(world.await_dial(), retry.unwrap());
+        world.become_ready();
+    }
+    // The ladder is where it was.
+    world.end(lost());
+    assert!(world.await_dial() <= secs(1));
+}
+
+// proves: IDLE-2
+#[test]
+fn a_wake_call_while_closing_for_another_reason_dials_as_soon_as_the_link_has_ended() {
+    for answer in [closed(1009, ""), lost()] {
+        let mut world = World::ready();
+        world.bytes(&vec![b'x'; (1 << 20) + 1]);
+        assert_eq!(world.state(), State::Closing);
+        world.call(|machine, now| machine.wake(now));
+        assert_eq!(world.state(), State::Closing, "not before");
+        world.end(answer);
+        let (ended, retry) = world.disconnected();
+        assert_eq!((ended.cause, retry, world.state()), (Cause::TooLarge, Some(secs(0)), State::Dialing));
+    }
+    // A peer that does not answer is dropped first.
+    let mut world = World::ready();
+    world.bytes(&vec![b'x'; (1 << 20) + 1]);
+    world.call(|machine, now| machine.wake(now));
+    world.advance(secs(2));
+    assert_eq!((world.state(), world.dials.len()), (State::Dialing, 2));
 }
 
 // proves: LINK-2

@@ -133,6 +133,8 @@ impl World {
                 Output::IdleEnded { idle, outcome } => {
                     assert_eq!(self.idles.insert(idle, outcome), None, "IDLE-1: a call ended twice");
                 }
+                // What the event says, too.
+                Output::Notice(Notice::Disconnected { .. }) => {}
                 Output::Notice(notice) => self.notices.push(notice),
             }
         }

@@ -225,6 +225,69 @@ fn platform_and_bot_id_are_added_only_when_resolved_and_fronted() {
     assert_eq!(tail(Some("slack")), r#","platform":"slack"}"#, "not fronted");
 }
 
+// proves: REQ-4, CHAT-8
+#[test]
+fn of_several_bots_the_one_that_is_named_acts_and_never_another() {
+    let bots = config().identity("slack", "a").identity("slack", "b");
+    let mut world = World::ready_with(bots);
+    let mut tail = |options: &RequestOptions| {
+        let asked = world.ask("send", options);
+        let frame = asked.map(|_| world.sent()[0].split_once(r#""action":{"op":"send"}"#).unwrap().1.to_owned());
+        (frame, std::mem::take(&mut world.notices))
+    };
+    let options = RequestOptions::default;
+    let named = r#","platform":"slack","botId":"b"}"#;
+    assert_eq!(tail(&options().platform("slack").bot_id("b")), (Ok(named.into()), vec![]));
+    assert_eq!(tail(&options().bot_id("b")), (Ok(named.into()), vec![]), "the bot says where");
+    let unclear = vec![Notice::NoBot { platform: "slack".into() }];
+    assert_eq!(tail(&options().platform("slack")), (Ok(r#","platform":"slack"}"#.into()), unclear));
+    assert_eq!(tail(&options()), (Ok("}".into()), vec![]), "the link's default identity");
+    for (platform, bot) in [(Some("slack"), "b1"), (None, "c"), (Some("irc"), "a")] {
+        let asked = RequestOptions { platform: platform.map(Into::into), bot_id: Some(bot.into()), ..options() };
+        let refused = NotSent::NotFronted { bot_id: bot.into(), platform: platform.map(Into::into) };
+        assert_eq!(tail(&asked), (Err(refused), vec![]));
+    }
+}
+
+// proves: FRAME-5, REQ-1
+#[test]
+fn an_error_frame_that_names_its_request_answers_it_and_any_other_ends_none() {
+    let mut world = World::ready();
+    let (first, second, held) = (world.request(), world.request(), {
+        world.writes = false;
+        world.request()
+    });
+    for id in ["nobody", &held.to_string()] {
+        world.line(&format!(r#"{{"type":"error","requestId":"{id}","error":"no"}}"#));
+    }
+    world.line(r#"{"type":"error","error":"slow down"}"#);
+    assert_eq!(world.unended(), 3);
+    world.line(&format!(r#"{{"type":"error","requestId":"{first}","error":"no such\tchat"}}"#));
+    let Some(Outcome::Result(result)) = world.outcome(first) else { panic!() };
+    assert_eq!((result.verdict, result.error.as_deref()), (Verdict::Rejected, Some("no such chat")));
+    // What it says later is late.
+    world.answer(first);
+    assert_eq!(world.machine.stats().unmatched_results, 1);
+    world.answer(second);
+    assert!(matches!(world.outcome(second), Some(Outcome::Result(result)) if result.verdict == Verdict::Delivered));
+}
+
+// proves: FRAME-5
+#[test]
+fn a_request_that_times_out_has_what_the_connector_said_since_it_was_written() {
+    let mut world = World::ready();
+    world.line(r#"{"type":"error","error":"of old"}"#);
+    let quiet = world.ask("send", &RequestOptions::default().timeout(secs(1))).unwrap();
+    world.advance(secs(1));
+    assert_eq!(world.outcome(quiet), Some(&Outcome::Ambiguous(Ambiguous::TimedOut)));
+    let told = world.request();
+    world.line(r#"{"type":"error","error":"a"}"#);
+    world.line(r#"{"type":"error","error":"channel not found"}"#);
+    world.advance(secs(30));
+    let said = "channel not found".into();
+    assert_eq!(world.outcome(told), Some(&Outcome::Ambiguous(Ambiguous::Unanswered { said })));
+}
+
 // proves: REQ-5
 #[test]
 fn chat_info_comes_with_the_result() {
