@@ -358,7 +358,7 @@ fn extreme_settings_do_not_overflow() {
             backoff_initial: for_ever,
             backoff_max: for_ever,
             stable: for_ever,
-            ping_after: for_ever,
+            ping_after: for_ever - secs(1),
             lost_after: for_ever,
             resume: for_ever,
             dormant_redial: for_ever,
