@@ -153,6 +153,26 @@ fn an_answer_on_another_link_proves_nothing() {
 
 // proves: CONN-3
 #[test]
+fn a_forward_that_an_earlier_link_carried_further_is_not_asked_about_before_this_link_carries_it() {
+    let mut rig = Rig::new();
+    let first = rig.link();
+    let [message, forward] = [rig.deliver(0), rig.forward(1)];
+    assert_eq!(rig.entries(first), [message, forward]);
+    let second = rig.link();
+    // The socket takes no more than the message.
+    assert!(matches!(rig.peer.poll_transmit(second), Some(Transmit::Text(_))));
+    rig.wait_secs(PATIENCE);
+    assert_ne!(rig.peer.poll_timeout().map(|deadline| deadline.reason), Some(Reason::Forward));
+    assert_eq!(rig.entries(second), [forward]);
+    let deadline = rig.peer.poll_timeout().unwrap();
+    assert_eq!((deadline.at - rig.now.monotonic, deadline.reason), (Duration::from_secs(PATIENCE), Reason::Forward));
+    rig.wait_secs(PATIENCE);
+    pong(&mut rig, second);
+    assert_eq!(rig.peer.buffered(), 1, "the message is left");
+}
+
+// proves: CONN-3
+#[test]
 fn a_peer_that_answers_the_latest_ping_alone_answers_the_probe() {
     let mut rig = Rig::new();
     let link = rig.link();
