@@ -12,14 +12,16 @@ use super::EnrolmentArgs;
 pub(super) const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
   {"deliver":{"text":"hi","source":{"platform":"discord","chat_id":"7"}},"gateway":"gw","id":1}
         A message event. Answered with accepted once it is safe, with --store on disk: it waits for the gateway, goes
-        out in order, and again until the gateway acknowledges it.
+        out in order, and again until the gateway acknowledges it. One without a text, or for a
+        platform that is in no hello of a gateway that has linked, is an error.
   {"forward":{"platform":"discord","method":"POST","path":"/x","headers":[],"bodyB64":"aGk="},"gateway":"gw"}
         A passthrough forward, in the same order.
   {"interrupt":{"session_key":"agent:main:discord:dm:7","chat_id":"7"},"gateway":"gw"}
   {"interrupt":"agent:main:discord:dm:7","chat_id":"7","gateway":"gw"}
         A user stopped a session: ahead of what waits, to the link that there is.
-  {"result":{"success":true,"message_id":"m1"},"request_id":"…","gateway":"gw"}
-        The result of an outbound (with --answer manual).
+  {"result":{"success":true,"message_id":"m1"},"request_id":"…","link":0,"gateway":"gw"}
+        The result of an outbound (with --answer manual). `link` is the outbound's; it may be left
+        out, unless an earlier link asked under the same request_id and got no answer.
   {"drop":"gw"}
         Its link is cut, as a network would cut it.
   {"revoke":"gw"}
@@ -38,7 +40,7 @@ and closed have a `gateway`:
                carried out, and changed nothing; `cause` says in one word why not: not_an_object,
                too_large, buffer_full, no_link, congested, not_waiting, shut_down, not_stored, other
   hello        platform, bot_id, command_manifest
-  outbound     request_id, action, platform, bot_id
+  outbound     request_id, link, action, platform, bot_id
   interrupt    session_key, reason: the agent stopped a session
   ack          buffer_id: the gateway took it; it will not go out again
   presumed     buffer_id: it counts as taken without an acknowledgement: as all do with
@@ -59,7 +61,7 @@ Examples:
   $ relay connector --listen 127.0.0.1:8765
   and, elsewhere: relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
 
-  $ GW_SECRET=s3cret relay connector --listen 0.0.0.0:8443 --gateway-env my-gateway=GW_SECRET \
+  $ GW_SECRET=$(head -c 24 /dev/urandom | base64) relay connector --listen 0.0.0.0:8443 --gateway-env my-gateway=GW_SECRET \
       --store relay.store --tls-cert cert.pem --tls-key key.pem < /dev/null
 
   $ head -c 24 /dev/urandom | base64 > tokens.txt
@@ -146,7 +148,8 @@ pub(crate) struct ConnectorArgs {
 /// Who answers outbounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AnswerMode {
-    /// The connector: everything succeeds, under message ids that it makes up, but what names a platform of no hello
+    /// The connector: what can be carried out succeeds, under message ids that it makes up. What names a platform of no
+    /// hello, lacks a member, is too long, or is not supported there fails, with an error that says so
     Auto,
     /// {"result":…} on standard input
     Manual,

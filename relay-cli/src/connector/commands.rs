@@ -24,7 +24,7 @@ pub(super) enum Order {
     Deliver(RawJson),
     Forward(RawJson),
     Interrupt { session_key: String, chat_id: String },
-    Result { request_id: String, result: RawJson },
+    Result { request_id: String, link: Option<u64>, result: RawJson },
     Drop,
     Revoke,
 }
@@ -59,6 +59,10 @@ fn command(members: &Members<'_>) -> Result<Command, String> {
         "interrupt" => interrupt(members, value)?,
         "result" => Order::Result {
             request_id: members.text("request_id")?.ok_or("`result` needs the `request_id` of the outbound")?,
+            link: match members.get("link") {
+                None => None,
+                Some(link) => serde_json::from_str(link.get()).map_err(|_| "`link` is not the number of a link")?,
+            },
             result: object(verb, value)?,
         },
         _ => {
@@ -126,7 +130,11 @@ mod tests {
         assert_eq!(good(r#"{"interrupt":"s","chat_id":"7"}"#), (None, interrupt("7")));
         assert_eq!(
             good(r#"{"result":{"success":true},"request_id":"r"}"#),
-            (None, Order::Result { request_id: "r".into(), result: json(r#"{"success":true}"#) })
+            (None, Order::Result { request_id: "r".into(), link: None, result: json(r#"{"success":true}"#) })
+        );
+        assert_eq!(
+            good(r#"{"result":{},"request_id":"r","link":3}"#),
+            (None, Order::Result { request_id: "r".into(), link: Some(3), result: json("{}") })
         );
         for (verb, order) in [("drop", Order::Drop), ("revoke", Order::Revoke)] {
             assert_eq!(good(&format!(r#"{{"{verb}":"gw"}}"#)).0, gw());
@@ -156,6 +164,7 @@ mod tests {
             (r#"{"interrupt":7}"#, "`interrupt`"),
             (r#"{"result":{}}"#, "`request_id`"),
             (r#"{"result":7,"request_id":"r"}"#, "`result`"),
+            (r#"{"result":{},"request_id":"r","link":"1"}"#, "`link`"),
             (r#"{"drop":7}"#, "`drop`"),
             (r#"{"revoke":"a","gateway":"b"}"#, "two gateways"),
         ] {

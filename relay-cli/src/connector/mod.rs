@@ -1,10 +1,13 @@
 //! `relay connector`: a connector whose chat platforms are at the other end of two pipes.
 
 mod accepting;
+mod actions;
 mod answers;
 mod commands;
 mod descriptors;
 mod enrolment;
+mod fronts;
+mod messages;
 mod report;
 mod session;
 mod setup;
@@ -68,11 +71,11 @@ async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Resul
         Err(error) => return Err(format!("cannot listen on `{}`: {error}", args.listen)),
     };
     let cannot_start = |error: io::Error| format!("cannot start: {error}");
-    let answers = Answers::new(args.answer)?;
     let tls = args.tls_cert.is_some();
     let durable = store.is_some();
     let (http_events, http) = tokio::sync::mpsc::channel(HTTP_EVENTS);
-    let Setup { config, mut gateways } = setup;
+    let Setup { config, mut gateways, descriptors } = setup;
+    let answers = Answers::new(args.answer, descriptors)?;
     let config = config.http_events(http_events);
     let (connector, events) = match store {
         Some(store) => connector::serve_with(listener, config, store).map_err(|error| error.to_string())?,
@@ -87,7 +90,7 @@ async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Resul
     setup::warn_about(connector.address(), tls, &gateways);
     let commands = input::start(Patient(io::stdin())).map_err(cannot_start)?;
     let outbox = Outbox::start(Patient(io::stdout()), Some(output::UNREAD)).map_err(cannot_start)?;
-    outbox.event(report::listening(connector.address(), tls), None);
+    outbox.event(report::listening(&args.listen, connector.address(), tls), None);
     let told = (events, http);
     Ok(Session::new(connector, told, gateways, durable, answers, commands, outbox, signals).run().await)
 }

@@ -17,15 +17,21 @@ fn of(name: &str, gateway: &str) -> Object {
 
 // ── the connector ────────────────────────────────────────────────────────
 
-pub(super) fn listening(address: SocketAddr, tls: bool) -> String {
-    let host = match address.ip() {
+/// `asked`: what it was told to listen on, `HOST:PORT`.
+pub(super) fn listening(asked: &str, address: SocketAddr, tls: bool) -> String {
+    let local = match address.ip() {
         // Nobody can dial these two.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         other => other,
     };
     let scheme = if tls { "wss" } else { "ws" };
-    let url = format!("{scheme}://{}/relay", SocketAddr::new(host, address.port()));
+    let authority = match asked.rsplit_once(':') {
+        // A name stays one: it is what a certificate is for.
+        Some((name, _)) if asked.parse::<SocketAddr>().is_err() => format!("{name}:{}", address.port()),
+        _ => SocketAddr::new(local, address.port()).to_string(),
+    };
+    let url = format!("{scheme}://{authority}/relay");
     event("listening").text("addr", &address.to_string()).text("url", &url).end()
 }
 
@@ -46,6 +52,7 @@ pub(super) fn hello(gateway: &str, identity: &Identity) -> String {
 pub(super) fn outbound(gateway: &str, outbound: &Outbound) -> String {
     of("outbound", gateway)
         .text("request_id", &outbound.request_id)
+        .number("link", Some(outbound.link.number()))
         .peer_json("action", outbound.action.as_str())
         .optional("platform", outbound.platform.as_deref())
         .optional("bot_id", outbound.bot_id.as_deref())
@@ -152,12 +159,14 @@ mod tests {
 
     #[test]
     fn the_url_can_be_dialled() {
-        let url = |address: &str, tls| listening(address.parse().unwrap(), tls);
+        let url = |address: &str, tls| listening(address, address.parse().unwrap(), tls);
         assert_eq!(
             url("127.0.0.1:80", false),
             r#"{"event":"listening","addr":"127.0.0.1:80","url":"ws://127.0.0.1:80/relay"}"#
         );
         assert!(url("0.0.0.0:81", true).contains(r#""addr":"0.0.0.0:81","url":"wss://127.0.0.1:81/relay""#));
         assert!(url("[::]:82", false).contains(r#""url":"ws://[::1]:82/relay""#));
+        let named = listening("localhost:0", "127.0.0.1:83".parse().unwrap(), true);
+        assert!(named.contains(r#""addr":"127.0.0.1:83","url":"wss://localhost:83/relay""#), "{named}");
     }
 }

@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::accepting::{Accepted, Accepting, Delivery};
-use super::answers::Answers;
+use super::answers::{Answers, NotFound};
 use super::commands::{Command, Order, Parsed, parse};
-use super::report;
+use super::fronts::Fronts;
 use super::setup::Gateways;
+use super::{messages, report};
 use crate::input::Input;
 use crate::outbox::Outbox;
 use crate::{lines, output};
@@ -31,6 +32,9 @@ const ANSWER_BYTES: usize = 1 << 20;
 /// How long the last events may stay unread once a signal came and every link is over.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A request id alone does not say which outbound is meant.
+const AMBIGUOUS: &str = "two links asked under this request_id: give the `link` of the outbound with the result";
+
 pub(super) struct Session {
     connector: Connector,
     events: Events,
@@ -39,6 +43,7 @@ pub(super) struct Session {
     /// Whether deliveries survive the process.
     durable: bool,
     answers: Answers,
+    fronts: Fronts,
     commands: mpsc::Receiver<Input>,
     outbox: Outbox<()>,
     signal: Arc<Notify>,
@@ -110,6 +115,7 @@ impl Session {
             gateways,
             durable,
             answers,
+            fronts: Fronts::default(),
             commands,
             outbox,
             signal,
@@ -187,17 +193,14 @@ impl Session {
         }
         let line = match event {
             Event::Hello(identity) => {
-                if let Answers::Auto(made_up) = &mut self.answers {
-                    made_up.fronts(gateway, &identity.platform);
-                }
+                self.fronts.add(gateway, &identity.platform);
                 report::hello(gateway, &identity)
             }
             Event::Outbound(outbound) => {
                 let line = report::outbound(gateway, &outbound);
                 match &mut self.answers {
                     Answers::Auto(made_up) => {
-                        let platform = outbound.platform.as_deref();
-                        if let Some(result) = made_up.answer(gateway, platform, &outbound.action) {
+                        if let Some(result) = made_up.answer(gateway, &outbound, &self.fronts) {
                             // If its link is gone there is nobody to tell.
                             let _ = self.connector.gateway(gateway).answer(outbound.id, &result);
                         }
@@ -211,9 +214,9 @@ impl Session {
             Event::Presumed(entry) => report::presumed(gateway, entry),
             Event::GivenUp(entry) => report::given_up(gateway, entry),
             Event::Idle => report::idle(gateway),
-            Event::LinkEnded { ended, .. } => {
+            Event::LinkEnded { link, ended } => {
                 if let Answers::Manual(waiting) = &mut self.answers {
-                    waiting.forget(gateway);
+                    waiting.forget(gateway, link);
                 }
                 report::link_closed(gateway, &ended)
             }
@@ -269,18 +272,24 @@ impl Session {
         let gateway = self.connector.gateway(&name);
         let delivery = || Delivery { gateway: name.clone(), id, line, bytes };
         let accepted = match command.order {
-            Order::Deliver(event) => self.accepting.begin(delivery(), async move { gateway.deliver(&event).await }),
+            Order::Deliver(event) => {
+                messages::check(&event, self.fronts.all_of(&name))?;
+                self.accepting.begin(delivery(), async move { gateway.deliver(&event).await })
+            }
             Order::Forward(forward) => self.accepting.begin(delivery(), async move { gateway.forward(&forward).await }),
             Order::Interrupt { session_key, chat_id } => {
                 gateway.interrupt(&session_key, &chat_id)?;
                 return Ok(Done::Now);
             }
-            Order::Result { request_id, result } => {
+            Order::Result { request_id, link, result } => {
                 let Answers::Manual(waiting) = &mut self.answers else {
                     let problem = "outbounds are answered automatically: start with --answer manual to do it by hand";
                     return Err(problem.to_owned().into());
                 };
-                let outbound = waiting.take(&name, &request_id).ok_or(Refused::NotWaiting)?;
+                let outbound = waiting.take(&name, &request_id, link).map_err(|why| match why {
+                    NotFound::NotWaiting => Failure::Refused(Refused::NotWaiting),
+                    NotFound::Ambiguous => Failure::Nonsense(AMBIGUOUS.into()),
+                })?;
                 gateway.answer(outbound, &result)?;
                 return Ok(Done::Now);
             }

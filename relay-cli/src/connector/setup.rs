@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use relay_proto::connector::{AckPolicy, Settings};
 use relay_proto::token::Secret;
+use relay_tokio::Descriptor;
 use relay_tokio::connector::Config;
 
 use super::{descriptors, enrolment, tls};
@@ -15,6 +16,8 @@ use crate::{environment, gateway_id, output};
 pub(super) struct Setup {
     pub(super) config: Config,
     pub(super) gateways: Gateways,
+    /// What gateways are told of platforms; the last of two counts.
+    pub(super) descriptors: Vec<Descriptor>,
 }
 
 /// The gateways that are let in.
@@ -38,14 +41,11 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     let acks = if presumes_all { AckPolicy::Presumed } else { AckPolicy::Required };
     let mut config = Config::new().settings(settings.with_acks(acks));
     config = config.write_timeout(Duration::from_secs(args.write_timeout));
-    for descriptor in descriptors::built_in() {
-        config = config.descriptor(descriptor);
-    }
+    let mut descriptors = descriptors::built_in().to_vec();
     for file in &args.descriptor {
-        for descriptor in descriptors::read(file)? {
-            config = config.descriptor(descriptor);
-        }
+        descriptors.extend(descriptors::read(file)?);
     }
+    config = descriptors.iter().cloned().fold(config, Config::descriptor);
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         config = config.tls(tls::read(certificate, key, &args.tls_client_ca)?);
     }
@@ -68,7 +68,7 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     if let Some(enrolment) = enrolment {
         config = config.enrolment(enrolment);
     }
-    Ok(Setup { config, gateways })
+    Ok(Setup { config, gateways, descriptors })
 }
 
 /// What can be told without asking the system.

@@ -105,11 +105,59 @@ fn a_session_is_stopped_from_either_side() {
 fn an_action_that_would_break_the_reader_of_its_line_comes_as_text() {
     let connector = Connector::registered();
     let mut gateway = connector.linked(&[]);
-    gateway.say(r#"{"op":"send","content":"\ud800"}"#);
+    let hostile = r#"{"op":"send","chat_id":"7","content":"\ud800"}"#;
+    gateway.say(hostile);
     let outbound = connector.event("outbound");
-    let hostile = r#"{"op":"send","content":"\ud800"}"#;
     assert_eq!((&outbound["action"], &outbound["action_json"]), (&Value::Null, &json!(hostile)));
-    assert_eq!(gateway.event("result")["outcome"], "delivered");
+    let result = gateway.event("result");
+    assert_eq!(
+        (&result["outcome"], &result["result"]["error"]),
+        (&json!("rejected"), &json!("`content` is not a text")),
+        "{result}"
+    );
+}
+
+// proves: CONN-6, CHAT-4
+#[test]
+fn what_no_platform_could_carry_out_is_not_called_delivered() {
+    let connector = Connector::registered();
+    let mut gateway = connector.linked(&[]);
+    // As they are: what the command itself would mend or refuse is in its own tests.
+    for (action, error) in [
+        (json!({"op": "send", "content": "hi"}), "`chat_id` is missing"),
+        (json!({"op": "send", "chat_id": "7", "contnet": "hi"}), "`content` is missing (and \"contnet\" is no member"),
+        (json!({"op": "edit", "chat_id": "7", "content": "hi"}), "`message_id` is missing"),
+        (json!({"op": "react", "chat_id": "7", "message_id": "m", "emoji": ""}), "`emoji` is empty"),
+    ] {
+        gateway.say(action.to_string());
+        connector.event("outbound");
+        let result = gateway.event("result");
+        assert_eq!(result["outcome"], "rejected", "{action}: {result}");
+        assert!(result["result"]["error"].as_str().unwrap().contains(error), "{error}: {result}");
+    }
+}
+
+#[test]
+fn a_message_that_no_gateway_could_use_is_refused() {
+    let mut connector = Connector::registered();
+    let slack = json!({"text": "hi", "source": {"platform": "slack", "chat_id": "7"}});
+    // Nobody knows yet what the gateway fronts.
+    connector.say(&json!({"deliver": slack, "id": 1}));
+    assert_eq!(connector.event("accepted")["id"], 1);
+    let _gateway = connector.linked(&[]);
+    connector.event("ack");
+    for (event, word) in [
+        (json!({"source": {"platform": "discord", "chat_id": "7"}}), "no `text`"),
+        (json!({"txt": "hi"}), "no `text`"),
+        (slack, "\"slack\" is in no hello of the gateway: it fronts discord"),
+    ] {
+        connector.say(&json!({"deliver": event, "id": 2}));
+        let error = connector.event("error");
+        assert_eq!((&error["id"], error.get("cause")), (&json!(2), None), "{error}");
+        assert!(error["error"].as_str().unwrap().contains(word), "{error}");
+    }
+    connector.say(&json!({"deliver": message("hi"), "id": 3}));
+    assert_eq!(connector.event("accepted")["id"], 3);
 }
 
 #[test]

@@ -200,12 +200,60 @@ fn deaf(connector: &Connector) -> TcpStream {
         answer.extend(byte);
     }
     assert!(answer.starts_with(b"HTTP/1.1 101 "));
-    let hello = "{\"type\":\"hello\",\"platform\":\"discord\",\"botId\":\"b1\"}\n";
-    // One text frame, under a mask of zeros.
-    let head = [0x81, 0x80 | u8::try_from(hello.len()).unwrap(), 0, 0, 0, 0];
-    stream.write_all(&[&head, hello.as_bytes()].concat()).unwrap();
+    say(&mut stream, r#"{"type":"hello","platform":"discord","botId":"b1"}"#);
     connector.event("hello");
     stream
+}
+
+/// Sends a frame: one short text message, under a mask of zeros.
+fn say(stream: &mut TcpStream, frame: &str) {
+    let frame = format!("{frame}\n");
+    let (short, long) = (u8::try_from(frame.len()).ok().filter(|len| *len < 126), u16::try_from(frame.len()).unwrap());
+    let length = short.map_or_else(|| [&[0x80 | 126], &long.to_be_bytes()[..]].concat(), |short| vec![0x80 | short]);
+    stream.write_all(&[&[0x81], length.as_slice(), &[0; 4], frame.as_bytes()].concat()).unwrap();
+}
+
+// proves: CONN-6
+#[test]
+fn a_late_answer_does_not_reach_the_next_link() {
+    let mut connector = Connector::start(&["--answer", "manual"]);
+    let ask = |connector: &Connector, text: &str| {
+        let mut stream = deaf(connector);
+        // As gateways do that count from 1 in each process.
+        let action = json!({"op": "send", "chat_id": "1", "content": text});
+        say(&mut stream, &json!({"type": "outbound", "requestId": "req-1", "action": action}).to_string());
+        let outbound = connector.event("outbound");
+        assert_eq!((&outbound["request_id"], &outbound["action"]), (&json!("req-1"), &action));
+        (stream, outbound["link"].clone())
+    };
+    let (first, late) = ask(&connector, "one");
+    drop(first);
+    connector.event("link_closed");
+    let (mut second, own) = ask(&connector, "two");
+    assert!(late.is_u64() && late != own, "{late} {own}");
+    let answer =
+        |text: &str| json!({"result": {"success": true, "message_id": text}, "request_id": "req-1", "id": text});
+    let with = |mut answer: serde_json::Value, link: &serde_json::Value| {
+        answer["link"] = link.clone();
+        answer
+    };
+    connector.say(&with(answer("late"), &late));
+    let error = connector.event("error");
+    assert_eq!((&error["id"], &error["cause"]), (&json!("late"), &json!("not_waiting")));
+    connector.say(&answer("unclear"));
+    let error = connector.event("error");
+    assert!(error["id"] == "unclear" && error["error"].as_str().unwrap().contains("give the `link`"), "{error}");
+    connector.say(&with(answer("right"), &own));
+    assert_eq!(connector.event("done")["id"], "right");
+    second.set_read_timeout(Some(crate::PATIENCE)).unwrap();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("outbound_result") || !said.ends_with(b"\n") {
+        let mut byte = [0];
+        second.read_exact(&mut byte).unwrap();
+        said.extend(byte);
+    }
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("right") && !said.contains("late") && !said.contains("unclear"), "{said}");
 }
 
 // proves: CONN-3
@@ -268,11 +316,10 @@ fn an_outbound_for_a_platform_of_no_hello_fails() {
     let mut stream = deaf(&connector);
     stream.set_read_timeout(Some(crate::PATIENCE)).unwrap();
     for (platform, succeeds) in [("slack", false), ("discord", true)] {
-        let outbound =
-            format!(r#"{{"type":"outbound","requestId":"r","platform":"{platform}","action":{{"op":"send"}}}}"#);
-        let outbound = format!("{outbound}\n");
-        let head = [0x81, 0x80 | u8::try_from(outbound.len()).unwrap(), 0, 0, 0, 0];
-        stream.write_all(&[&head, outbound.as_bytes()].concat()).unwrap();
+        let outbound = format!(
+            r#"{{"type":"outbound","requestId":"r","platform":"{platform}","action":{{"op":"typing","chat_id":"7"}}}}"#
+        );
+        say(&mut stream, &outbound);
         assert_eq!(connector.event("outbound")["platform"], platform);
         let mut said = Vec::new();
         while !String::from_utf8_lossy(&said).contains("outbound_result") || !said.ends_with(b"\n") {

@@ -105,6 +105,17 @@ fn a_port_that_is_taken_is_a_failure() {
     assert_eq!((stderr.contains(&address), code), (true, 1), "{stderr}");
 }
 
+#[test]
+fn the_name_that_was_given_is_announced() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.args(["connector", "--listen", "localhost:0"]).env_remove("RELAY_LOG");
+    let listening = Relay::start_command(command).event("listening");
+    let (addr, url) = (listening["addr"].as_str().unwrap(), listening["url"].as_str().unwrap());
+    let port = addr.rsplit_once(':').unwrap().1;
+    assert_eq!(url, format!("ws://localhost:{port}/relay"));
+    assert!(!addr.contains("localhost"), "{addr}");
+}
+
 // proves: TOKEN-3
 #[test]
 fn a_secret_on_the_command_line_works_and_is_warned_about() {

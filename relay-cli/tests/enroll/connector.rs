@@ -117,6 +117,33 @@ fn with_a_store_a_restart_forgets_no_gateway_and_no_revocation() {
 }
 
 // proves: ENROLL-5
+#[cfg(target_os = "linux")]
+#[test]
+fn an_enrolment_at_the_limit_of_threads_is_refused_and_keeps_the_token() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let place = Place::new();
+    let store = place.path("relay.store");
+    let (connector, url) = place.connector(&["--store", store.to_str().unwrap()]);
+    // A thread needs two megabytes for its stack, which even a process of root's does not get beyond its limit.
+    let process = Pid::from_raw(i32::try_from(connector.id()).unwrap());
+    let status = fs::read_to_string(format!("/proc/{}/status", connector.id())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
+    let size = size.unwrap().trim().parse::<u64>().unwrap() << 10;
+    let limit = |most: Option<u64>| {
+        prlimit(process, Resource::As, Rlimit { current: most, maximum: None }).unwrap();
+    };
+    limit(Some(size + (1 << 20)));
+    let said = run(place.enroll(&url, &[]));
+    let (cause, used, error) = said.failure();
+    assert_eq!(used, "no", "{cause}: {error}");
+    assert!(error.contains("503") || error.contains("try again later"), "{cause}: {error}");
+    limit(None);
+    enrolled(&place, &url);
+    assert_eq!(connector.event("enrolled")["gateway"], "gw");
+}
+
+// proves: ENROLL-5
 #[test]
 fn tokens_of_a_file_may_be_for_one_gateway() {
     let place = Place::new();

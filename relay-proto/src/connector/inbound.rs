@@ -120,12 +120,12 @@ impl Peer {
             link.queue(Transmit::Text(encode::outbound_result(&request_id, &failure(error, false))));
             return;
         };
-        let id = OutboundId(self.next_outbound);
+        let (id, link_id) = (OutboundId(self.next_outbound), link.id);
         self.next_outbound += 1;
         let deadline = now.saturating_add(self.settings.timing.outbound);
         let pending = super::link::Pending { request_id: request_id.clone(), deadline, shown: false };
         link.outbounds.insert(id, pending);
-        self.push_event(Event::Outbound(Outbound { id, request_id, action, platform, bot_id }));
+        self.push_event(Event::Outbound(Outbound { id, link: link_id, request_id, action, platform, bot_id }));
     }
 
     /// CONN-4: stops before it says so, and stops once however often it is asked.

@@ -12,6 +12,13 @@ use crate::frame::{RawJson, Skipped};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub(crate) u64);
 
+impl LinkId {
+    /// Its number, for logs and for other processes. Links of different gateways may have the same.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// One hello that waits for its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HelloId(pub(crate) u64);
@@ -130,7 +137,8 @@ pub struct Identity {
 pub enum Event {
     /// A gateway fronts an identity, and was answered with a descriptor.
     Hello(Identity),
-    /// A gateway wants something done. Answer with [`answer`](super::Peer::answer) or [`fail`](super::Peer::fail).
+    /// A gateway wants something done. Answer with [`answer`](super::Peer::answer) or [`fail`](super::Peer::fail), or with
+    /// the methods of the same names that a host's handle has.
     Outbound(Outbound),
     /// The agent stopped a session.
     Interrupt {
@@ -166,6 +174,8 @@ pub enum Event {
 pub struct Outbound {
     /// Names it in the answer.
     pub id: OutboundId,
+    /// The link that it came on.
+    pub link: LinkId,
     /// Its id on the wire.
     pub request_id: String,
     /// What to do: an object with an `op`.

@@ -193,7 +193,9 @@ impl Hub {
         let claimed = claimed.as_deref().filter(|_| authenticates);
         let secrets = claimed.map(|id| self.secrets(id)).unwrap_or_default();
         let (known, strong) = (!secrets.is_empty(), !secrets.iter().any(Secret::is_weak));
-        let wait = self.failures().wait(address, claimed, now.monotonic);
+        // Held until the outcome is counted: else many guesses at once would all come before the first is.
+        let mut failures = self.failures();
+        let wait = failures.wait(address, claimed, now.monotonic);
         if let Some(wait) = wait
             && !(known && strong)
         {
@@ -201,7 +203,7 @@ impl Hub {
         }
         match (self.identify(bearer, now), wait) {
             (Ok(gateway), wait) => {
-                let proven = known && strong && self.failures().prove(gateway.as_str(), address);
+                let proven = known && strong && failures.prove(gateway.as_str(), address);
                 match wait {
                     Some(wait) if !proven => Err(NotAdmitted::Later(wait)),
                     _ => Ok(gateway),
@@ -209,7 +211,7 @@ impl Hub {
             }
             (Err(_), Some(wait)) => Err(NotAdmitted::Later(wait)),
             (Err(refusal), None) => {
-                self.failures().count(address, claimed, now.monotonic);
+                failures.count(address, claimed, now.monotonic);
                 let claimed = claimed.filter(|_| known).map(GatewayId::unverified);
                 Err(NotAdmitted::Refused { refusal, claimed })
             }
