@@ -71,6 +71,7 @@ mod outbox;
 pub mod prelude;
 pub mod proxy;
 mod queue;
+mod redact;
 pub mod target;
 pub mod time;
 pub mod token;

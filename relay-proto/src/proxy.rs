@@ -126,6 +126,14 @@ impl Proxy {
         target::is_loopback(&self.host)
     }
 
+    /// What a text of the proxy must not hold: the password, and both names in base64, as they are sent (TOKEN-3).
+    pub(crate) fn secrets(&self) -> [Zeroizing<String>; 2] {
+        let basic = self.basic.clone().unwrap_or_default();
+        let decoded = Zeroizing::new(STANDARD.decode(basic.as_str()).unwrap_or_default());
+        let names = core::str::from_utf8(&decoded).unwrap_or_default();
+        [Zeroizing::new(names.split_once(':').map_or("", |(_, password)| password).into()), basic]
+    }
+
     /// The request for a tunnel to this host and port.
     #[cfg(feature = "wire")]
     pub(crate) fn request(&self, host: &str, port: u16) -> Zeroizing<String> {

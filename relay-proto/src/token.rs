@@ -59,6 +59,11 @@ impl Secret {
         bytes.len() < 16 || different.take(6).count() < 6
     }
 
+    /// Its text, to be looked for in what peers say (TOKEN-3).
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     fn mac(&self, message: &str) -> Option<Hmac<Sha256>> {
         // HMAC takes keys of any length, so that this is never `None`.
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).ok()?;
@@ -96,6 +101,12 @@ impl Token {
     /// The text to send after `Bearer `. Holds only letters, digits, `-` and `_`, whatever the id and the secret are.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The signature that is in it, which a peer may show that decodes tokens (TOKEN-3). What precedes it is no secret.
+    pub(crate) fn signature(&self) -> Zeroizing<String> {
+        let decoded = Zeroizing::new(decode(&self.text).unwrap_or_default());
+        Zeroizing::new(decoded.rsplit_once(':').map_or("", |(_, signature)| signature).into())
     }
 
     /// The last second, in unix time, at which the token is good. `None`: it never expires.

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use relay_proto::wire::{ServerTls, rustls};
+use relay_proto::wire::{ServerTls, encrypted_key, rustls};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use zeroize::Zeroizing;
 
 /// A configuration for a server with this certificate, which asks clients for one by these authorities, if there are any.
 ///
@@ -15,7 +16,7 @@ use rustls::server::WebPkiClientVerifier;
 /// Which file is wrong, and how. Never shows the key.
 pub(super) fn read(certificate: &Path, key: &Path, clients: &[PathBuf]) -> Result<ServerTls, String> {
     let chain = certificates(certificate)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("private key", key, &error))?;
+    let key = private_key(key)?;
     // The provider is named so that the process needs no default one.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -41,9 +42,28 @@ pub(super) fn read(certificate: &Path, key: &Path, clients: &[PathBuf]) -> Resul
 
 /// The certificates of a file: at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let contents = contents("certificate", path)?;
+    let chain = CertificateDer::pem_slice_iter(&contents).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| unreadable("certificate", path, &error))?;
     if chain.is_empty() { Err(unreadable("certificate", path, &pem::Error::NoItemsFound)) } else { Ok(chain) }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let contents = contents("private key", path)?;
+    PrivateKeyDer::from_pem_slice(&contents).map_err(|error| match encrypted_key(&contents) {
+        Some(what_to_do) => format!("cannot read the private key in `{}`: {what_to_do}", path.display()),
+        None => unreadable("private key", path, &error),
+    })
+}
+
+/// A file without the byte order mark that editors on Windows begin it with.
+fn contents(what: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut contents =
+        std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(what, path, &pem::Error::Io(error)))?;
+    if contents.starts_with(b"\xEF\xBB\xBF") {
+        contents.drain(..3);
+    }
+    Ok(contents)
 }
 
 fn unreadable(what: &str, path: &Path, error: &pem::Error) -> String {

@@ -185,3 +185,12 @@ fn a_file_that_is_no_use_is_named() {
         assert!(key.lines().chain(other_key.lines()).all(|line| !stderr.contains(line)), "{stderr}");
     }
 }
+
+#[test]
+fn pem_files_may_begin_with_a_byte_order_mark() {
+    let files = Files::new("tls-mark");
+    let (certificate, key, _) = certificate("127.0.0.1", None);
+    let (mut connector, path) = connector(&files, &format!("\u{feff}{certificate}"), &format!("\u{feff}{key}"));
+    let dialled = gateway(&connector.url, &["--tls-ca", &path]);
+    talks(&mut connector, dialled);
+}

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::credential::Credential;
 use super::error::EnrollError;
 use super::service::MAX_ID;
+use crate::redact;
 
 /// What a connector grants to a gateway that enrolled or was provisioned. It says so once.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,24 +109,7 @@ pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
     const MAX_CHARS: usize = 200;
     // First, since a secret with a space in it could come out of that.
     let mut text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = without(&text, secret);
-    }
+    text = redact::without(&text, secrets.iter().copied());
     let shown = text.char_indices().nth(MAX_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(&text);
     shown.trim().to_string()
-}
-
-/// A short one, which can be part of a word by chance, is hidden where it stands as a word.
-fn without(text: &str, secret: &str) -> String {
-    const SHORT: usize = 8;
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(secret) {
-        shown.push_str(before);
-        let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let part = secret.len() < SHORT && (word(shown.chars().next_back()) || word(after.chars().next()));
-        shown.push_str(if part { secret } else { "***" });
-        rest = after;
-    }
-    shown + rest
 }

@@ -28,7 +28,7 @@ pub(super) fn request(path: &str, authority: &str, bearer: &str, body: &str) -> 
         authority,
         "\r\nAuthorization: Bearer ",
         bearer,
-        "\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: ",
+        "\r\nContent-Type: application/json\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nContent-Length: ",
         &length,
         "\r\nConnection: close\r\nUser-Agent: ",
         agent,
@@ -250,6 +250,12 @@ fn parse(head: &[u8]) -> Result<Option<(Reply, Framing)>, EnrollError> {
         let location = only(response.headers, "location").map(String::from);
         let mut reply = Reply { status, location, body: Zeroizing::default() };
         let framing = framing(status, response.headers)?;
+        // Of a refusal the status counts, and its body says nothing then.
+        let plain = only(response.headers, "content-encoding")
+            .is_some_and(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"));
+        if has(response.headers, "content-encoding") && !plain && !reply.may_be_cut() {
+            return Err(not_http("its body has a Content-Encoding, such as gzip, that was not asked for"));
+        }
         let room = match framing {
             Framing::Length(length) if length > MAX_ANSWER && !reply.may_be_cut() => {
                 return Err(EnrollError::TooLong { limit: MAX_ANSWER });

@@ -340,6 +340,25 @@ fn a_redirect_is_followed_within_the_origin() {
     }
 }
 
+// proves: ENROLL-3
+#[test]
+fn an_answer_that_is_compressed_is_an_error_that_says_so() {
+    let read = |status, field: &str| {
+        let mut reader = AnswerReader::default();
+        let read = reader.read(answer(status, field, "{\"secret\":\"s\"}").as_bytes());
+        read.map(|done| (done, reader.finish().map(Reply::status)))
+    };
+    for coding in ["gzip", "br, identity", "x"] {
+        let error = read(200, &format!("Content-Encoding: {coding}\r\n")).unwrap_err();
+        assert!(error.to_string().contains("Content-Encoding"), "{error}");
+        assert!(error.may_have_granted());
+        assert_eq!(read(403, &format!("Content-Encoding: {coding}\r\n")).unwrap().1, Ok(403), "the status counts");
+    }
+    for coding in ["identity", "IDENTITY", ""] {
+        assert_eq!(read(200, &format!("content-encoding: {coding}\r\n")), Ok((true, Ok(200))), "{coding}");
+    }
+}
+
 // proves: ENROLL-4
 #[test]
 fn no_redirect_leads_to_another_origin() {

@@ -4,7 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64::Engine as _;
+use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
 use crate::json::{self, RawJson};
@@ -71,14 +73,46 @@ fn header(pair: &RawValue) -> Option<(String, String)> {
     Some((json::text(name)?.into_owned(), json::text(value)?.into_owned()))
 }
 
-/// Standard base64 with padding. Encoders that wrap lines exist, so white space is passed over.
+/// Standard base64, as the reference reads it (Python's `base64.b64decode`): characters of another alphabet are passed over,
+/// as in lines that were wrapped, the unused bits of the last one are ignored, and what follows the padding is ignored too.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    if text.bytes().any(|b| b.is_ascii_whitespace()) {
-        let dense: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        return STANDARD.decode(dense).ok();
-    }
-    STANDARD.decode(text).ok()
+    STANDARD.decode(text).ok().or_else(|| decode_leniently(text))
 }
+
+#[cold]
+fn decode_leniently(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let mut digits = Vec::with_capacity(text.len());
+    // Padding signs in a row. They count only where a group of four may end.
+    let mut padding = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'=' if digits.len() % 4 >= 2 => {
+                padding += 1;
+                if digits.len() % 4 + padding >= 4 {
+                    return LENIENT.decode(digits).ok();
+                }
+            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => {
+                padding = 0;
+                digits.push(byte);
+            }
+            _ => {}
+        }
+    }
+    // A group that is begun needs its padding.
+    if digits.len() % 4 == 0 { LENIENT.decode(digits).ok() } else { None }
+}
+
+/// For digits without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +137,7 @@ mod tests {
     // proves: PASS-1
     #[test]
     fn an_undecodable_body_is_empty_and_flagged() {
-        for bad in ["\"abc\"", "\"a-_=\"", "5", "[]", "\"====\""] {
+        for bad in ["\"abc\"", "\"a-_=\"", "5", "[]", "\"aGk\"", "\"aGk=é\"", "\"a===\""] {
             let forward = forward(&alloc::format!("{{\"bodyB64\":{bad}}}"));
             assert_eq!((forward.body.len(), forward.body_undecodable), (0, true), "{bad}");
         }
@@ -113,5 +147,28 @@ mod tests {
         }
         let wrapped = forward("{\"bodyB64\":\"AP9/\\r\\ngA==\"}");
         assert_eq!((wrapped.body, wrapped.body_undecodable), (alloc::vec![0, 255, 127, 128], false));
+    }
+
+    // proves: PASS-1
+    #[test]
+    fn a_body_is_decoded_as_the_reference_decodes_it() {
+        // What Python's `base64.b64decode` makes of each.
+        for (text, bytes) in [
+            ("aGVsbG8gd29ybGR=", "hello world"),
+            ("aGVsbG9=", "hello"),
+            ("aGl=", "hi"),
+            ("aGVsbG8gd29ybGQ==", "hello world"),
+            ("aGk=aGk=", "hi"),
+            ("=aGk=", "hi"),
+            ("a=Gk=", "hi"),
+            ("aG=k=", "hi"),
+            ("aG==k=", "h"),
+            ("aG\\r\\nk!=-_", "hi"),
+            ("====", ""),
+            ("aGVs====", "hel"),
+        ] {
+            let forward = forward(&alloc::format!("{{\"bodyB64\":\"{text}\"}}"));
+            assert_eq!((&*forward.body, forward.body_undecodable), (bytes.as_bytes(), false), "{text}");
+        }
     }
 }

@@ -12,8 +12,9 @@ use super::preset::{Preset, Standard};
 use crate::frame::encode;
 use crate::json::{self, RawJson};
 use crate::proxy::{Proxy, ProxyVars};
+use crate::redact;
 use crate::target::{Target, TargetError};
-use crate::token::Secret;
+use crate::token::{Secret, Token};
 
 /// One bot on one platform that the gateway fronts (HELLO-1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -452,6 +453,19 @@ impl Settings {
     /// The identities it fronts, the default first.
     pub fn identities(&self) -> &[Identity] {
         &self.identities
+    }
+
+    /// A text that a peer wrote, without pieces of the gateway's secret, of this token, and of the proxy's password: texts
+    /// end up in logs (TOKEN-3).
+    pub(crate) fn without_secrets(&self, text: &str, token: Option<&Token>) -> String {
+        if text.is_empty() {
+            return String::new();
+        }
+        let signature = token.map(Token::signature);
+        let proxy = self.proxy.as_ref().map(|proxy| proxy.secrets()).unwrap_or_default();
+        let own = self.credentials.iter().map(|own| own.secret.text());
+        let of_token = token.map(Token::as_str).into_iter().chain(signature.as_ref().map(|text| text.as_str()));
+        redact::without(text, own.chain(of_token).chain(proxy.iter().map(|text| text.as_str())))
     }
 
     /// Whether upgrades carry a token.

@@ -6,10 +6,6 @@ use core::time::Duration;
 
 use super::backoff::Pace;
 use crate::end::{LinkEnd, TlsProblem};
-use crate::token::Token;
-
-/// So much of a token is recognised as one. It is less than its id may have, and so far from its signature.
-const TOKEN_HEAD: usize = 16;
 
 /// The class of a link's end, or of a failed dial's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,13 +112,6 @@ impl Ended {
         Self::local(Cause::Lost, format!("nothing from the peer for {} s", time.as_secs()))
     }
 
-    /// The same, should the peer have sent our own token back: reasons end up in logs (TOKEN-3). Also when it sent only how
-    /// it begins, since close frames and answers are cut.
-    pub(crate) fn without(mut self, token: Option<&Token>) -> Self {
-        self.reason = without(self.reason, token);
-        self
-    }
-
     /// The same, of a link that never had a descriptor. `said`: what the connector said last in an `error` frame.
     pub(crate) fn in_handshake(mut self, said: Option<&str>) -> Self {
         if self.cause == Cause::Normal {
@@ -160,29 +149,12 @@ impl Ended {
     }
 }
 
-/// A peer's words without our own token.
-fn without(words: String, token: Option<&Token>) -> String {
-    let Some(token) = token.map(Token::as_str) else { return words };
-    let Some(head) = token.get(..TOKEN_HEAD).filter(|head| words.contains(head)) else { return words };
-    let mut shown = String::new();
-    let mut rest = words.as_str();
-    while let Some((before, from)) = rest.split_once(head) {
-        let same = from.bytes().zip(token.bytes().skip(head.len())).take_while(|(said, own)| said == own).count();
-        shown.push_str(before);
-        shown.push_str("***");
-        rest = from.get(same..).unwrap_or_default();
-    }
-    shown.push_str(rest);
-    shown
-}
-
 /// How many characters of an `error` frame are shown.
 const SHOWN: usize = 200;
 
-/// The words of an `error` frame as they may be shown in a log or a terminal: without our token, without control
+/// The words of an `error` frame as they may be shown in a log or a terminal, but for our secrets: without control
 /// characters and what changes the direction of text, and cut. Empty when nothing is left.
-pub(crate) fn shown(words: String, token: Option<&Token>) -> String {
-    let words = without(words, token);
+pub(crate) fn shown(words: &str) -> String {
     let is_hidden = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     let mut chars = words.trim().chars().filter(|c| !is_hidden(*c));
     let mut shown: String = chars.by_ref().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -290,34 +262,13 @@ mod tests {
         assert_eq!(Ended::local(Cause::Requested, "").pace(), Pace::Now);
     }
 
-    // proves: TOKEN-3
-    #[test]
-    fn a_peer_that_echoes_our_token_does_not_get_it_into_a_log() {
-        let token = crate::token::mint("gw", &"secret".into(), 300, 1_800_000_000);
-        let echo = alloc::format!("bad header: Bearer {}!", token.as_str());
-        let ended = Ended::from(LinkEnd::Refused { status: 400, reason: echo }).without(Some(&token));
-        assert_eq!(ended.reason, "bad header: Bearer ***!");
-        assert_eq!(closed(1000, "bye").without(Some(&token)).reason, "bye");
-        // A close frame has room for 123 bytes.
-        for length in [TOKEN_HEAD, 40, token.as_str().len() - 1] {
-            let cut = token.as_str().get(..length).unwrap();
-            let reason = closed(4400, &format!("bad: {cut}")).without(Some(&token)).reason;
-            assert_eq!(reason, "bad: ***", "{length}");
-            let reason =
-                closed(4400, &format!("{cut}…, {cut}, {token}é", token = token.as_str())).without(Some(&token)).reason;
-            assert_eq!(reason, "***…, ***, ***é", "{length}");
-        }
-    }
-
-    // proves: FRAME-5, TOKEN-3
+    // proves: FRAME-5
     #[test]
     fn what_an_error_frame_says_is_shown_cut_and_harmless() {
-        let token = crate::token::mint("gw", &"secret".into(), 300, 1_800_000_000);
-        let words = format!("  no\tsuch\u{1b}[31m bot\u{202e}\u{85}: {}\n", token.as_str());
-        assert_eq!(shown(words, Some(&token)), "no such [31m bot : ***");
-        assert_eq!(shown("é".repeat(SHOWN), None), "é".repeat(SHOWN));
-        assert_eq!(shown("é".repeat(SHOWN + 1), None), "é".repeat(SHOWN) + "…");
-        assert_eq!(shown(" \u{feff}".into(), None), "");
+        assert_eq!(shown("  no\tsuch\u{1b}[31m bot\u{202e}\u{85}: x\n"), "no such [31m bot : x");
+        assert_eq!(shown(&"é".repeat(SHOWN)), "é".repeat(SHOWN));
+        assert_eq!(shown(&"é".repeat(SHOWN + 1)), "é".repeat(SHOWN) + "…");
+        assert_eq!(shown(" \u{feff}"), "");
     }
 
     // proves: AUTH-3

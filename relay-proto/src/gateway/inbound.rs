@@ -129,7 +129,8 @@ impl Machine {
     fn handle_error(&mut self, link: LinkId, error: PeerError) {
         self.count_skipped(&Skipped::Ignored("error".into()));
         let Some(open) = current(&mut self.life, link) else { return };
-        let words = shown(error.words, open.token.as_ref());
+        // Last, since what is left out in between could have cut a secret into pieces that are too short.
+        let words = self.settings.without_secrets(&shown(&error.words), open.token.as_ref());
         let words = if words.is_empty() { "an error, without a word about it".into() } else { words };
         self.requests.hear(words.clone());
         if let Some((request_id, mut result)) = error.request

@@ -326,7 +326,8 @@ impl Machine {
     pub fn handle_ended(&mut self, link: LinkId, end: LinkEnd, now: Now) {
         self.tick(now);
         let Some(link) = current(&mut self.life, link) else { return };
-        let ended = Ended::from(end).without(link.token.as_ref());
+        let mut ended = Ended::from(end);
+        ended.reason = self.settings.without_secrets(&ended.reason, link.token.as_ref());
         // After our own close, only what must slow or stop the next dial is news; the rest would hide why we closed.
         let news = ended.code.is_some() && (ended.is_refusal() || ended.pace() == Pace::Slow);
         let closing = matches!(link.phase, Phase::Closing { .. });

@@ -78,5 +78,7 @@ pub use server::{ServerEvent, ServerLink};
 #[cfg(feature = "tls")]
 pub use {
     rustls,
-    tls::{ClientTlsBuilder, ClientTlsError, Fingerprint, NotAFingerprint, default_tls_config, tls_failure},
+    tls::{
+        ClientTlsBuilder, ClientTlsError, Fingerprint, NotAFingerprint, default_tls_config, encrypted_key, tls_failure,
+    },
 };

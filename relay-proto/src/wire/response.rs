@@ -90,7 +90,8 @@ impl ResponseReader {
         if fields.has("sec-websocket-extensions") {
             return Err("the answer to the upgrade names an extension that nobody asked for");
         }
-        if fields.has("sec-websocket-protocol") {
+        // An empty one names none. Servers exist that send it.
+        if fields.has("sec-websocket-protocol") && fields.only("sec-websocket-protocol") != Some("") {
             return Err("the answer to the upgrade names a subprotocol that nobody asked for");
         }
         Ok(())

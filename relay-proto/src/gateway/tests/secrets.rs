@@ -1,6 +1,7 @@
 //! Secrets and tokens are nowhere to be read.
 
 use super::pair::*;
+use crate::end::{LinkEnd, TlsProblem};
 use crate::gateway::{Config, Output};
 use crate::time::Now;
 
@@ -59,5 +60,41 @@ fn a_whole_life_leaves_no_trace_of_them() {
     let log = world.log.join("\n") + &format!("{:?}{:?}", world.events, world.machine);
     for (_, dial) in &world.dials {
         clean(&log, dial.token.as_ref().unwrap().as_str(), "the log");
+    }
+}
+
+/// Whether eight bytes in a row of `secret` are in `text`.
+fn has_a_piece(text: &str, secret: &str) -> bool {
+    let lower = |text: &str| text.to_ascii_lowercase();
+    lower(secret).as_bytes().windows(8).any(|piece| lower(text).as_bytes().windows(8).any(|shown| shown == piece))
+}
+
+// proves: TOKEN-3
+#[test]
+fn no_piece_of_a_credential_gets_into_an_event_whatever_the_peer_shows_of_it() {
+    use base64::Engine as _;
+    let proxy = crate::proxy::Proxy::parse("http://me:pass-of-the-proxy@proxy.example:3128").unwrap();
+    let basic = base64::engine::general_purpose::STANDARD.encode("me:pass-of-the-proxy");
+    let mut world = World::with(config().proxy(proxy));
+    for step in 0..300 {
+        world.await_dial();
+        let token = world.dials.last().unwrap().1.token.as_ref().unwrap().as_str().to_owned();
+        let decoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&token).unwrap();
+        let decoded = String::from_utf8(decoded).unwrap();
+        let signature = decoded.rsplit_once(':').unwrap().1.to_owned();
+        let upper = signature.to_ascii_uppercase();
+        let secrets = [&token, &signature, &upper, SECRET, &basic, "pass-of-the-proxy"];
+        let secret = secrets[step % secrets.len()];
+        let from = step % (secret.len() - 8);
+        let text = format!("what is {}? {}…", &secret[from..], &secret[..secret.len() - from]);
+        world.end(match step % 4 {
+            0 => closed(4400, &text),
+            1 => LinkEnd::Proxy { status: Some(407), detail: text.clone() },
+            2 => LinkEnd::Tls { problem: TlsProblem::Handshake, detail: text.clone() },
+            _ => LinkEnd::Protocol { detail: text.clone() },
+        });
+        let (ended, _) = world.disconnected();
+        assert!(!has_a_piece(&ended.reason, secret), "{} of {text}", ended.reason);
+        assert!(ended.reason.starts_with("what is ***?"), "{} of {text}", ended.reason);
     }
 }

@@ -35,10 +35,22 @@ fn every_wrong_input_is_named_and_no_key_is_shown() {
         (new().roots(one.certificate.replace("-----END", "")), "added roots, number 1: it is damaged"),
         (new().roots(one.der.get(..100).unwrap()), "added roots, number 1: there is no usable certificate"),
         (new().client_certificate("", &one.key), "client certificate: there is no certificate"),
-        (new().client_certificate(&one.certificate, "?"), "private key: there is no unencrypted private key"),
+        (new().client_certificate(&one.certificate, "?"), "private key: there is no private key"),
         (new().client_certificate(&one.certificate, &damaged), "private key: it is damaged"),
         (new().client_certificate(&one.certificate, cut), "private key: it is damaged"),
         (new().client_certificate(&one.certificate, &empty), "private key: it is of no kind"),
+        (
+            new().client_certificate(&one.certificate, one.key.replace("PRIVATE", "ENCRYPTED PRIVATE")),
+            "openssl pkey -in",
+        ),
+        (
+            new().client_certificate(
+                &one.certificate,
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
+                 -----END RSA PRIVATE KEY-----\n",
+            ),
+            "it is encrypted with a passphrase",
+        ),
         (new().client_certificate(&one.certificate, &other.key), "not that of the client certificate"),
         (new().client_certificate(one.certificate.replace("MII", "AII"), &one.key), "the client certificate: "),
         (new().pin("no name", Fingerprint::of(b"")), "`no name` is neither"),
@@ -53,6 +65,14 @@ fn every_wrong_input_is_named_and_no_key_is_shown() {
         assert!(error.to_string().contains(expected), "{expected}: {error}");
         assert!(one.key.lines().filter(|line| !line.starts_with('-')).all(|line| !told.contains(line)), "{told}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_in_front_of_pem_does_no_harm() {
+    let made = made();
+    let marked = |pem: &str| format!("\u{feff}{pem}");
+    let builder = ClientTlsBuilder::new().without_platform_roots().roots(marked(&made.certificate));
+    builder.client_certificate(marked(&made.certificate), marked(&made.key)).build().unwrap();
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn read_roots(contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn read_certificates(contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = CertificateDer::pem_slice_iter(contents)
+    let certificates = CertificateDer::pem_slice_iter(without_mark(contents))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unreadable("certificate", &error))?;
     if certificates.is_empty() {
@@ -316,8 +316,9 @@ fn read_certificates(contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, St
 
 fn read_client(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, ClientTlsError> {
     let chain = read_certificates(chain).map_err(|detail| ClientTlsError::ClientCertificate { detail })?;
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|error| ClientTlsError::ClientKey { detail: unreadable("unencrypted private key", &error) })?;
+    let key = PrivateKeyDer::from_pem_slice(without_mark(key)).map_err(|error| ClientTlsError::ClientKey {
+        detail: encrypted_key(key).map_or_else(|| unreadable("private key", &error), Into::into),
+    })?;
     let key = ring::default_provider().key_provider.load_private_key(key).map_err(|_| ClientTlsError::ClientKey {
         detail: "it is of no kind that can be used (RSA, ECDSA, Ed25519)".into(),
     })?;
@@ -327,6 +328,23 @@ fn read_client(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, ClientTlsError>
         Err(Error::InconsistentKeys(_)) => Err(ClientTlsError::KeyMismatch),
         Err(error) => Err(ClientTlsError::ClientCertificate { detail: error.to_string() }),
     }
+}
+
+/// What to do, in a sentence, with the contents of a PEM file that are an encrypted private key, in either of the two forms;
+/// `None` when they are not.
+pub fn encrypted_key(contents: &[u8]) -> Option<&'static str> {
+    let is_encrypted = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----".as_slice(), b"Proc-Type: 4,ENCRYPTED"]
+        .iter()
+        .any(|mark| memchr::memmem::find(contents, mark).is_some());
+    is_encrypted.then_some(
+        "it is encrypted with a passphrase, and only one that is not can be used: decrypt it with `openssl pkey -in KEY.pem \
+         -out PLAIN.pem`",
+    )
+}
+
+/// The contents of a file without the byte order mark that editors on Windows begin it with.
+fn without_mark(contents: &[u8]) -> &[u8] {
+    contents.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(contents)
 }
 
 fn unreadable(what: &str, error: &pem::Error) -> String {

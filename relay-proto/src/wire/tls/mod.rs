@@ -16,7 +16,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 
 use self::problem::{Stage, failed, failed_at, unusable};
 pub use self::{
-    builder::{ClientTlsBuilder, ClientTlsError, default_tls_config},
+    builder::{ClientTlsBuilder, ClientTlsError, default_tls_config, encrypted_key},
     fingerprint::{Fingerprint, NotAFingerprint},
 };
 use super::output::Output;

@@ -138,7 +138,16 @@ fn refusal(error: &OtherError) -> Option<&Refusal> {
 }
 
 fn wrong_name(expected: &ServerName<'_>, presented: &[String]) -> String {
+    let is_address = matches!(expected, ServerName::IpAddress(_));
     let expected = expected.to_str();
+    // An address that is written as the name of a host is no use to anybody who dials the address.
+    let as_name = presented.iter().filter_map(|name| name.strip_prefix("DnsName(\"")?.strip_suffix("\")"));
+    if is_address && as_name.into_iter().any(|name| name == expected) {
+        return format!(
+            "the certificate has {expected} in its subjectAltName as the name of a host (DNS:{expected}), and it has to be \
+             there as an address (IP:{expected}): make it anew like that, or dial a name that it has"
+        );
+    }
     // They come as `DnsName("a.example")` and `IpAddress(127.0.0.1)`, and hold what the peer put there.
     let mut names: Vec<String> = presented
         .iter()
@@ -190,4 +199,27 @@ fn certificate_is_refused(alert: Alert) -> String {
 
 fn ended_by(alert: Alert) -> String {
     format!("the peer ended TLS (alert {alert:?})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves: DIAL-7
+    #[test]
+    fn an_address_that_is_written_as_a_name_is_told_from_another_name() {
+        let told = |expected: &'static str, presented: &[&str]| {
+            let presented: Vec<String> = presented.iter().map(|name| (*name).into()).collect();
+            wrong_name(&ServerName::try_from(expected).unwrap(), &presented)
+        };
+        let text = told("127.0.0.1", &["DnsName(\"a.example\")", "DnsName(\"127.0.0.1\")"]);
+        assert!(text.contains("DNS:127.0.0.1") && text.contains("IP:127.0.0.1"), "{text}");
+        for (expected, presented) in [("127.0.0.1", "DnsName(\"localhost\")"), ("localhost", "IpAddress(127.0.0.1)")] {
+            let text = told(expected, &[presented]);
+            assert!(
+                text.starts_with("the certificate is for ") && text.ends_with(&format!("not for {expected}")),
+                "{text}"
+            );
+        }
+    }
 }
