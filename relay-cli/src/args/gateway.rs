@@ -15,6 +15,8 @@ use crate::{env_file, environment, gateway_id};
 pub(crate) enum AckMode {
     /// As soon as its line is written
     Auto,
+    /// When the program has answered, or on {"do":"ack","delivery":N}
+    Answered,
     /// On {"do":"ack","delivery":N}
     Manual,
 }
@@ -99,9 +101,9 @@ which an action, go_idle and go_dormant have, and whatever goes wrong. The other
         A message in a thread is answered with "metadata":{"thread_id":…}, the message's.
 
   {"do":"ack","delivery":1}
-        The delivery is taken (with --ack manual).
+        The delivery is taken (with --ack answered or manual).
   {"do":"give_back","delivery":1}
-        It is not, and comes again on the next link (with --ack manual).
+        It is not, and comes again on the next link (with --ack answered or manual).
   {"do":"interrupt","session_key":"agent:main:discord:dm:7","reason":"stopped"}
         The agent stopped a session. Answered only when it could not be sent.
   {"do":"go_idle"} {"do":"go_dormant"}
@@ -109,6 +111,18 @@ which an action, go_idle and go_dormant have, and whatever goes wrong. The other
   {"do":"wake"} {"do":"reconnect"} {"do":"hold_redial"} {"do":"release_redial"}
   {"do":"close"}
         Closes in order, as the end of input does.
+
+With --ack answered, the default of --exec, a message is acknowledged when its answer has ended:
+  An answer is a send, send_media, prompt or follow_up in the message's chat or session. It is
+  for the oldest message there that has none yet. If its reply_to is a message_id, it is for that
+  message and the earlier ones of the chat. So is any action but typing whose `id` is the `key`
+  of a message. An answer that finds no link gives its message back: it comes again.
+  A message that needs no answer is yours to acknowledge, with {"do":"ack","delivery":N}: until
+  then it holds up the acknowledgements behind it, and connectors stop delivering at some number
+  of them. At 16 a warning says so. When the program ends, all that it has not answered or
+  acknowledged is delivered again, to its next run.
+  What nobody answers is acknowledged once it is written: passthrough, undecodable, what has no
+  buffer_id, and a message without a chat_id. To acknowledge these yourself, use --ack manual.
 
 Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
 GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
@@ -123,7 +137,7 @@ Examples:
   $ relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
   $ relay gateway --url https://connector.example --id my-gateway --secret-env RELAY_SECRET \
       --platform discord --bot-id 1234 --platform telegram --bot-id 5678 \
-      --ack manual --exec python3 agent.py
+      --exec python3 agent.py
   $ relay gateway --url https://10.0.0.5:8443 --platform discord --bot-id 1234 --tls-ca ca.pem"#;
 
 /// Run a gateway: dial a connector, print events, take commands
@@ -161,9 +175,9 @@ pub(crate) struct GatewayArgs {
     /// What moves the link's bytes. Nothing that can be seen here depends on it
     #[arg(long, value_enum, default_value = "tokio")]
     pub(crate) runtime: Runtime,
-    /// When a delivery is acknowledged
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) ack: AckMode,
+    /// When a delivery is acknowledged. The default is answered with --exec, and auto without
+    #[arg(long, value_enum)]
+    pub(crate) ack: Option<AckMode>,
     /// Requests made without a ready link wait for one, up to 30 s, instead of ending as not sent
     #[arg(long)]
     pub(crate) wait_for_link: bool,
@@ -185,7 +199,8 @@ pub(crate) struct GatewayArgs {
     #[arg(long)]
     pub(crate) raw: bool,
     /// A program that gets the events on its standard input, and whose standard output is the commands; everything after
-    /// --exec is its command line. It does not see the secret. When it exits the gateway closes in order, with exit code
+    /// --exec is its command line. It does not see the secret, nor the user and the password of a proxy (on Linux not in /proc either, unless it
+    /// may trace every process). When it exits the gateway closes in order, with exit code
     /// 0 if the program succeeded, else 1. Once it has closed its standard input, deliveries are not acknowledged any more,
     /// and a warning says so
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
@@ -198,6 +213,12 @@ pub(crate) struct GatewayArgs {
 }
 
 impl GatewayArgs {
+    /// When a delivery is acknowledged. A program that crashes must not lose what it was working on; what reads standard
+    /// output is not ours to watch.
+    pub(crate) fn ack(&self) -> AckMode {
+        self.ack.unwrap_or(if self.exec.is_some() { AckMode::Answered } else { AckMode::Auto })
+    }
+
     /// The gateway's configuration and its session keys, from the flags or from the environment.
     ///
     /// # Errors

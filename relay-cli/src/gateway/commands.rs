@@ -3,6 +3,7 @@
 use relay_proto::action;
 use relay_tokio::{Action, RawJson};
 
+use super::answered::Aim;
 use crate::json::compact;
 use crate::members::{Members, excerpt};
 
@@ -19,6 +20,8 @@ pub(super) enum Command {
         platform: Option<String>,
         /// Which of the bots there it is for.
         bot_id: Option<String>,
+        /// What it says about the message that it may answer.
+        aim: Box<Aim>,
         /// The chat that `get_chat_info` asks about.
         chat_info_of: Option<String>,
         /// It asks a prompt, and leaves it to the gateway to name it.
@@ -87,7 +90,16 @@ fn request(members: &Members<'_>) -> Result<Command, String> {
         };
     }
     let chat_info_of = (op == "get_chat_info").then(|| chat(members));
-    Ok(Command::Request { action, platform, bot_id, chat_info_of, unnamed_prompt })
+    // Of another type it answers nothing.
+    let text = |name| members.text(name).ok().flatten().filter(|text| !text.is_empty());
+    let aim = Box::new(Aim {
+        chat: Some(chat(members)).filter(|chat| !chat.is_empty()),
+        reply_to: text("reply_to"),
+        session: text("session_key"),
+        platform: platform.clone(),
+        op,
+    });
+    Ok(Command::Request { action, platform, bot_id, aim, chat_info_of, unnamed_prompt })
 }
 
 /// A value on one line.

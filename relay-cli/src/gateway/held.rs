@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use relay_proto::chat::SessionKeys;
 use relay_tokio::{Delivery, MessageEvent, PassthroughForward, Undecodable};
 
+use super::answered::Question;
 use crate::outbox::OnWritten;
 
 /// A delivery, whatever it carries.
@@ -29,6 +31,19 @@ impl Held {
             Self::Passthrough(delivery) => delivery.give_back(),
             Self::Undecodable(delivery) => delivery.give_back(),
         }
+    }
+
+    /// What it takes to know its answer. `None`: nobody answers it, or the connector does not wait for that.
+    pub(super) fn question(&self, keys: &SessionKeys) -> Option<Question> {
+        let Self::Message(delivery) = self else { return None };
+        let answerable = self.is_buffered() && !delivery.chat_id().is_empty();
+        answerable.then(|| Question {
+            key: delivery.key(),
+            platform: delivery.platform().to_owned(),
+            chat: delivery.chat_id().to_owned(),
+            message_id: delivery.message_id().map(str::to_owned),
+            session: delivery.session_key(keys),
+        })
     }
 
     /// Whether the connector waits for its acknowledgement.
@@ -81,7 +96,7 @@ impl Drop for Unseen {
 /// How much memory deliveries may hold that the program does not end, in bytes.
 const ENOUGH: usize = 64 << 20;
 
-/// The deliveries in the program's hands, by their number (`--ack manual`).
+/// The deliveries in the program's hands, by their number (`--ack manual` and `--ack answered`).
 #[derive(Debug, Default)]
 pub(super) struct Table {
     held: BTreeMap<u64, Held>,

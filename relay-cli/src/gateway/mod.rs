@@ -1,5 +1,6 @@
 //! `relay gateway`: a gateway whose application is at the other end of two pipes.
 
+mod answered;
 mod commands;
 mod exec;
 mod held;
@@ -86,7 +87,7 @@ async fn serve(args: &GatewayArgs, checked: Checked) -> Result<ExitCode, String>
     };
     let (gateway, events) = connect(args.runtime, config, tls)?;
     let options =
-        Options { ack: args.ack, raw: args.raw, session_keys, wait_for_link: args.wait_for_link, fronted, plaintext };
+        Options { ack: args.ack(), raw: args.raw, session_keys, wait_for_link: args.wait_for_link, fronted, plaintext };
     let session = Session::new(options, gateway, events, commands, outbox, child, signal);
     tokio::select! {
         code = session.run() => Ok(code),

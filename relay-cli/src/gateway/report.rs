@@ -148,6 +148,12 @@ pub(super) fn outcome(id: Option<&str>, outcome: &Outcome, asked: &Asked) -> Str
     }
 }
 
+/// Whether a request was not sent because there was no link for it, so that another link may mend that.
+pub(super) fn found_no_link(outcome: &Outcome) -> bool {
+    use NotSent::{NoLink, Revoked, ShutDown, TimedOut};
+    matches!(outcome, Outcome::NotSent(NoLink | TimedOut | ShutDown | Revoked))
+}
+
 // The words of these two are in the help, which a test compares.
 
 fn ambiguous_cause(why: &Ambiguous) -> &'static str {

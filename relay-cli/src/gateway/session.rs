@@ -1,8 +1,9 @@
 //! The loop between the gateway and the two pipes.
 
 use std::future::{Future, pending};
+use std::io;
 use std::pin::Pin;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::answered::Unanswered;
 use super::commands::{Command, Parsed, parse};
 use super::exec::{self, Child, DEAF, PATIENCE};
 use super::held::{Held, Table, Unseen};
@@ -54,19 +56,23 @@ pub(super) struct Session {
     outbox: Outbox<Unseen>,
     child: Option<Child>,
     signal: Arc<Notify>,
-    /// Requests under way: each ends as the line that answers it, and the bytes of the line that asked.
-    requests: JoinSet<(String, usize)>,
+    /// Requests under way: each ends as the answer to it, and the bytes of the line that asked.
+    requests: JoinSet<(Answer, usize)>,
     request_bytes: usize,
     held: Table,
+    /// Those of them that wait for an answer (`--ack answered`).
+    unanswered: Unanswered,
     /// The number of the last delivery.
     delivery: u64,
     closing: Closing,
+    /// A signal or a command asked for the end.
+    asked: bool,
     /// The gateway had ended before anybody asked for it.
     lost: bool,
     /// Whether commands are still read.
     listening: bool,
-    /// Whether the program exited, and how.
-    exited: Option<bool>,
+    /// Whether the program has exited.
+    exited: bool,
     /// Bounds the wait for the rest of an exited program's output.
     orphaned: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// The program reads no more. Runs out when it has not exited in a while.
@@ -88,7 +94,7 @@ pub(super) struct Session {
 enum Closing {
     /// Nobody asked for it.
     No,
-    /// The input has ended. Requests that wait for a link get it first.
+    /// The input has ended. Requests that wait for a link, or that answer a delivery, end first.
     WhenAnswered,
     /// The gateway does it.
     Begun,
@@ -99,13 +105,29 @@ enum Closing {
 enum Step {
     Event(Option<Event>),
     Input(Option<Input>),
-    Answered((String, usize)),
+    Answered((Answer, usize)),
     Written,
     Signal,
-    Exited(bool),
+    Exited(io::Result<ExitStatus>),
     Orphaned,
     Deaf,
     Unread,
+}
+
+/// The end of a request.
+struct Answer {
+    /// The line that tells of it.
+    line: String,
+    /// The deliveries that it answered, ...
+    deliveries: Vec<u64>,
+    /// ... and whether they are answered now: a request without a link comes to nothing.
+    taken: bool,
+}
+
+impl From<String> for Answer {
+    fn from(line: String) -> Self {
+        Self { line, deliveries: Vec::new(), taken: false }
+    }
 }
 
 /// How it all ended.
@@ -136,11 +158,13 @@ impl Session {
             requests: JoinSet::new(),
             request_bytes: 0,
             held: Table::default(),
+            unanswered: Unanswered::default(),
             delivery: 0,
             closing: Closing::No,
+            asked: false,
             lost: false,
             listening: true,
-            exited: None,
+            exited: false,
             orphaned: None,
             deaf: None,
             told_deaf: false,
@@ -153,7 +177,9 @@ impl Session {
 
     pub(super) async fn run(mut self) -> ExitCode {
         while self.ending.is_none() {
-            if self.closing == Closing::WhenAnswered && (!self.options.wait_for_link || self.requests.is_empty()) {
+            // Requests may get a link yet; and what they answer is acknowledged when they end, while there is a link.
+            let patient = self.options.wait_for_link || self.options.ack == AckMode::Answered;
+            if self.closing == Closing::WhenAnswered && (!patient || self.requests.is_empty()) {
                 self.close();
             }
             match self.step().await {
@@ -166,24 +192,26 @@ impl Session {
                         self.begin(Closing::WhenAnswered);
                     }
                 }
-                Step::Answered((line, bytes)) => self.answered(line, bytes),
+                Step::Answered((answer, bytes)) => self.answered(answer, bytes),
                 Step::Written => {
                     if self.outbox.has_failed() && !self.unheard {
                         self.unheard = true;
                         // A program that does not listen may still have something to say.
                         match self.child {
-                            Some(_) if self.exited.is_none() => self.deaf = Some(after(DEAF)),
+                            Some(_) if !self.exited => self.deaf = Some(after(DEAF)),
                             Some(_) => {}
                             None => self.stop(),
                         }
                     }
                 }
                 Step::Signal => {
+                    self.asked = true;
                     self.stop();
                     self.be_impatient();
                 }
-                Step::Exited(succeeded) => {
-                    self.exited = Some(succeeded);
+                Step::Exited(status) => {
+                    self.exited = true;
+                    exec::tell_of_exit(&status, self.asked);
                     self.deaf = None;
                     if self.listening {
                         self.orphaned = Some(after(ORPHANED));
@@ -206,14 +234,14 @@ impl Session {
         let command_room = self.requests.len() < REQUESTS
             && self.request_bytes < REQUEST_BYTES
             && self.outbox.answer_bytes() < ANSWER_BYTES;
-        let running = self.exited.is_none();
+        let running = !self.exited;
         tokio::select! {
             event = self.events.next(), if event_room => Step::Event(event),
             input = self.commands.recv(), if self.listening && command_room => Step::Input(input),
             Some(Ok(answer)) = self.requests.join_next() => Step::Answered(answer),
             () = self.outbox.changed() => Step::Written,
             () = self.signal.notified() => Step::Signal,
-            succeeded = exited(&mut self.child), if running => Step::Exited(succeeded),
+            status = exited(&mut self.child), if running => Step::Exited(status),
             () = over(&mut self.orphaned) => Step::Orphaned,
             () = over(&mut self.deaf) => Step::Deaf,
             () = over(&mut self.impatience) => Step::Unread,
@@ -277,11 +305,30 @@ impl Session {
     fn deliver(&mut self, number: u64, line: String, delivery: Held) {
         match self.options.ack {
             AckMode::Auto => self.outbox.event(line, Some(Unseen::new(delivery))),
+            AckMode::Answered => match delivery.question(&self.options.session_keys) {
+                Some(question) => {
+                    self.held.insert(number, delivery);
+                    if self.unanswered.insert(number, question) {
+                        self.warn_of_silence();
+                    }
+                    self.outbox.event(line, None);
+                }
+                None => self.outbox.event(line, Some(Unseen::new(delivery))),
+            },
             AckMode::Manual => {
                 self.held.insert(number, delivery);
                 self.outbox.event(line, None);
             }
         }
+    }
+
+    /// Says that deliveries stop sooner or later.
+    fn warn_of_silence(&self) {
+        crate::output::note(&format!(
+            "warning: {} messages are neither answered nor acknowledged: most connectors deliver no more then; answer in \
+             their chats, send {{\"do\":\"ack\",\"delivery\":N}} for those that need no answer, or start with --ack auto",
+            self.unanswered.len()
+        ));
     }
 
     // ── commands ─────────────────────────────────────────────────────────
@@ -306,7 +353,7 @@ impl Session {
     /// Carries out a command. An error is one of the program's.
     fn obey(&mut self, command: Command, id: Option<String>, bytes: usize) -> Result<(), String> {
         match command {
-            Command::Request { mut action, platform, bot_id, chat_info_of, unnamed_prompt } => {
+            Command::Request { mut action, platform, bot_id, aim, chat_info_of, unnamed_prompt } => {
                 let fronted = &self.options.fronted;
                 if let Some(asked) = platform.as_ref().filter(|asked| !fronted.contains(asked)) {
                     return Err(format!(
@@ -325,11 +372,14 @@ impl Session {
                 options.platform = platform;
                 options.bot_id = bot_id;
                 options.wait_for_link = self.options.wait_for_link;
+                let key = id.as_deref().and_then(|id| serde_json::from_str::<String>(id).ok());
+                let deliveries = self.unanswered.claim(&aim, key.as_deref());
                 let gateway = self.gateway.clone();
                 // It is sent when this is polled first, which is now: requests leave in the order of the commands.
                 self.await_answer(bytes, async move {
                     let outcome = report::unsorted(gateway.perform(action, options).await);
-                    report::outcome(id.as_deref(), &outcome, &asked)
+                    let line = report::outcome(id.as_deref(), &outcome, &asked);
+                    Answer { line, deliveries, taken: !report::found_no_link(&outcome) }
                 });
             }
             Command::Ack(number) => self.take(number)?.ack(),
@@ -341,17 +391,20 @@ impl Session {
             }
             Command::GoIdle => {
                 let outcome = self.gateway.go_idle();
-                self.await_answer(bytes, async move { report::idle_outcome(id.as_deref(), outcome.await) });
+                self.await_answer(bytes, async move { report::idle_outcome(id.as_deref(), outcome.await).into() });
             }
             Command::GoDormant => {
                 let outcome = self.gateway.go_dormant();
-                self.await_answer(bytes, async move { report::idle_outcome(id.as_deref(), outcome.await) });
+                self.await_answer(bytes, async move { report::idle_outcome(id.as_deref(), outcome.await).into() });
             }
             Command::Wake => self.gateway.wake(),
             Command::Reconnect => self.gateway.reconnect(),
             Command::HoldRedial => self.gateway.hold_redial(),
             Command::ReleaseRedial => self.gateway.release_redial(),
-            Command::Close => self.close(),
+            Command::Close => {
+                self.asked = true;
+                self.close();
+            }
         }
         Ok(())
     }
@@ -360,6 +413,7 @@ impl Session {
         if self.options.ack == AckMode::Auto {
             return Err("deliveries are acknowledged automatically: start with --ack manual to do it by hand".into());
         }
+        self.unanswered.remove(number);
         self.held.remove(number).ok_or_else(|| {
             if number == 0 || number > self.delivery {
                 format!("there was no delivery {number}")
@@ -370,10 +424,10 @@ impl Session {
     }
 
     /// Answers when the answer is there: at once, if it is there at once.
-    fn await_answer(&mut self, bytes: usize, answer: impl Future<Output = String> + Send + 'static) {
+    fn await_answer(&mut self, bytes: usize, answer: impl Future<Output = Answer> + Send + 'static) {
         let mut answer = Box::pin(answer);
         match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(line) => self.answer(line),
+            Poll::Ready(answer) => self.settle(answer),
             Poll::Pending => {
                 self.request_bytes += bytes;
                 self.requests.spawn(async move { (answer.await, bytes) });
@@ -381,8 +435,22 @@ impl Session {
         }
     }
 
-    fn answered(&mut self, line: String, bytes: usize) {
+    fn answered(&mut self, answer: Answer, bytes: usize) {
         self.request_bytes -= bytes;
+        self.settle(answer);
+    }
+
+    /// Ends what a request has answered, and tells of its end.
+    fn settle(&mut self, answer: Answer) {
+        let Answer { line, deliveries, taken } = answer;
+        for number in deliveries {
+            match self.held.remove(number) {
+                Some(delivery) if taken => delivery.ack(),
+                Some(delivery) => delivery.give_back(),
+                // The program has ended it by hand.
+                None => {}
+            }
+        }
         self.answer(line);
     }
 
@@ -457,9 +525,15 @@ impl Session {
         let asked = self.closing != Closing::No && !self.lost;
         self.hear_out();
         while let Some(answer) = self.requests.join_next().await {
-            if let Ok((line, bytes)) = answer {
-                self.answered(line, bytes);
+            if let Ok((answer, bytes)) = answer {
+                self.answered(answer, bytes);
             }
+        }
+        if self.unanswered.len() > 0 {
+            let many = self.unanswered.len();
+            crate::output::note(&format!(
+                "{many} messages were neither answered nor acknowledged: they are delivered again"
+            ));
         }
         let code = match self.ending {
             Some(Ending::Revoked(line)) => {
@@ -479,7 +553,14 @@ impl Session {
                     self.outbox.finish().await;
                     self.told_deaf || !self.outbox.has_failed()
                 };
-                child.end(input_ended, patience).await
+                // Its input ends because the gateway has, unless it was the other way round.
+                let asked = self.asked || !asked;
+                let tell = |status: &_| {
+                    if !self.exited {
+                        exec::tell_of_exit(status, asked);
+                    }
+                };
+                child.end(input_ended, patience, tell).await
             }
             None => {
                 let hurried = async {
@@ -505,7 +586,7 @@ impl Session {
 }
 
 /// The program's exit; never, when there is none.
-async fn exited(child: &mut Option<Child>) -> bool {
+async fn exited(child: &mut Option<Child>) -> io::Result<ExitStatus> {
     match child {
         Some(child) => child.exited().await,
         None => pending().await,
