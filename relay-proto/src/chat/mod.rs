@@ -23,6 +23,7 @@ mod prompt;
 mod resolved;
 mod scope;
 mod session_key;
+mod span;
 mod split;
 
 pub use capabilities::Capabilities;

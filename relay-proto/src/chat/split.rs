@@ -8,6 +8,7 @@ use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use super::LenUnit;
 use super::fence::{Fence, Line};
+use super::span::{before, spans};
 
 /// How long a message may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct MessageLimit {
 /// * With `code_blocks`, a block of code that is cut is closed at the end of its part and opened again, with its info
 ///   string, in the next; the next line keeps its indentation. Rather than that, the cut is made before the block, if that
 ///   leaves the part half full. A line of code is cut only if it is too long for a message. Fences that would take more than half of a message are plain text.
+/// * With `code_blocks`, which says that the platform has Markdown, a cut within a span of code, emphasis or a link is made
+///   before that span instead, if the span fits into a message and that leaves the part a quarter full.
 /// * No part is empty, and each fits with its fences. A grapheme cluster that is too long for a message is cut between its
 ///   scalar values, and a scalar value that is, which takes a limit of one UTF-16 unit, is a part of its own.
 ///
@@ -171,6 +174,7 @@ impl<'a> Iterator for Parts<'a> {
             return Some(part);
         }
         let cut = self.walk(rest, window, budget);
+        let cut = self.before_spans(rest, window, budget, cut);
         let part = Part { reopened: self.open, start: self.at, body: head(rest, cut.end), closed: cut.open };
         self.pass(cut.end);
         self.open = cut.open;
@@ -269,6 +273,34 @@ impl<'a> Parts<'a> {
             let whole = self.open.is_none() && at > 0;
             Cut { end: if whole { at } else { chars_within(window, room, unit) }, len: 0, open: self.open }
         })
+    }
+
+    /// Moves a cut that falls into a span of Markdown before that span, if the whole span fits into a message, and if that
+    /// leaves the part a quarter full.
+    fn before_spans(&self, rest: &'a str, window: &'a str, budget: usize, cut: Cut<'a>) -> Cut<'a> {
+        if !self.code_blocks || cut.open.is_some() {
+            return cut;
+        }
+        // Where a span ends that begins in this part, and fits into a message.
+        let region = first_chars(rest, budget.saturating_add(self.limit.max));
+        let spans = spans(region, self.line_start, self.open, self.limit);
+        let too_long = |span: &Range<usize>| {
+            region.get(span.clone()).is_none_or(|text| self.limit.unit.len(text) > self.limit.max)
+        };
+        let mut moved = cut;
+        // The cut before one span may fall into another.
+        for _ in 0..4 {
+            let Some(at) = before(&spans, moved.end, too_long) else { return moved };
+            // What is in front may hold on to the character that the span begins with.
+            if GraphemeCursor::new(at, rest.len(), true).is_boundary(rest, 0) != Ok(true) {
+                return cut;
+            }
+            moved = self.walk(rest, head(window, at), budget);
+            if moved.open.is_some() || moved.len < budget / 4 || moved.end == 0 {
+                return cut;
+            }
+        }
+        cut
     }
 
     fn line_at(&self, text: &'a str, line_start: bool, open: Option<Fence<'a>>) -> Line<'a> {
@@ -409,6 +441,34 @@ mod tests {
 
     // proves: CHAT-2
     #[test]
+    fn a_span_that_fits_into_the_next_part_is_not_cut() {
+        for (text, expect) in [
+            ("One two three `four five six` seven", ["One two three", "`four five six` seven"]),
+            ("One two three **four five six** seven", ["One two three", "**four five six** seven"]),
+            ("One two ok (**four five six seven**).", ["One two ok", "(**four five six seven**)."]),
+            ("One two three [four five](http://h/) x", ["One two three", "[four five](http://h/) x"]),
+            ("One two ok **three `four five` six** seven", ["One two ok", "**three `four five` six** seven"]),
+            ("One two three. `Four. Five six` seven", ["One two three.", "`Four. Five six` seven"]),
+        ] {
+            let found = parts(text, if expect[1].len() > 24 { 32 } else { 24 });
+            assert_eq!(found, expect, "{text}");
+        }
+        // One that fits nowhere is cut, and so is what would leave a part almost empty.
+        assert_eq!(
+            parts("One two `three four five six seven eight`", 24),
+            ["One two `three four five", "six seven eight`"]
+        );
+        assert_eq!(parts("One `three four five six s` x", 24), ["One `three four five six", "s` x"]);
+        // What is not closed is no span.
+        assert_eq!(parts("One two three `four five six seven", 24), ["One two three `four five", "six seven"]);
+        // Where there is no Markdown, there are no spans.
+        let plain: Vec<_> =
+            split("One two three `four five six` seven", chars(24), false).map(|p| p.to_string()).collect();
+        assert_eq!(plain, ["One two three `four five", "six` seven"]);
+    }
+
+    // proves: CHAT-2
+    #[test]
     fn a_block_that_fits_into_the_next_part_is_not_cut() {
         let found = parts("Some words before it.\n```\nlet a = 1;\nlet b = 2;\n```", 40);
         assert_eq!(found, ["Some words before it.", "```\nlet a = 1;\nlet b = 2;\n```"]);
@@ -430,9 +490,13 @@ mod tests {
     #[test]
     fn a_mebibyte_of_anything_is_cut_in_passing() {
         let size = 1 << 20;
+        let limit = MessageLimit { max: 2000, unit: LenUnit::Utf16 };
         for unit in ["word ", "\n", "\u{301}", "a\n```\n", "```x\n\n\n"] {
-            let text = unit.repeat(size / unit.len());
-            check(&text, MessageLimit { max: 2000, unit: LenUnit::Utf16 }, true);
+            check(&unit.repeat(size / unit.len()), limit, true);
+        }
+        // A part with spans is looked through several times.
+        for unit in ["`a b", "**a ", "[a](", "`a b` ", "a **b `c` d** "] {
+            check(&unit.repeat(size / 4 / unit.len()), limit, true);
         }
     }
 
@@ -446,6 +510,11 @@ mod tests {
             Just("\n```rust\nlet x = 1;\n\n  y\n```\n".to_owned()),
             Just("\n~~~\n```\n~~~\n".to_owned()),
             Just("```".to_owned()),
+            Just(" `a b` ".to_owned()),
+            Just(" **a _b_ c** ".to_owned()),
+            Just("[a b](http://h/c)".to_owned()),
+            Just("`".to_owned()),
+            Just("**".to_owned()),
             Just("👨‍👩‍👧‍👦".to_owned()),
             Just("e\u{301}\u{302}".to_owned()),
             Just("🇩🇪🇫🇷".to_owned()),
@@ -470,6 +539,26 @@ mod tests {
             for part in split(&text, chars(max), true) {
                 let range = part.range();
                 prop_assert!(bounds.contains(&range.start) && bounds.contains(&range.end), "{range:?} of {text:?}");
+            }
+        }
+
+        // proves: CHAT-2
+        #[test]
+        fn short_spans_are_never_cut(
+            pieces in proptest::collection::vec(("[a-z]{1,8}( [a-z]{1,8}){0,6}", "[a-z]{1,6} [a-z]{1,6}", 0_usize..4), 1..20),
+            max in 80_usize..160,
+        ) {
+            let span = |text: &str, kind| match kind {
+                0 => format!("`{text}`"),
+                1 => format!("**{text}**"),
+                2 => format!("[{text}](http://h/x)"),
+                _ => format!("_{text}_"),
+            };
+            let spans: Vec<String> = pieces.iter().map(|(_, text, kind)| span(text, *kind)).collect();
+            let text: String = pieces.iter().zip(&spans).map(|((words, ..), span)| format!("{words} {span} ")).collect();
+            let sent: Vec<String> = split(&text, chars(max), true).map(|part| part.to_string()).collect();
+            for span in &spans {
+                prop_assert!(sent.iter().any(|part| part.contains(span.as_str())), "{span} in {sent:?}");
             }
         }
 
