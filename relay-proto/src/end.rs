@@ -1,6 +1,7 @@
 //! How a link ended, as the transport saw it.
 
 use alloc::string::String;
+use core::time::Duration;
 
 /// What ended one link, or the dial that should have become one.
 ///
@@ -22,6 +23,15 @@ pub enum LinkEnd {
         status: u16,
         /// The response body when it is a short text, else the reason phrase; possibly empty.
         reason: String,
+    },
+    /// The same for a reason that passes (status 429 or 503), with a time after which to try again (`Retry-After`).
+    RefusedForNow {
+        /// The HTTP status.
+        status: u16,
+        /// As of [`Refused`](Self::Refused).
+        reason: String,
+        /// How long to wait at least.
+        retry_after: Duration,
     },
     /// No connection came about: name resolution or TCP connect failed.
     Unreachable {

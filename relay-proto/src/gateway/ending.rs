@@ -168,7 +168,9 @@ impl From<LinkEnd> for Ended {
     fn from(end: LinkEnd) -> Self {
         match end {
             LinkEnd::Closed { code, reason } => Self { cause: classify(code, &reason), code, reason },
-            LinkEnd::Refused { status, reason } => Self { cause: Cause::HttpStatus, code: Some(status), reason },
+            LinkEnd::Refused { status, reason } | LinkEnd::RefusedForNow { status, reason, .. } => {
+                Self { cause: Cause::HttpStatus, code: Some(status), reason }
+            }
             LinkEnd::Unreachable { detail } => Self::local(Cause::Unreachable, detail),
             LinkEnd::Proxy { status, detail } => Self { cause: Cause::Proxy, code: status, reason: detail },
             LinkEnd::Tls { problem, detail } => Self::local(Cause::Tls(problem), detail),

@@ -92,6 +92,8 @@ pub(crate) struct Link {
     pub(crate) resumed: bool,
     /// Whether the application wants another link as soon as this one, which is closing, has ended.
     pub(crate) again: bool,
+    /// How long the peer that refused it wants the next dial to wait.
+    pub(crate) retry_after: Duration,
     /// Whether a `going_idle` waits for its ack.
     pub(crate) idling: bool,
     /// Whether the connector has acknowledged that this link is idle.
@@ -124,6 +126,7 @@ impl Link {
             descriptors: Vec::new(),
             resumed: false,
             again: false,
+            retry_after: Duration::ZERO,
             idling: false,
             idle: false,
         }

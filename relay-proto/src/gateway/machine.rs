@@ -326,6 +326,9 @@ impl Machine {
     pub fn handle_ended(&mut self, link: LinkId, end: LinkEnd, now: Now) {
         self.tick(now);
         let Some(link) = current(&mut self.life, link) else { return };
+        if let LinkEnd::RefusedForNow { retry_after, .. } = end {
+            link.retry_after = retry_after;
+        }
         let mut ended = Ended::from(end);
         ended.reason = self.settings.without_secrets(&ended.reason, link.token.as_ref());
         // After our own close, only what must slow or stop the next dial is news; the rest would hide why we closed.
@@ -516,6 +519,8 @@ impl Machine {
             return self.finish(State::Closed);
         }
         let wait = self.backoff.wait(pace, ready_for, &self.settings.timing, &mut self.rng);
+        // The peer's wish counts, within reason: a mistake of its must not keep this gateway away for a day.
+        let wait = wait.max(link.retry_after.min(self.settings.timing.backoff_max));
         self.life = Life::Waiting { due: Some(self.now.saturating_add(wait)), dormant };
         let retry_in = self.redial_at().map(|at| at.saturating_sub(self.now));
         self.report_end(ended, ready_for, retry_in);

@@ -25,6 +25,8 @@ struct Refusal {
     body: Vec<u8>,
     /// How long the body is.
     length: usize,
+    /// When the reason passes, as it says.
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -32,7 +34,10 @@ impl Refusal {
         let body =
             if self.body.len() == self.length { str::from_utf8(&self.body).map(clean) } else { Ok(String::new()) };
         let reason = body.ok().filter(|body| !body.is_empty()).unwrap_or_else(|| self.phrase.clone());
-        LinkEnd::Refused { status: self.status, reason }
+        match self.retry_after {
+            Some(retry_after) => LinkEnd::RefusedForNow { status: self.status, reason, retry_after },
+            None => LinkEnd::Refused { status: self.status, reason },
+        }
     }
 }
 
@@ -150,7 +155,13 @@ fn refusal(status: u16, phrase: String, fields: &Fields) -> Refusal {
         && !fields.only("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
     let length = fields.only("content-length").filter(|_| readable).and_then(|length| length.parse().ok());
     let length = length.filter(|length| *length <= MAX_BODY && !matches!(status, 204 | 304)).unwrap_or(0);
-    Refusal { status, phrase, body: Vec::new(), length }
+    // The other form of the field, a date, is passed over: it would need a calendar, and clocks that agree.
+    let retry_after = fields
+        .only("retry-after")
+        .filter(|wait| matches!(status, 429 | 503) && wait.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|wait| !wait.is_empty())
+        .map(|wait| Duration::from_secs(wait.parse().unwrap_or(u64::MAX)));
+    Refusal { status, phrase, body: Vec::new(), length, retry_after }
 }
 
 /// The answer that accepts.

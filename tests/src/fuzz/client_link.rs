@@ -67,7 +67,9 @@ fn show(event: &LinkEvent) -> String {
     match event {
         LinkEvent::Message(message) => message.escape_ascii().to_string(),
         // It may hold a part of the key, which is another one each time.
-        LinkEvent::Ended(LinkEnd::Refused { status, reason }) => format!("{status} and {} bytes", reason.len()),
+        LinkEvent::Ended(LinkEnd::Refused { status, reason } | LinkEnd::RefusedForNow { status, reason, .. }) => {
+            format!("{status} and {} bytes", reason.len())
+        }
         event => format!("{event:?}"),
     }
 }

@@ -1,5 +1,7 @@
 //! The ends of links, and when the next dial comes.
 
+use core::time::Duration;
+
 use super::pair::*;
 use crate::end::{LinkEnd, TlsProblem};
 use crate::gateway::{Cause, Event, NotSent, RequestOptions, State};
@@ -406,4 +408,21 @@ fn a_peer_has_two_seconds_to_answer_a_close_that_nobody_waits_for() {
     assert_eq!(world.state(), State::Closing);
     world.advance(millis(1));
     assert_eq!(world.state(), State::Disconnected);
+}
+
+// proves: LINK-1
+#[test]
+fn a_peer_that_says_when_to_come_again_is_heeded_within_the_longest_backoff() {
+    for (asked, least, most) in [(0, 0, 1), (12, 12, 12), (30, 30, 30), (86_400, 30, 30), (u64::MAX, 30, 30)] {
+        let mut world = World::ready();
+        world.end(lost());
+        world.await_dial();
+        let retry_after = Duration::from_secs(asked);
+        world.end(LinkEnd::RefusedForNow { status: 503, reason: "later".into(), retry_after });
+        let (ended, retry_in) = world.disconnected();
+        assert_eq!((ended.cause, ended.code, &*ended.reason), (Cause::HttpStatus, Some(503), "later"));
+        let most = if asked == 0 { Duration::from_secs(2) } else { Duration::from_secs(most) };
+        assert!((Duration::from_secs(least)..=most).contains(&retry_in.unwrap()), "{asked}: {retry_in:?}");
+        assert_eq!(world.await_dial(), retry_in.unwrap());
+    }
 }

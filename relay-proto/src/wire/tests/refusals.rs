@@ -218,3 +218,29 @@ fn what_asks_for_an_upgrade_badly_is_never_the_hosts() {
     server.respond(200, "not for an upgrade");
     assert!(server.transmit().is_empty());
 }
+
+// proves: LINK-1
+#[test]
+fn a_refusal_says_when_to_come_again() {
+    let end = |head: &str| {
+        let mut client = client();
+        client.receive(format!("HTTP/1.1 {head}\r\nContent-Length: 4\r\n\r\nbusy").as_bytes());
+        events(&mut client)
+    };
+    let for_now = |status, seconds| {
+        let retry_after = core::time::Duration::from_secs(seconds);
+        [LinkEvent::Ended(LinkEnd::RefusedForNow { status, reason: "busy".into(), retry_after })]
+    };
+    assert_eq!(end("503 Busy\r\nRetry-After: 12"), for_now(503, 12));
+    assert_eq!(end("429 Slow\r\nretry-after:  0 "), for_now(429, 0));
+    assert_eq!(end("503 Busy\r\nRetry-After: 99999999999999999999999"), for_now(503, u64::MAX));
+    for head in [
+        "500 Broken\r\nRetry-After: 12",
+        "503 Busy\r\nRetry-After: Mon, 30 Nov 2026 22:00:00 GMT",
+        "503 Busy\r\nRetry-After: -1",
+        "503 Busy\r\nRetry-After:",
+        "503 Busy\r\nRetry-After: 1\r\nRetry-After: 2",
+    ] {
+        assert!(matches!(&end(head)[..], [LinkEvent::Ended(LinkEnd::Refused { .. })]), "{head}");
+    }
+}
