@@ -74,10 +74,14 @@ Examples:
 /// For development and small deployments. What is delivered is kept until the gateway acknowledges it: with --store on
 /// disk, durable before it is accepted; else in memory, where it ends with the process.
 ///
-/// SIGINT, SIGTERM and SIGHUP (unless it was ignored at the start, as by nohup) close in order: every link is closed with 1001, what was read is answered, and output that nobody
+/// SIGINT, SIGTERM and SIGHUP (unless it was ignored at the start, as by nohup, or there is --tls-cert) close in order: every link is closed with 1001, what was read is answered, and output that nobody
 /// reads is waited for 5 s. A second signal, half a second after the first or later, ends at once, as a crash would: with
 /// --store, nothing that was accepted is lost. The end of input closes in order, too, if any command came: whoever gave
 /// them is gone. Input that ends without a command, such as /dev/null, is none: the connector goes on.
+///
+/// With --tls-cert, SIGHUP reads the certificate, its key and --tls-client-ca again, as after a renewal: new connections are
+/// served with them, and links go on. Standard error says so, or what is wrong with the files: then all stays as it was.
+/// Only when its terminal goes away, SIGHUP closes all the same.
 ///
 /// While the store cannot be written, because the disk is full for example, what is delivered is answered with an error
 /// whose cause is not_stored, and is not delivered (only a crash at that time can make it so); what was accepted before

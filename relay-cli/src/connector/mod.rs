@@ -13,11 +13,13 @@ mod session;
 mod setup;
 mod tls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{fs, io};
 
-use relay_tokio::connector::{self, Disk, StoreError, StoreProblem, listen};
+use relay_tokio::connector::{self, Connector, Disk, StoreError, StoreProblem, listen};
+use tokio::sync::Notify;
 
 use crate::args::ConnectorArgs;
 use crate::outbox::Outbox;
@@ -50,6 +52,24 @@ fn open(path: &Path) -> Result<Disk, StoreError> {
     Disk::open(path)
 }
 
+/// Reads the certificate, its key and the authorities of clients again whenever that is asked for.
+async fn renew(
+    connector: Connector,
+    asked: Arc<Notify>,
+    (certificate, key, clients): (PathBuf, PathBuf, Vec<PathBuf>),
+) {
+    loop {
+        asked.notified().await;
+        match tls::read(&certificate, &key, &clients) {
+            Ok(tls) => {
+                connector.set_tls(tls);
+                output::note("SIGHUP: the TLS files were read again, and new connections are served with them");
+            }
+            Err(problem) => output::note(&format!("warning: SIGHUP: {problem}; the certificate stays what it was")),
+        }
+    }
+}
+
 /// Why the store was not opened.
 fn unopened(error: &StoreError) -> String {
     match error.problem {
@@ -65,13 +85,14 @@ fn unopened(error: &StoreError) -> String {
 const HTTP_EVENTS: usize = 64;
 
 async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Result<ExitCode, String> {
-    let signals = signals::watch()?;
+    let tls = args.tls_cert.is_some();
+    // The usual sign that a certificate was renewed.
+    let (signals, renewed) = signals::watch_for_renewal(tls)?;
     let listener = match listen(&args.listen).await {
         Ok(listener) => listener,
         Err(error) => return Err(format!("cannot listen on `{}`: {error}", args.listen)),
     };
     let cannot_start = |error: io::Error| format!("cannot start: {error}");
-    let tls = args.tls_cert.is_some();
     let durable = store.is_some();
     let (http_events, http) = tokio::sync::mpsc::channel(HTTP_EVENTS);
     let Setup { config, mut gateways, descriptors } = setup;
@@ -86,6 +107,10 @@ async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Resul
     }
     for id in connector.enrolled() {
         gateways.add(id.as_str());
+    }
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let files = (certificate.clone(), key.clone(), args.tls_client_ca.clone());
+        tokio::spawn(renew(connector.clone(), renewed, files));
     }
     setup::warn_about(connector.address(), tls, &gateways);
     let commands = input::start(Patient(io::stdin())).map_err(cannot_start)?;

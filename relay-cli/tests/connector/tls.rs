@@ -1,5 +1,6 @@
 //! TLS between the two: files in, and what is said when they do not fit.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -7,6 +8,7 @@ use relay_proto::wire::Fingerprint;
 use serde_json::{Value, json};
 
 use crate::pair::{self, Connector, SECRET, gateway};
+use crate::pipes::{bound, next_event};
 use crate::process::{self, Relay};
 use crate::setup::Files;
 
@@ -193,4 +195,50 @@ fn pem_files_may_begin_with_a_byte_order_mark() {
     let (mut connector, path) = connector(&files, &format!("\u{feff}{certificate}"), &format!("\u{feff}{key}"));
     let dialled = gateway(&connector.url, &["--tls-ca", &path]);
     talks(&mut connector, dialled);
+}
+
+#[test]
+fn a_renewed_certificate_is_read_again_and_one_that_is_no_use_is_not() {
+    let files = Files::new("tls-renewed");
+    let (first, first_key, first_pin) = certificate("127.0.0.1", None);
+    let (second, second_key, second_pin) = certificate("127.0.0.1", None);
+    let (cert, key) = (files.write("cert.pem", &first), files.write("key.pem", &first_key));
+    let mut command = pair::command(&["--gateway-env", "gw=SECRET", "--tls-cert", &cert, "--tls-key", &key]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut connector = command.spawn().unwrap();
+    let _bound = bound(&connector);
+    let mut events = BufReader::new(connector.stdout.take().unwrap());
+    let mut errors = BufReader::new(connector.stderr.take().unwrap());
+    let url = next_event(&mut events)["url"].as_str().unwrap().to_owned();
+    let pid = connector.id().to_string();
+    // What a supervisor does after a renewal.
+    let mut hang_up = || {
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        // Refusals are told of as well.
+        let said = errors.by_ref().lines().map(Result::unwrap).find(|line| line.contains("SIGHUP"));
+        said.expect("it has ended")
+    };
+    let link = |pin: &str| gateway(&url, &["--no-reconnect", "--tls-pin", pin]);
+    let linked = link(&first_pin);
+    linked.event("ready");
+    assert_eq!(next_event(&mut events)["event"], "hello");
+
+    // Half of a renewal: the key is not there yet.
+    files.write("cert.pem", &second);
+    let said = hang_up();
+    assert!(said.contains("--tls-key") && said.contains("stays what it was"), "{said}");
+    assert_eq!(link(&second_pin).event("disconnected")["problem"], "bad_certificate");
+
+    files.write("key.pem", &second_key);
+    let said = hang_up();
+    assert!(said.contains("read again"), "{said}");
+    let mut stdin = connector.stdin.take().unwrap();
+    writeln!(stdin, "{}", json!({"deliver": pair::message("hi")})).unwrap();
+    assert_eq!(pair::next_text(&linked), "hi", "the link goes on");
+    let renewed = link(&second_pin);
+    renewed.event("ready");
+    assert_eq!(linked.event("disconnected")["cause"], "replaced");
+    drop(stdin);
+    assert_eq!(renewed.event("disconnected")["code"], 1001);
+    assert_eq!(connector.wait().unwrap().code(), Some(0));
 }

@@ -12,6 +12,7 @@ use relay_proto::connector::{
 use relay_proto::host::{Clock as _, SystemClock};
 use relay_proto::time::Now;
 use relay_proto::token::{self, Secret};
+use relay_proto::wire::ServerTls;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{Notify, oneshot};
@@ -38,6 +39,8 @@ pub(super) struct Hub {
     /// `None`: entries are kept in memory.
     keeper: Option<Arc<Keeper>>,
     failures: Mutex<Failures>,
+    /// What new connections are served with.
+    tls: Mutex<Option<ServerTls>>,
     pub(super) refusals: Refusals,
     /// Told apart from other refusals: it is no fault of those that it happens to.
     crowd: Refusals,
@@ -115,6 +118,22 @@ pub(super) fn anyone() -> GatewayId {
 }
 
 impl Hub {
+    /// What a new connection is served with; `None`: without TLS.
+    pub(super) fn tls(&self) -> Option<ServerTls> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another one from now on, unless there is none. Whether there is.
+    pub(super) fn set_tls(&self, tls: ServerTls) -> bool {
+        match &mut *self.tls.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(current) => {
+                *current = tls;
+                true
+            }
+            None => false,
+        }
+    }
+
     pub(super) fn new(
         config: Config,
         runtime: &Handle,
@@ -140,6 +159,7 @@ impl Hub {
             crowd: Refusals::default(),
             unheard: AtomicBool::new(false),
             strangers: Strangers::new(config.unlinked),
+            tls: Mutex::new(config.tls.clone()),
             desk,
             config,
             readable: Notify::new(),

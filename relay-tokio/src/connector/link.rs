@@ -86,8 +86,7 @@ impl Connection {
         let mut options = LinkOptions::default();
         (options.plain_get, options.plain_post) = (true, true);
         (options.max_message, options.max_frame) = (limits.message, limits.message);
-        let wire =
-            ServerLink::new(&options, hub.config.tls.clone()).map_err(|end| io::Error::other(format!("{end:?}")))?;
+        let wire = ServerLink::new(&options, hub.tls()).map_err(|end| io::Error::other(format!("{end:?}")))?;
         let stranger = Some(hub.stranger(address));
         Ok(Self {
             stream,

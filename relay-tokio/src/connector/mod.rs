@@ -85,6 +85,7 @@ use std::sync::Arc;
 use relay_proto::connector as proto;
 use relay_proto::frame::RawJson;
 use relay_proto::token::Secret;
+use relay_proto::wire::ServerTls;
 use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::config::Config;
@@ -280,6 +281,12 @@ impl Connector {
     /// The gateways that something was granted to by enrolment, and not taken back: sorted.
     pub fn enrolled(&self) -> Vec<GatewayId> {
         self.hub.desk.enrolled().into_iter().map(GatewayId::unverified).collect()
+    }
+
+    /// Another certificate, as after a renewal: connections that come from now on are served with it, and those that there
+    /// are go on as they were. `false`: this connector was started without TLS, and stays without.
+    pub fn set_tls(&self, tls: ServerTls) -> bool {
+        self.hub.set_tls(tls)
     }
 
     /// Closes every link with 1001, and waits until they are gone, with their last acknowledgements, and until the store
