@@ -192,6 +192,12 @@ methods! {
     /// What can be done in a chat, on the platform where it was heard from last. `None` without a ready link. Does not wait.
     at_once fn capabilities(chat_id: &str) -> Option<Capabilities>;
 
+    // ── time ─────────────────────────────────────────────────────────────
+
+    /// Sets this gateway's clocks ahead, for tests: see the method of the async handle. Does not wait.
+    #[cfg(feature = "test-util")]
+    at_once fn advance(by: std::time::Duration) -> ();
+
     // ── sleeping and waking ──────────────────────────────────────────────
 
     /// Asks the connector to stop delivering on this link, and waits for its acknowledgement; what comes waits in its

@@ -98,11 +98,7 @@ impl Driver {
 
     /// The deadline has come.
     pub fn timeout(&self) {
-        self.shared.with(|inner, now| {
-            inner.armed = None;
-            inner.dialer.handle_timeout(now);
-            inner.shrink();
-        });
+        self.shared.time_out();
     }
 
     /// The name stands for these addresses, in the order in which the resolver prefers them.

@@ -63,6 +63,18 @@ impl Gateway {
         self.shared.with(|inner, now| inner.dialer.machine_mut().interrupt(session_key, reason, now))
     }
 
+    // ── time ─────────────────────────────────────────────────────────────
+
+    /// Sets this gateway's clocks ahead, and does what is due then before it returns: deadlines are met, pings leave, dials
+    /// are made. For tests of what takes minutes, on every runtime: set the deadline under test to hours, so that no machine
+    /// is slow enough to meet it, and let the hours pass at the moment that the test is about.
+    ///
+    /// What the connector has sent and the driver has not read yet counts as sent after that.
+    #[cfg(feature = "test-util")]
+    pub fn advance(&self, by: std::time::Duration) {
+        self.shared.advance(by);
+    }
+
     // ── sleeping and waking ──────────────────────────────────────────────
 
     /// Asks the connector to stop delivering on this link; what comes waits in its buffer (IDLE-1).

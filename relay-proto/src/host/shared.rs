@@ -24,6 +24,9 @@ pub(super) struct Shared {
     /// Handles and `Events` that are left. When none is, the gateway shuts down.
     users: AtomicUsize,
     inner: Mutex<Inner>,
+    /// How far a test has set the clocks ahead.
+    #[cfg(feature = "test-util")]
+    ahead: std::sync::Mutex<Duration>,
 }
 
 /// Results by what they are of. The keys are of our own making, so their hash need not be one that nobody can foresee.
@@ -201,6 +204,8 @@ impl Shared {
                 unread: false,
                 abandoned: false,
             }),
+            #[cfg(feature = "test-util")]
+            ahead: std::sync::Mutex::default(),
         };
         // The first dial is due already.
         shared.with(|_, _| ());
@@ -208,13 +213,44 @@ impl Shared {
     }
 
     pub(super) fn now(&self) -> Now {
-        let now = self.clock.now();
-        Now { monotonic: now.saturating_duration_since(self.origin), unix: self.clock.unix(now).as_secs() }
+        let (now, ahead) = (self.clock.now(), self.ahead());
+        let passed = now.saturating_duration_since(self.origin);
+        Now { monotonic: passed.saturating_add(ahead), unix: self.clock.unix(now).saturating_add(ahead).as_secs() }
     }
 
     /// The point in time of a deadline. `None`: so far away that nobody will see it.
     pub(super) fn instant(&self, at: Duration) -> Option<Instant> {
-        self.origin.checked_add(at)
+        self.origin.checked_add(at.saturating_sub(self.ahead()))
+    }
+
+    #[cfg(not(feature = "test-util"))]
+    fn ahead(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    #[cfg(feature = "test-util")]
+    fn ahead(&self) -> Duration {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the clocks ahead, and does what is due then.
+    #[cfg(feature = "test-util")]
+    pub(super) fn advance(&self, by: Duration) {
+        {
+            let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            *ahead = ahead.saturating_add(by);
+        }
+        // What the driver's timer is set to has moved as well: it is set again.
+        self.time_out();
+    }
+
+    /// A deadline has come.
+    pub(super) fn time_out(&self) {
+        self.with(|inner, now| {
+            inner.armed = None;
+            inner.dialer.handle_timeout(now);
+            inner.shrink();
+        });
     }
 
     /// Changes the state, then passes on what follows from it.
