@@ -32,6 +32,7 @@ pub struct Config {
     pub(super) unstored: usize,
     pub(super) unlinked: usize,
     pub(super) write_timeout: Duration,
+    pub(super) request_timeout: Duration,
 }
 
 impl Config {
@@ -51,6 +52,7 @@ impl Config {
             unstored: 16 << 20,
             unlinked: 1024,
             write_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(10),
         }
     }
 
@@ -149,6 +151,15 @@ impl Config {
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take from its connection to the end of its request: the upgrade, or a POST with its body. After
+    /// that the connection is closed, and who has begun a POST is told 408. [`Duration::MAX`] waits as long as it takes.
+    /// Default: 10 s.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
         self
     }
 

@@ -20,8 +20,6 @@ use super::listener::Counted;
 use super::member::Member;
 use super::strangers::{Stranger, sent_away};
 
-/// From the accepted connection to the upgrade.
-const UPGRADE: Duration = Duration::from_secs(10);
 /// How long a closed connection is read for what the client still sends, so that the close frame is not overtaken by a
 /// reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -104,7 +102,7 @@ impl Connection {
 
     /// Moves bytes until the link is over.
     pub(super) async fn run(&mut self) {
-        let upgrade = self.hub.after(UPGRADE);
+        let upgrade = self.hub.deadline(self.hub.config.request_timeout);
         loop {
             self.settle().await;
             if self.ended.is_some() && (self.deaf || self.wire.transmit().is_empty()) {
@@ -113,7 +111,7 @@ impl Connection {
             let interest = match (&self.own, self.ended) {
                 (Some(own), _) => self.hub.interest(&own.member, own.link),
                 (None, Some(until)) => Some(Interest { read: false, deadline: Some(until) }),
-                (None, None) => Some(Interest { read: true, deadline: Some(upgrade) }),
+                (None, None) => Some(Interest { read: true, deadline: upgrade }),
             };
             // The peer has dropped it.
             let Some(Interest { read, deadline }) = interest else { return };
