@@ -1,7 +1,9 @@
 //! Both halves of this project with each other, over loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use relay_blocking::{Config, Event};
+use std::time::Duration;
+
+use relay_blocking::{Config, Event, Timing};
 use relay_proto::frame::{ActionResult, RawJson};
 use relay_tokio::connector::{self, Connector};
 use tokio::net::TcpListener;
@@ -20,6 +22,10 @@ fn messages_are_answered_and_acknowledged_until_the_iterator_ends() {
     let (connector, mut seen) = serve(&runtime);
     let config =
         Config::new(format!("ws://{}", connector.address())).identity("discord", "b").credentials("g", "s3cret");
+    // No machine is too slow for the goodbye.
+    let (mut timing, hour) = (Timing::default(), Duration::from_secs(3600));
+    (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (hour, hour, hour);
+    let config = config.timing(timing);
     let (gateway, mut events) = relay_blocking::connect(config).unwrap();
     let theirs = connector.clone();
     // The connector's application: a message, then an answer for every request.

@@ -6,10 +6,11 @@ use relay_proto::frame::{Descriptor, MessageEvent};
 use relay_proto::gateway::{Config, Ended, Timing};
 use relay_proto::host::{Delivery, Event, Events, Gateway};
 use relay_proto::wire::ClientTls;
+use relay_tokio::connector;
 
-use crate::guard;
 use crate::host::Host;
 use crate::peer::{Link, Peer};
+use crate::{NEVER, guard};
 
 /// A gateway as an application has it.
 #[derive(Debug)]
@@ -20,13 +21,22 @@ pub struct App {
     pub events: Events,
 }
 
-/// The contract's timing, but quick to dial again.
+/// Quick to dial again, and without any other deadline: no machine is too slow for a test. A test that is about a deadline
+/// sets it to [`HOUR`](crate::HOUR), and lets that [pass](Gateway::advance).
 pub fn quick() -> Timing {
     let mut timing = Timing::default();
+    (timing.dial, timing.handshake, timing.request, timing.idle) = (NEVER, NEVER, NEVER, NEVER);
+    (timing.ping_after, timing.lost_after, timing.resume, timing.stable) = (NEVER, NEVER, NEVER, NEVER);
+    (timing.shutdown_idle, timing.shutdown_requests, timing.close, timing.hold_max) = (NEVER, NEVER, NEVER, NEVER);
     timing.backoff_initial = Duration::from_millis(4);
     timing.backoff_max = Duration::from_millis(16);
     timing.dormant_redial = Duration::from_millis(5);
     timing
+}
+
+/// A connector that waits for what its clients have to say as long as it takes.
+pub fn patient(config: connector::Config) -> connector::Config {
+    config.request_timeout(Duration::MAX)
 }
 
 /// A gateway's configuration for a scripted connector.

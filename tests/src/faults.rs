@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, quick};
 use crate::frames;
-use crate::guard;
 use crate::host::Host;
 use crate::peer::Peer;
-use crate::raw::{Raw, TEXT, frame, header};
+use crate::raw::{PING, Raw, TEXT, frame, header};
+use crate::{HOUR, guard};
 
 /// How far the connection gets before it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,21 +66,25 @@ pub enum Fault {
 /// All of them.
 pub const FAULTS: [Fault; 4] = [Fault::Cut, Fault::Reset, Fault::Mute, Fault::Dead];
 
-/// The deadlines that end a silence at this stage are so short that a test can wait for them. All others are not, so that
-/// a busy machine does not meet them.
+/// The deadlines that end a silence at this stage are met when the test lets [time pass](pass). No machine is so slow that it
+/// meets them by itself.
 fn timing(stage: Stage, silent: bool) -> Timing {
     let mut timing = quick();
-    let ms = Duration::from_millis;
-    (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (ms(30), ms(30), ms(30));
     if silent {
         match stage {
-            Stage::Tunnel | Stage::Tls | Stage::Upgrade | Stage::InUpgrade => timing.dial = ms(300),
-            Stage::BeforeDescriptor => timing.handshake = ms(300),
-            _ => (timing.ping_after, timing.lost_after) = (ms(200), ms(700)),
+            Stage::Tunnel | Stage::Tls | Stage::Upgrade | Stage::InUpgrade => timing.dial = HOUR,
+            Stage::BeforeDescriptor => timing.handshake = HOUR,
+            _ => (timing.ping_after, timing.lost_after) = (2 * HOUR, 3 * HOUR),
         }
-        (timing.request, timing.idle) = (ms(100), ms(100));
+        (timing.request, timing.idle) = (HOUR, HOUR);
+        (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (HOUR, HOUR, HOUR);
     }
     timing
+}
+
+/// Lets so many hours pass, one after the other, if the peer is silent.
+fn pass(app: &App, silent: bool, hours: usize) {
+    (0..if silent { hours } else { 0 }).for_each(|_| app.gateway.advance(HOUR));
 }
 
 /// Takes a gateway to a stage, lets its connection fail, sees that everything ends as it should and in time, and then that
@@ -101,6 +105,7 @@ pub async fn suffer(host: Host, stage: Stage, fault: Fault) {
             let request = app.gateway.call(&Action::typing("c1").to_json(), &RequestOptions::default());
             raw.read().await;
             let suffering = inflict(fault, raw);
+            pass(&app, silent, 1);
             let expected = if silent { Ambiguous::TimedOut } else { Ambiguous::LinkLost };
             assert_eq!(guard("the request's end", request).await, Outcome::Ambiguous(expected), "{context}");
             held.ack();
@@ -110,6 +115,7 @@ pub async fn suffer(host: Host, stage: Stage, fault: Fault) {
             let idle = app.gateway.go_idle();
             raw.read().await;
             let suffering = inflict(fault, raw);
+            pass(&app, silent, 1);
             let expected = if silent { IdleOutcome::TimedOut } else { IdleOutcome::NoLink };
             assert_eq!(guard("the idle call's end", idle).await, expected, "{context}");
             suffering
@@ -118,12 +124,14 @@ pub async fn suffer(host: Host, stage: Stage, fault: Fault) {
             let closed = app.gateway.close();
             raw.read().await;
             let suffering = inflict(fault, raw);
+            pass(&app, silent, 3);
             guard("the end", closed).await;
             app.closed().await;
             return suffering.over().await;
         }
         _ => inflict(fault, raw),
     };
+    pass(&app, silent, 3);
     let (ended, _) = app.disconnected().await;
     assert_eq!(ended.cause, cause(stage, silent), "{context}: {ended}");
     suffering.over().await;
@@ -146,7 +154,11 @@ pub async fn suffer(host: Host, stage: Stage, fault: Fault) {
 /// When it does not.
 pub async fn forsake(host: Host, stage: Stage) {
     let peer = Peer::bind().await;
-    let mut app = App::start(host, config(&peer, stage, false));
+    let mut timing = timing(stage, false);
+    // Nobody is left to let time pass.
+    let short = Duration::from_millis(30);
+    (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (short, short, short);
+    let mut app = App::start(host, config(&peer, stage, false).timing(timing));
     let mut raw = peer.accept_raw().await;
     advance(&mut app, &mut raw, stage).await;
     match stage {
@@ -194,7 +206,11 @@ async fn advance(app: &mut App, raw: &mut Raw, stage: Stage) {
     app.ready().await;
     match stage {
         Stage::Ready => raw.write(frame(TEXT, frames::line(&frames::buffered("1", "hi")))).await,
-        Stage::MidFrame => raw.write(header(0x80 | TEXT, 100)).await,
+        Stage::MidFrame => {
+            // In one piece: when the ping is answered, the header has been read.
+            raw.write([frame(PING, ""), header(0x80 | TEXT, 100)].concat()).await;
+            raw.read().await;
+        }
         _ => {}
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -28,6 +28,19 @@ impl Peer {
     /// When the system has none.
     pub async fn bind() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        Self { listener, address }
+    }
+
+    /// The same, of which the system takes little that was not read.
+    ///
+    /// # Panics
+    /// When the system has no port.
+    pub async fn bind_narrow() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(32 << 10).expect("a small buffer");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = socket.listen(1024).expect("a port to listen on");
         let address = listener.local_addr().expect("an address");
         Self { listener, address }
     }
@@ -247,6 +260,21 @@ impl Link {
     /// When the connection does not take it.
     pub async fn ping(&mut self, payload: &[u8]) {
         self.send_message(Message::Ping(payload.to_vec().into())).await.expect("a connection that takes a ping");
+    }
+
+    /// Waits until the gateway has handled everything that was sent so far.
+    ///
+    /// # Panics
+    /// When frames come meanwhile, or the end.
+    pub async fn settled(&mut self) {
+        self.ping(b"settled").await;
+        loop {
+            match self.next().await {
+                Incoming::Pong(payload) if payload == b"settled" => return,
+                Incoming::Ping | Incoming::Pong(_) => {}
+                other => panic!("not an answer to the ping: {other:?}"),
+            }
+        }
     }
 
     /// Sends a close frame. What the gateway answers is still to be read.

@@ -156,6 +156,8 @@ pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
 /// The opcode of close frames.
 pub const CLOSE: u8 = 8;
+/// The opcode of pings.
+pub const PING: u8 = 9;
 
 /// A whole, unmasked WebSocket frame.
 ///

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use relay_proto::connector::{Event, Outbound};
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::Config;
+use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ mod on_threads;
 #[path = "../../relay-tokio/examples/agent.rs"]
 mod on_tokio;
 
-/// Long enough not to end within a step, short enough for the test to see the agent sleep.
+/// How long it has nothing to do before it sleeps. It may do so between any two steps of a test.
 const IDLE: Duration = Duration::from_millis(100);
 
 const KEY: &str = "agent:main:discord:dm:c1";
@@ -51,12 +52,13 @@ impl Stage {
         descriptor.supported_ops = ops.iter().map(|op| (*op).to_owned()).collect();
         let listener = connector::listen("127.0.0.1:0").await.unwrap();
         let config = connector::Config::new().gateway("g", "s3cret").descriptor(descriptor);
-        let (connector, events) = connector::serve(listener, config).unwrap();
+        let (connector, events) = connector::serve(listener, patient(config)).unwrap();
         Self { connector, events, messages: 0, acked: 0, requests: VecDeque::new() }
     }
 
     fn agents_config(&self) -> Config {
-        Config::new(format!("ws://{}", self.connector.address())).identity("discord", "b").credentials("g", "s3cret")
+        let config = Config::new(format!("ws://{}", self.connector.address())).identity("discord", "b");
+        config.credentials("g", "s3cret").timing(quick())
     }
 
     fn gateway(&self) -> connector::Gateway {

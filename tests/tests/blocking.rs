@@ -9,10 +9,10 @@ use relay_blocking::{
     Action, Ambiguous, Cause, Config, ConfigError, ConnectError, Event, Events, Gateway, IdleOutcome, NotSent, NotYet,
     Outcome, RequestError, RequestOptions, State,
 };
-use relay_tests::GUARD;
 use relay_tests::app::{config, quick};
 use relay_tests::frames::{buffered, message, result};
 use relay_tests::peer::{Link, Peer};
+use relay_tests::{GUARD, HOUR};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
@@ -261,11 +261,12 @@ fn what_nobody_reads_is_left_with_the_connector() {
 #[test]
 fn a_peer_that_stops_writing_is_lost() {
     test(|runtime| {
-        let (_gateway, mut events, link, _peer) = linked(runtime, |peer| {
+        let (gateway, mut events, link, _peer) = linked(runtime, |peer| {
             let mut timing = quick();
-            (timing.ping_after, timing.lost_after) = (Duration::from_millis(50), Duration::from_millis(1500));
+            (timing.ping_after, timing.lost_after) = (HOUR, HOUR);
             config(peer).timing(timing).reconnect(false)
         });
+        gateway.advance(HOUR);
         match events.next() {
             Some(Event::Disconnected { ended, .. }) => assert_eq!(ended.cause, Cause::Lost),
             other => panic!("{other:?}"),

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use relay_blocking::{Action, Ambiguous, Cause, Config, Event, NotSent, Outcome, RawJson, RequestOptions, State};
 use relay_proto::host;
-use relay_tests::app::{config, quick};
+use relay_tests::app::{config, patient, quick};
 use relay_tests::frames::{buffered, message};
-use relay_tests::guard;
 use relay_tests::peer::{Link, Peer};
+use relay_tests::{NEVER, guard};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -55,7 +55,8 @@ fn alone<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     });
 }
 
-/// Quick to give everything up.
+/// Quick to give everything up. For what ends without the peer's help, and for nothing that the peer answers: it may take
+/// longer than this.
 fn hasty(peer: &Peer) -> Config {
     let mut timing = quick();
     timing.shutdown_idle = Duration::from_millis(5);
@@ -87,7 +88,7 @@ type Waiting = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 async fn stall(gateway: &host::Gateway) -> Vec<Waiting> {
     let (action, mut requests) = (large(), Vec::<Waiting>::new());
     let mut options = RequestOptions::default();
-    options.timeout = Some(Duration::from_secs(600));
+    options.timeout = Some(NEVER);
     until("a full socket", || {
         if requests.len() < 64 {
             requests.push(Box::pin(gateway.call(&action, &options)));
@@ -103,7 +104,7 @@ async fn stall(gateway: &host::Gateway) -> Vec<Waiting> {
 fn a_gateway_is_two_threads_and_then_none() {
     alone(|| async {
         let peer = Peer::bind().await;
-        let (gateway, mut events, mut link) = linked(&peer, hasty(&peer)).await;
+        let (gateway, mut events, mut link) = linked(&peer, config(&peer)).await;
         assert_eq!(threads(), ["relay-driver", "relay-link"]);
         let closing = gateway.close();
         link.farewell().await;
@@ -120,7 +121,7 @@ fn a_gateway_is_two_threads_and_then_none() {
 fn a_revoked_gateway_leaves_nothing() {
     alone(|| async {
         let peer = Peer::bind().await;
-        let (gateway, _events, mut link) = linked(&peer, hasty(&peer)).await;
+        let (gateway, _events, mut link) = linked(&peer, config(&peer)).await;
         link.close(4401, "unauthorized").await;
         assert_eq!(guard("the end", gateway.ended()).await, State::Revoked);
         link.ended().await;
@@ -156,13 +157,13 @@ fn dropping_every_handle_ends_everything_at_any_moment() {
                     link.ended().await;
                 }
                 4 => {
-                    let (gateway, events, mut link) = linked(&peer, hasty(&peer)).await;
+                    let (gateway, events, mut link) = linked(&peer, config(&peer)).await;
                     drop((gateway, events));
                     assert_eq!(link.farewell().await.map(|(code, _)| code), Some(1000));
                 }
                 5 => {
                     // A request under way counts for nobody once its future is dropped.
-                    let (gateway, events, mut link) = linked(&peer, hasty(&peer)).await;
+                    let (gateway, events, mut link) = linked(&peer, config(&peer)).await;
                     let request = gateway.call(&Action::typing("c1").to_json(), &RequestOptions::default());
                     link.expect("outbound").await;
                     drop((gateway, events, request));
@@ -180,7 +181,7 @@ fn dropping_every_handle_ends_everything_at_any_moment() {
                     link.ended().await;
                 }
                 7 => {
-                    let (gateway, mut events, mut link) = linked(&peer, hasty(&peer)).await;
+                    let (gateway, mut events, mut link) = linked(&peer, config(&peer)).await;
                     link.send(&buffered("b1", "held")).await;
                     let delivery = guard("an event", events.next()).await;
                     drop((gateway, events));
@@ -198,7 +199,7 @@ fn dropping_every_handle_ends_everything_at_any_moment() {
                 _ => {
                     // Between two dials.
                     let mut timing = quick();
-                    (timing.backoff_initial, timing.backoff_max) = (Duration::from_secs(600), Duration::from_secs(600));
+                    (timing.backoff_initial, timing.backoff_max) = (NEVER, NEVER);
                     let (gateway, mut events, link) = linked(&peer, config(&peer).timing(timing)).await;
                     link.cut();
                     let event = guard("an event", events.next()).await;
@@ -271,7 +272,7 @@ fn a_peer_that_stops_reading_is_left_for_a_new_link_at_once() {
 fn a_peer_that_reads_again_gets_everything_in_order() {
     alone(|| async {
         let peer = Peer::bind().await;
-        let (gateway, events, mut link) = linked(&peer, hasty(&peer)).await;
+        let (gateway, events, mut link) = linked(&peer, config(&peer)).await;
         let mut requests = stall(&gateway).await;
         for n in 0..100 {
             let action = Action::send("c2", &n.to_string()).to_json();
@@ -303,7 +304,7 @@ fn a_peer_that_reads_again_gets_everything_in_order() {
 fn cut_in_each_state() {
     alone(|| async {
         let peer = Peer::bind().await;
-        let (gateway, mut events) = start(hasty(&peer));
+        let (gateway, mut events) = start(config(&peer));
         for state in 0..6 {
             let mut request: Option<Waiting> = None;
             match state {
@@ -372,7 +373,8 @@ fn dials_that_fail_leave_no_thread() {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(threads().len() <= 3, "{:?}", threads());
+        // Some of them may be about to end.
+        until("no more threads than one dial has", || threads().len() <= 2).await;
         drop((gateway, events));
     });
 }
@@ -384,12 +386,12 @@ fn a_hundred_gateways_in_one_process() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ids = (0..100).map(|n| format!("g{n}"));
         let registered = ids.clone().fold(connector::Config::new(), |config, id| config.gateway(id, "s3cret"));
-        let (connector, mut seen) = connector::serve(listener, registered).unwrap();
+        let (connector, mut seen) = connector::serve(listener, patient(registered)).unwrap();
         let url = format!("ws://{}", connector.address());
         // As its users have it: threads that wait.
         let users: Vec<_> = ids
             .map(|id| {
-                let config = Config::new(&url).identity("discord", "b").credentials(id, "s3cret");
+                let config = Config::new(&url).identity("discord", "b").credentials(id, "s3cret").timing(quick());
                 tokio::task::spawn_blocking(move || {
                     let (gateway, mut events) = relay_blocking::connect(config).unwrap();
                     assert!(matches!(events.next(), Some(Event::Ready { .. })));

@@ -6,7 +6,7 @@ use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::{Cause, Config, IdleOutcome, State};
 use relay_proto::host::{Delivery, Event, Events, Gateway, RequestError};
 use relay_proto::token::{Secret, mint};
-use relay_tests::app::quick;
+use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +16,7 @@ const ID: &str = "tenant:gw-1";
 const SECRET: &str = "s3cret";
 
 async fn serve(config: connector::Config) -> (Connector, connector::Events) {
-    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).unwrap()
+    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), patient(config)).unwrap()
 }
 
 fn registered() -> connector::Config {

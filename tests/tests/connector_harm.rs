@@ -13,7 +13,7 @@ use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
 use relay_proto::host::{Event, Events, Gateway};
 use relay_proto::token::{Secret, mint};
-use relay_tests::app::quick;
+use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,7 +32,7 @@ fn config() -> connector::Config {
 }
 
 async fn serve(config: connector::Config) -> (Connector, connector::Events) {
-    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).unwrap()
+    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), patient(config)).unwrap()
 }
 
 /// A gateway that behaves.

@@ -17,7 +17,7 @@ use relay_proto::wire::rustls::crypto::ring;
 use relay_proto::wire::rustls::pki_types::PrivateKeyDer;
 use relay_proto::wire::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use relay_proto::wire::{ClientLink, LinkEvent, LinkOptions};
-use relay_tests::app::quick;
+use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +27,7 @@ const ID: &str = "gw-1";
 const SECRET: &str = "s3cret";
 
 async fn serve(config: connector::Config) -> (Connector, connector::Events) {
-    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).unwrap()
+    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), patient(config)).unwrap()
 }
 
 fn registered() -> connector::Config {

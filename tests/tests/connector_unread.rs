@@ -7,7 +7,7 @@ use relay_proto::connector::{Event as Seen, Limits, Settings, Timing};
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
 use relay_proto::host::{Event, Events, Gateway, RequestError};
-use relay_tests::app::quick;
+use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 const FORWARD: &str = r#"{"platform":"discord","method":"POST","path":"/","headers":[],"bodyB64":""}"#;
 
 async fn serve(config: connector::Config) -> (Connector, connector::Events) {
-    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).unwrap()
+    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), patient(config)).unwrap()
 }
 
 /// A link of a gateway that reads what it wants to. Its hello is answered.

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
 use relay_proto::gateway::{Config, State};
@@ -15,7 +15,7 @@ use relay_proto::host::{self, Driver, Event, Net, drive};
 use relay_tests::app::{config, quick};
 use relay_tests::frames::message;
 use relay_tests::guard;
-use relay_tests::peer::Peer;
+use relay_tests::peer::{Link, Peer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -333,4 +333,99 @@ async fn a_dead_address_does_not_hide_a_live_one() {
     drop((gateway, events));
     guard("the driver's end", driving).await.unwrap();
     assert_eq!(counters.open.load(Ordering::SeqCst), 0);
+}
+
+/// Tokio's sockets, whose next reads and writes end as the test says.
+#[derive(Clone, Default)]
+struct Faulty(Count, Arc<Faults>);
+
+#[derive(Default)]
+struct Faults {
+    reads: Mutex<Vec<io::Error>>,
+    writes: Mutex<Vec<io::Result<usize>>>,
+}
+
+struct Fragile(Counted, Arc<Faults>);
+
+impl Net for Faulty {
+    type Stream = Fragile;
+    type Resolving = std::future::Ready<io::Result<Vec<SocketAddr>>>;
+    type Connecting = Pin<Box<dyn Future<Output = io::Result<Fragile>> + Send>>;
+
+    fn resolve(&mut self, name: String, port: u16) -> Self::Resolving {
+        self.0.resolve(name, port)
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
+        let (connecting, faults) = (self.0.connect(address), self.1.clone());
+        Box::pin(async move { Ok(Fragile(connecting.await?, faults)) })
+    }
+
+    fn poll_read(stream: &mut Fragile, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        // Only when there is something to read: that is what a read is interrupted at.
+        ready!(stream.0.stream.poll_read_ready(context))?;
+        match stream.1.reads.lock().unwrap().pop() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Count::poll_read(&mut stream.0, context, bytes),
+        }
+    }
+
+    fn poll_write(stream: &mut Fragile, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match stream.1.writes.lock().unwrap().pop() {
+            Some(result) => Poll::Ready(result),
+            None => Count::poll_write(&mut stream.0, context, bytes),
+        }
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.0.poll_timer(context, at)
+    }
+}
+
+/// A gateway over such a network, linked.
+async fn faulty(peer: &Peer) -> (host::Gateway, host::Events, Link, Arc<Faults>) {
+    let (gateway, mut events, driver) = start(config(peer));
+    let net = Faulty::default();
+    let faults = net.1.clone();
+    tokio::spawn(drive(driver, net));
+    let link = peer.handshake().await;
+    assert!(matches!(guard("an event", events.next()).await, Some(Event::Ready { .. })));
+    (gateway, events, link, faults)
+}
+
+/// A signal, or a stop of the process, interrupts system calls: they are made again.
+// proves: LINK-2
+#[tokio::test]
+async fn an_interrupted_call_ends_no_link() {
+    let peer = Peer::bind().await;
+    let (gateway, mut events, mut link, faults) = faulty(&peer).await;
+    for n in 0..3 {
+        let interrupted = || io::Error::from(io::ErrorKind::Interrupted);
+        faults.reads.lock().unwrap().extend((0..n).map(|_| interrupted()));
+        link.send(&message(&format!("{n}"))).await;
+        let Some(Event::Message(message)) = guard("an event", events.next()).await else { panic!("no message") };
+        assert_eq!(message.text(), format!("{n}"));
+        faults.writes.lock().unwrap().extend((0..n).map(|_| Err(interrupted())));
+        gateway.interrupt("agent:main", None).unwrap();
+        link.expect("interrupt").await;
+    }
+    assert!(faults.reads.lock().unwrap().is_empty() && faults.writes.lock().unwrap().is_empty());
+    assert_eq!(gateway.stats().dials, 1);
+}
+
+/// What a socket does that will never take anything again. It must not be asked for ever.
+// proves: LINK-2
+#[tokio::test]
+async fn a_socket_that_takes_zero_bytes_is_broken() {
+    let peer = Peer::bind().await;
+    let (gateway, mut events, link, faults) = faulty(&peer).await;
+    faults.writes.lock().unwrap().push(Ok(0));
+    gateway.interrupt("agent:main", None).unwrap();
+    // What the peer said before would still be read: it says nothing, and goes.
+    drop(link);
+    let Some(Event::Disconnected { ended, .. }) = guard("an event", events.next()).await else { panic!("no end") };
+    assert_eq!(ended.cause, relay_proto::gateway::Cause::Lost);
+    assert!(ended.reason.contains(&io::Error::from(io::ErrorKind::WriteZero).to_string()), "{ended}");
+    peer.handshake().await;
+    assert!(matches!(guard("an event", events.next()).await, Some(Event::Ready { .. })));
 }

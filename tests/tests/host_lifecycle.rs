@@ -7,7 +7,7 @@ use relay_proto::connector::Event as Seen;
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::Config;
 use relay_proto::host::{Event, Events, Gateway};
-use relay_tests::app::quick;
+use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 async fn serve(config: connector::Config) -> (Connector, connector::Events) {
-    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).unwrap()
+    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), patient(config)).unwrap()
 }
 
 async fn linked(connector: &Connector) -> (Gateway, Events) {
@@ -93,9 +93,8 @@ fn shutting_down_does_not_wait_for_those_who_never_upgrade() {
         }
         let end = tokio::spawn(async move { connector.shutdown().await });
         for stream in &mut strangers {
-            // Far sooner than an upgrade may take.
-            let read = tokio::time::timeout(std::time::Duration::from_secs(5), stream.read(&mut [0; 64])).await;
-            assert!(matches!(read.expect("to be let go at once"), Ok(0) | Err(_)));
+            // They could have taken as long as they like.
+            assert!(matches!(guard("to be let go", stream.read(&mut [0; 64])).await, Ok(0) | Err(_)));
         }
         drop(strangers);
         guard("the shutdown", end).await.unwrap();

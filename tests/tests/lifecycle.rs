@@ -1,21 +1,16 @@
 //! Going idle, sleeping, waking and shutting down, over sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use std::time::Duration;
-
 use futures_util::FutureExt;
 use relay_proto::action::Action;
 use relay_proto::gateway::{Ambiguous, Cause, IdleOutcome, NotSent, Outcome, RequestOptions, State};
 use relay_proto::host::Event;
 use relay_tests::app::{App, config, quick};
 use relay_tests::frames::{buffered, message, result};
-use relay_tests::guard;
 use relay_tests::host::Host;
 use relay_tests::peer::{Incoming, Peer};
+use relay_tests::{HOUR, NEVER, guard};
 use serde_json::json;
-
-/// Longer than any test takes: what waits for this only ends when it is told to.
-const NEVER: Duration = Duration::from_secs(600);
 
 // proves: IDLE-1
 async fn going_idle_is_acknowledged(host: Host) {
@@ -39,10 +34,15 @@ async fn going_idle_is_acknowledged(host: Host) {
 async fn going_idle_without_an_answer_times_out(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    timing.idle = Duration::from_millis(20);
+    timing.idle = HOUR;
     let (mut app, mut link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
-    assert_eq!(guard("an outcome", app.gateway.go_idle()).await, IdleOutcome::TimedOut);
-    assert_eq!(guard("an outcome", app.gateway.go_dormant()).await, IdleOutcome::TimedOut);
+    let idle = app.gateway.go_idle();
+    link.expect("going_idle").await;
+    app.gateway.advance(HOUR);
+    assert_eq!(guard("an outcome", idle).await, IdleOutcome::TimedOut);
+    let dormant = app.gateway.go_dormant();
+    app.gateway.advance(HOUR);
+    assert_eq!(guard("an outcome", dormant).await, IdleOutcome::TimedOut);
     link.send(&message("still here")).await;
     assert_eq!(app.message().await.text(), "still here", "the link stays up");
     assert_eq!(app.gateway.stats().dials, 1);
@@ -126,11 +126,14 @@ async fn a_hold_parks_the_next_dial(host: Host) {
 async fn a_hold_ends_by_itself(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    timing.hold_max = Duration::from_millis(20);
+    timing.hold_max = HOUR;
     let (mut app, link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
     app.gateway.hold_redial();
     link.cut();
     app.disconnected().await;
+    app.gateway.advance(HOUR / 2);
+    assert_eq!(app.gateway.state(), State::Disconnected);
+    app.gateway.advance(HOUR / 2);
     peer.handshake().await;
     app.ready().await;
 }
@@ -168,13 +171,17 @@ async fn shutting_down_takes_its_steps(host: Host) {
 async fn shutting_down_is_bounded(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    let short = Duration::from_millis(20);
-    (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (short, short, short);
+    (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (HOUR, HOUR, HOUR);
     let (mut app, mut link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
     let pending = app.gateway.call(&Action::typing("c1").to_json(), &RequestOptions::default());
     link.expect("outbound").await;
     // Nobody answers anything: not the going_idle, not the request, not the close frame.
-    guard("the end", app.gateway.close()).await;
+    let mut end = Box::pin(app.gateway.close());
+    for _ in 0..3 {
+        assert!(futures_util::poll!(&mut end).is_pending());
+        app.gateway.advance(HOUR);
+    }
+    guard("the end", end).await;
     assert_eq!(guard("an end", pending).await, Outcome::Ambiguous(Ambiguous::ShutDown));
     app.closed().await;
     link.expect("going_idle").await;
@@ -186,13 +193,16 @@ async fn shutting_down_is_bounded(host: Host) {
 async fn shutting_down_with_a_full_socket(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    let short = Duration::from_millis(20);
-    (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (short, short, short);
+    (timing.shutdown_idle, timing.shutdown_requests, timing.close) = (HOUR, HOUR, HOUR);
     let (mut app, link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
     let text = "x".repeat(200_000);
     let send = || app.gateway.call(&Action::send("c1", &text).to_json(), &RequestOptions::default());
     let calls: Vec<_> = (0..100).map(|_| send()).collect();
-    guard("the end", app.gateway.close()).await;
+    let end = app.gateway.close();
+    for _ in 0..3 {
+        app.gateway.advance(HOUR);
+    }
+    guard("the end", end).await;
     for call in calls {
         let outcome = call.now_or_never().expect("ended");
         let ended = [Outcome::Ambiguous(Ambiguous::ShutDown), Outcome::NotSent(NotSent::ShutDown)];
@@ -206,9 +216,10 @@ async fn shutting_down_with_a_full_socket(host: Host) {
 async fn a_new_link_is_made_although_the_peer_does_not_answer(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    timing.close = Duration::from_millis(20);
+    timing.close = HOUR;
     let (mut app, link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
     app.gateway.reconnect();
+    app.gateway.advance(HOUR);
     let (ended, _) = app.disconnected().await;
     assert_eq!(ended.cause, Cause::Requested);
     peer.handshake().await;

@@ -7,11 +7,11 @@ use relay_proto::action::Action;
 use relay_proto::gateway::{Ambiguous, Cause, NotSent, Outcome, RequestOptions, State};
 use relay_proto::host::{Event, Gateway};
 use relay_tests::app::{App, config, quick};
-use relay_tests::frames::message;
-use relay_tests::guard;
+use relay_tests::frames::{line, message};
 use relay_tests::host::Host;
 use relay_tests::peer::{Incoming, Peer};
 use relay_tests::raw::close_frame;
+use relay_tests::{HOUR, guard};
 use tokio_tungstenite::tungstenite::Message;
 
 fn send(gateway: &Gateway, text: &str) -> impl Future<Output = Outcome> + Send + use<> {
@@ -289,14 +289,17 @@ async fn refusals_that_do_not_revoke(host: Host) {
 async fn a_silent_peer_is_pinged_and_given_up(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    (timing.ping_after, timing.lost_after) = (Duration::from_millis(50), Duration::from_millis(1500));
+    (timing.ping_after, timing.lost_after) = (HOUR, 2 * HOUR);
     let (mut app, link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
-    // Nobody reads, nobody answers.
+    // Nobody answers.
     let mut link = link.into_raw();
+    app.gateway.advance(HOUR);
+    assert_eq!(link.read().await.first(), Some(&0x89), "a ping");
+    app.gateway.advance(HOUR);
     let (ended, _) = app.disconnected().await;
     assert_eq!(ended.cause, Cause::Lost, "{ended}");
-    let seen = link.read_to_end().await;
-    assert_eq!(seen.first(), Some(&0x89), "a ping came first");
+    assert!(ended.reason.contains("nothing"), "{ended}");
+    link.read_to_end().await;
     peer.handshake().await;
     app.ready().await;
 }
@@ -305,16 +308,27 @@ async fn a_silent_peer_is_pinged_and_given_up(host: Host) {
 async fn a_peer_that_talks_and_reads_nothing_is_given_up(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    (timing.ping_after, timing.lost_after) = (Duration::from_millis(500), Duration::from_millis(1500));
-    let (mut app, link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
+    (timing.ping_after, timing.lost_after) = (HOUR, 3 * HOUR);
+    let (mut app, mut link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
     // More than the system takes for a peer, and the last of it less than a write does.
     let text = "x".repeat(900_000);
     let requests: Vec<_> = (0..16).map(|_| send(&app.gateway, &text)).collect();
-    // An empty line, in a message.
-    let mut link = link.into_raw();
-    let ((), (ended, _)) = tokio::join!(link.talk(b"\x81\x01\n"), app.disconnected());
+    let mut hours = 0;
+    let ended = loop {
+        // The gateway has heard the peer say this before an hour passes. The link may end meanwhile.
+        let _ = link.send_message(Message::text(line(&message("I am here")))).await;
+        match app.event().await {
+            Event::Message(message) => message.ack(),
+            Event::Disconnected { ended, .. } => break ended,
+            other => panic!("{other:?}"),
+        }
+        // Hours do not count in which bytes still moved.
+        app.gateway.advance(HOUR);
+        hours += 1;
+    };
     assert!(ended.cause == Cause::Lost && ended.reason.contains("read nothing"), "{ended}");
-    drop(requests);
+    assert!(hours >= 3, "{hours}");
+    drop((requests, link));
     peer.handshake().await;
     app.ready().await;
 }
@@ -323,10 +337,14 @@ async fn a_peer_that_talks_and_reads_nothing_is_given_up(host: Host) {
 async fn a_peer_that_answers_pings_is_kept(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    (timing.ping_after, timing.lost_after) = (Duration::from_millis(20), Duration::from_secs(30));
+    (timing.ping_after, timing.lost_after) = (HOUR, 3 * HOUR);
     let (app, mut link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
-    while link.pings < 10 {
+    for hour in 1..=10 {
+        app.gateway.advance(HOUR);
         assert_eq!(link.next().await, Incoming::Ping);
+        assert_eq!(link.pings, hour);
+        // Its answer leaves before this, and has been read when this is answered.
+        link.settled().await;
     }
     assert_eq!((app.gateway.state(), app.gateway.stats().dials), (State::Ready, 1));
 }
@@ -335,15 +353,16 @@ async fn a_peer_that_answers_pings_is_kept(host: Host) {
 async fn a_gateway_that_only_talks_still_pings(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    (timing.ping_after, timing.lost_after) = (Duration::from_millis(20), Duration::from_secs(30));
+    (timing.ping_after, timing.lost_after) = (3 * HOUR, 9 * HOUR);
     let (app, mut link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
     // Our own sends are no sign of life from the peer.
-    let mut own = 0;
-    while link.pings == 0 {
-        own += 1;
+    for _ in 0..2 {
+        app.gateway.advance(HOUR);
         app.gateway.interrupt("agent:main", None).unwrap();
-        assert!(matches!(link.next().await, Incoming::Frame(_) | Incoming::Ping), "after {own}");
+        assert!(matches!(link.next().await, Incoming::Frame(_)));
     }
+    app.gateway.advance(HOUR);
+    assert_eq!(link.next().await, Incoming::Ping);
 }
 
 // proves: LINK-3

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::alloc::System;
+use std::time::Duration;
 
-use relay_proto::gateway::Cause;
-use relay_tests::app::{App, config};
+use relay_proto::action::Action;
+use relay_proto::gateway::{Cause, RequestOptions};
+use relay_tests::app::{App, config, quick};
+use relay_tests::frames::message;
 use relay_tests::host::Host;
 use relay_tests::peer::{Incoming, Peer};
 use relay_tests::raw;
@@ -22,6 +25,8 @@ fn memory_is_set_aside_for_what_came_and_not_for_what_was_announced() {
         an_announcement_costs_nothing(host).await;
         what_a_limit_allows_is_all_that_is_held(host).await;
         an_idle_link_holds_little(host).await;
+        live_deliveries_that_were_taken_leave_nothing(host).await;
+        what_many_requests_needed_is_given_back_by_the_next_deadline(host).await;
     });
 }
 
@@ -103,4 +108,53 @@ async fn an_idle_link_holds_little(host: Host) {
     let each = held / IDLE as i64;
     println!("an idle link and its gateway: {each} bytes on the heap, both ends of the socket included");
     assert!(each < 4608, "{each} bytes for an idle link");
+}
+
+/// What is known of a delivery that nothing could recognise goes with it, and its place is taken by the next.
+async fn live_deliveries_that_were_taken_leave_nothing(host: Host) {
+    const BATCH: usize = 500;
+    let peer = Peer::bind().await;
+    let (mut app, mut link) = App::linked(host, &peer, config(&peer)).await;
+    let live: Vec<_> = (0..BATCH).map(|n| message(&format!("{n}"))).collect();
+    let mut held = Vec::new();
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..40 {
+        link.send_all(&live).await;
+        for _ in 0..BATCH {
+            app.message().await.ack();
+        }
+        link.settled().await;
+        let change = region.change();
+        held.push(change.bytes_allocated as i64 - change.bytes_deallocated as i64);
+    }
+    let growth = held[39] - held[3];
+    println!("{} live deliveries: {growth} bytes more are held", 36 * BATCH);
+    assert!(growth < 36 * BATCH as i64, "{growth} bytes for deliveries that are over: {held:?}");
+}
+
+/// Nothing but a deadline comes after them.
+async fn what_many_requests_needed_is_given_back_by_the_next_deadline(host: Host) {
+    const MANY: usize = 5000;
+    let peer = Peer::bind().await;
+    let mut timing = quick();
+    timing.ping_after = Duration::from_millis(100);
+    let (app, mut link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
+    let held = |region: &Region<'_, System>| {
+        let change = region.change();
+        change.bytes_allocated as i64 - change.bytes_deallocated as i64
+    };
+    let region = Region::new(ALLOCATOR);
+    let calls: Vec<_> =
+        (0..MANY).map(|_| app.gateway.call(&Action::typing("c1").to_json(), &RequestOptions::default())).collect();
+    println!("{MANY} requests under way: {} bytes held", held(&region));
+    for _ in 0..MANY {
+        link.expect("outbound").await;
+    }
+    drop(calls);
+    // The one after this belongs to a link that has been idle since.
+    while link.next().await != Incoming::Ping {}
+    while link.next().await != Incoming::Ping {}
+    let held = held(&region);
+    println!("after the next deadline: {held} bytes held");
+    assert!(held < 100 << 10, "{held} bytes are held for requests that are over");
 }

@@ -1,10 +1,9 @@
 //! HTTP proxies between the gateway and its connector: tunnels, and every way in which there is none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use std::time::Duration;
-
 use relay_proto::gateway::{Cause, Config, Ended};
 use relay_proto::proxy::Proxy;
+use relay_tests::HOUR;
 use relay_tests::app::{App, quick};
 use relay_tests::host::Host;
 use relay_tests::peer::Peer;
@@ -86,6 +85,16 @@ async fn a_refusal_has_its_status(host: Host) {
     assert_eq!((unauthorized.cause, unauthorized.code), (Cause::Proxy, Some(401)));
 }
 
+/// Where a proxy sends a request elsewhere, it opens no tunnel.
+// proves: DIAL-6
+async fn a_proxy_that_redirects_is_not_followed(host: Host) {
+    let elsewhere = Peer::bind().await;
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {}/\r\nContent-Length: 0\r\n\r\n", elsewhere.url());
+    let redirected = ended(host, "u:s3cr3t@", &answer).await;
+    assert_eq!((redirected.cause, redirected.code, redirected.reason.as_str()), (Cause::Proxy, Some(302), "Found"));
+    elsewhere.assert_nobody_dialled().await;
+}
+
 // proves: DIAL-6
 async fn what_is_no_answer_is_named(host: Host) {
     for (answer, part) in [
@@ -104,12 +113,14 @@ async fn what_is_no_answer_is_named(host: Host) {
 async fn a_proxy_that_does_not_answer_costs_one_dial_deadline(host: Host) {
     let proxy = Peer::bind().await;
     let mut short = quick();
-    short.dial = Duration::from_millis(50);
+    short.dial = HOUR;
     let mut app = App::start(host, config(&proxy, "").timing(short));
     let (_silent, _) = asked(&proxy).await;
+    app.gateway.advance(HOUR);
     assert_eq!(app.disconnected().await.0.cause, Cause::TimedOut);
     let (mut raw, _) = asked(&proxy).await;
     raw.write("HTTP/1.1 200 OK\r\nX: ").await;
+    app.gateway.advance(HOUR);
     assert_eq!(app.disconnected().await.0.cause, Cause::TimedOut);
 }
 
@@ -141,6 +152,7 @@ relay_tests::suite! {
     a_tunnel_carries_the_link,
     an_answer_that_trickles_in_behind_interim_ones,
     a_refusal_has_its_status,
+    a_proxy_that_redirects_is_not_followed,
     what_is_no_answer_is_named,
     a_proxy_that_does_not_answer_costs_one_dial_deadline,
     a_link_that_is_cut_in_the_tunnel_is_lost_and_dialled_again,

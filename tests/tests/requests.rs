@@ -13,9 +13,9 @@ use relay_proto::gateway::{Ambiguous, Cause, IdleOutcome, Limits, NotSent, Outco
 use relay_proto::host::{Event, Gateway, RequestError};
 use relay_tests::app::{App, config};
 use relay_tests::frames::{buffered, line, message, result};
-use relay_tests::guard;
 use relay_tests::host::Host;
 use relay_tests::peer::{Link, Peer};
+use relay_tests::{HOUR, NEVER, guard};
 use serde_json::{Value, json};
 
 fn call(gateway: &Gateway, text: &str) -> impl Future<Output = Outcome> + Send + use<> {
@@ -26,12 +26,6 @@ fn patient(timeout: Duration) -> RequestOptions {
     let mut options = RequestOptions::default();
     (options.wait_for_link, options.timeout) = (true, Some(timeout));
     options
-}
-
-/// Waits until the gateway has handled everything that was sent so far.
-async fn settled(link: &mut Link) {
-    link.ping(b"settled").await;
-    while link.next().await != relay_tests::peer::Incoming::Pong(b"settled".to_vec()) {}
 }
 
 // proves: REQ-1, REQ-6
@@ -213,7 +207,7 @@ async fn hundreds_in_flight_answered_out_of_order(host: Host) {
         let Outcome::Result(result) = guard("a result", call).await else { panic!() };
         assert_eq!(result.message_id, Some(n.to_string()));
     }
-    settled(&mut link).await;
+    link.settled().await;
     assert_eq!(app.gateway.stats().unmatched_results, 500);
 }
 
@@ -277,8 +271,9 @@ async fn a_patient_request_waits_for_its_link_and_no_longer(host: Host) {
     let mut link = peer.accept().await;
     link.expect("hello").await;
     let action = Action::send("c1", "patient").to_json();
-    let waits = app.gateway.call(&action, &patient(Duration::from_secs(60)));
-    let gives_up = app.gateway.call(&action, &patient(Duration::from_millis(20)));
+    let waits = app.gateway.call(&action, &patient(NEVER));
+    let gives_up = app.gateway.call(&action, &patient(HOUR));
+    app.gateway.advance(HOUR);
     assert_eq!(guard("its deadline", gives_up).await, Outcome::NotSent(NotSent::TimedOut));
     // It waits over a lost dial as well.
     link.cut();
@@ -296,12 +291,13 @@ async fn an_unanswered_request_is_ambiguous_in_time(host: Host) {
     let peer = Peer::bind().await;
     let (app, mut link) = App::linked(host, &peer, config(&peer)).await;
     let mut options = RequestOptions::default();
-    options.timeout = Some(Duration::from_millis(20));
+    options.timeout = Some(HOUR);
     let request = app.gateway.call(&Action::typing("c1").to_json(), &options);
     let written = link.expect("outbound").await;
+    app.gateway.advance(HOUR);
     assert_eq!(guard("its deadline", request).await, Outcome::Ambiguous(Ambiguous::TimedOut));
     link.answer(&written).await;
-    settled(&mut link).await;
+    link.settled().await;
     assert_eq!(app.gateway.stats().unmatched_results, 1, "late");
 }
 
@@ -348,7 +344,7 @@ async fn what_was_not_written_is_not_sent(host: Host) {
     // The peer does not read: only some of this fits.
     let text = "x".repeat(200_000);
     let calls: Vec<_> = (0..100).map(|_| call(&app.gateway, &text)).collect();
-    let last = app.gateway.call(&Action::send("c1", "last").to_json(), &patient(Duration::from_secs(60)));
+    let last = app.gateway.call(&Action::send("c1", "last").to_json(), &patient(NEVER));
     let mut link = link.into_raw();
     // The gateway works: it writes until the socket takes no more.
     link.read().await;
@@ -385,7 +381,7 @@ async fn a_request_polled_from_anywhere_completes(host: Host) {
     let thread = std::thread::spawn(move || block_on(request));
     let written = link.expect("outbound").await;
     link.answer(&written).await;
-    settled(&mut link).await;
+    link.settled().await;
     let outcome = guard("the thread", tokio::task::spawn_blocking(|| thread.join())).await.unwrap().unwrap();
     assert!(matches!(outcome, Outcome::Result(_)));
 }
@@ -438,7 +434,7 @@ async fn interrupts_overtake_messages(host: Host) {
     let mut lines: String = (0..50).map(|n| line(&message(&format!("{n}")))).collect();
     lines.push_str("{\"type\":\"interrupt_inbound\",\"session_key\":\"agent:main:1\",\"chat_id\":\"c1\"}\n");
     link.send_text(lines).await;
-    settled(&mut link).await;
+    link.settled().await;
     let Event::Interrupt(interrupt) = app.event().await else { panic!("not an interrupt") };
     assert_eq!((&*interrupt.session_key, interrupt.chat_id.as_deref()), ("agent:main:1", Some("c1")));
     for n in 0..50 {

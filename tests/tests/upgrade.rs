@@ -7,6 +7,7 @@ use relay_proto::frame::RawJson;
 use relay_proto::gateway::{Cause, Config, Identity, State};
 use relay_proto::host::Event;
 use relay_proto::token::{self, Secret};
+use relay_tests::HOUR;
 use relay_tests::app::{App, config, quick};
 use relay_tests::frames::{descriptor, line};
 use relay_tests::host::Host;
@@ -188,12 +189,13 @@ async fn nobody_listens(host: Host) {
 async fn an_upgrade_that_is_never_answered(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    timing.dial = Duration::from_millis(500);
+    timing.dial = HOUR;
     let mut app = App::start(host, config(&peer).timing(timing));
     let mut raw = peer.accept_raw().await;
     raw.request().await;
     // A drop now and then is no answer.
     raw.write("HTTP/1.1 101").await;
+    app.gateway.advance(HOUR);
     let (ended, retry_in) = app.disconnected().await;
     assert_eq!(ended.cause, Cause::TimedOut, "{ended}");
     assert!(retry_in.is_some());
@@ -204,12 +206,14 @@ async fn an_upgrade_that_is_never_answered(host: Host) {
 async fn a_descriptor_that_never_comes(host: Host) {
     let peer = Peer::bind().await;
     let mut timing = quick();
-    timing.handshake = Duration::from_millis(40);
+    timing.handshake = HOUR;
     let mut app = App::start(host, config(&peer).timing(timing));
     let mut link = peer.accept().await;
     link.expect("hello").await;
     // None of these is a descriptor.
     link.send_text("{\"type\":\"descriptor\",\"descriptor\":null}\n{\"type\":\"ping\"}\n").await;
+    link.settled().await;
+    app.gateway.advance(HOUR);
     assert_eq!(link.next().await, Incoming::Close(Some((1000, String::new()))));
     let (ended, _) = app.disconnected().await;
     assert_eq!(ended.cause, Cause::TimedOut, "{ended}");
@@ -246,10 +250,7 @@ fn unix() -> u64 {
 // proves: DIAL-2, DIAL-3, TOKEN-1
 async fn every_dial_carries_a_fresh_token_that_verifies(host: Host) {
     let peer = Peer::bind().await;
-    let mut timing = quick();
-    // Tokens count whole seconds, so only dials a second apart can be told apart: the first wait is in [1.1 s, 2.2 s].
-    (timing.backoff_initial, timing.backoff_max) = (Duration::from_millis(2200), Duration::from_millis(2200));
-    let config = config(&peer).credentials("gw:with:colons", "s3cret").timing(timing);
+    let config = config(&peer).credentials("gw:with:colons", "s3cret");
     let before = unix();
     let mut app = App::start(host, config);
     let secrets = [Secret::new("old"), Secret::new("s3cret")];
@@ -262,6 +263,8 @@ async fn every_dial_carries_a_fresh_token_that_verifies(host: Host) {
         assert!(token::verify(&token, &secrets, before + 299).is_ok(), "for 300 seconds");
         assert!(token::verify(&token, &secrets, unix() + 302).is_err(), "and not for longer");
         tokens.push(token);
+        // Tokens count whole seconds, so only dials a second apart can be told apart.
+        app.gateway.advance(Duration::from_secs(1));
         link.cut();
         app.disconnected().await;
     }

@@ -11,7 +11,7 @@ use super::*;
 use crate::Events;
 
 /// How long anything may take before a test gives up on it. Only hung tests see it.
-const GUARD: Duration = Duration::from_secs(60);
+const GUARD: Duration = Duration::from_secs(600);
 
 fn quick(port: u16) -> Config {
     let mut timing = Timing::default();

@@ -34,8 +34,9 @@ fn a_signal_closes_every_link_with_1001() {
 fn signals_that_come_together_are_one() {
     let connector = Connector::registered();
     let gateway = connector.linked(&["--no-reconnect"]);
-    // As `timeout` does it, but with two kinds: the system would make one of two alike.
-    let both = "kill -TERM \"$0\" && kill -INT \"$0\"";
+    // As `timeout` does it, but with two kinds: the system would make one of two alike. They come together although the
+    // shell may be slow: a process that is stopped gets its signals when it goes on.
+    let both = "kill -STOP \"$0\" && kill -TERM \"$0\" && kill -INT \"$0\" && kill -CONT \"$0\"";
     assert!(Command::new("sh").args(["-c", both, &connector.relay.id().to_string()]).status().unwrap().success());
     assert_eq!(gateway.event("disconnected")["code"], 1001);
     let (rest, stderr, code) = connector.relay.end();

@@ -262,7 +262,7 @@ fn what_a_silent_gateway_does_not_read_is_not_handed_out() {
     const MANY: usize = 500;
     let files = crate::setup::Files::new("deaf");
     let store = files.path("relay.store");
-    let mut connector = Connector::start(&["--presume-acks", "--store", &store]);
+    let mut connector = Connector::start(&["--presume-acks", "--write-timeout", "3600", "--store", &store]);
     let stream = deaf(&connector);
     // Far more bytes than the sockets of both ends can hold.
     let padding = "x".repeat(64 << 10);

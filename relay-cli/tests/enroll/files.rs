@@ -89,7 +89,8 @@ fn credentials_that_cannot_be_moved_to_their_place_are_not_lost() {
 
 #[test]
 fn a_signal_leaves_nothing_behind_and_says_what_became_of_the_token() {
-    for signals in ["kill -INT $0", "kill -TERM $0", "kill -TERM $0 && kill -INT $0"] {
+    for signals in ["kill -INT $0", "kill -TERM $0", "kill -STOP $0 && kill -TERM $0 && kill -INT $0 && kill -CONT $0"]
+    {
         let silent = Server::start(|_| Does::Hang);
         let place = Place::new();
         let mut waiting = place.enroll(&silent.url(), &["--timeout", "3600"]);

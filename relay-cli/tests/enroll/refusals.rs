@@ -98,15 +98,28 @@ fn a_redirect_within_the_connector_is_followed() {
     assert!(requests[1].starts_with("POST /moved ") && requests[1].contains(IDENTITY) && requests[1].contains(TOKEN));
 }
 
+/// How an enrolment ends whose connector leaves something out. On a slow machine the time may be over before the request is
+/// sent or what there is of the answer is read: then there is more time.
+fn ends_as(expected: (&str, &str), does: impl Fn() -> Does) -> String {
+    let mut ends = Vec::new();
+    for timeout in ["1", "10", "100"] {
+        let (server, place) = (Server::start(|_| does()), Place::new());
+        let said = run(place.enroll(&server.url(), &["--timeout", timeout]));
+        let (cause, used, error) = said.failure();
+        assert!(place.files().is_empty(), "{error}");
+        if (cause, used) == expected {
+            return error.into();
+        }
+        ends.push(format!("{cause}, {used}: {error}"));
+    }
+    panic!("not {expected:?}: {ends:?}")
+}
+
 // proves: ENROLL-3
 #[test]
 fn a_connector_that_does_not_answer_is_not_waited_for() {
-    let server = Server::start(|_| Does::Hang);
-    let place = Place::new();
-    let said = run(place.enroll(&server.url(), &["--timeout", "1"]));
-    let (cause, used, error) = said.failure();
-    assert_eq!((cause, used), ("timed_out", "perhaps"));
-    assert!(error.contains("--timeout") && place.files().is_empty(), "{error}");
+    let error = ends_as(("timed_out", "perhaps"), || Does::Hang);
+    assert!(error.contains("--timeout"), "{error}");
 }
 
 // proves: ENROLL-3
@@ -115,10 +128,7 @@ fn a_refusal_whose_end_does_not_come_is_one() {
     let slow = "HTTP/1.1 403 X\r\nContent-Length: 99\r\n\r\n{".to_owned();
     let endless = format!("HTTP/1.1 401 X\r\n\r\n{}", "x".repeat(70_000));
     for (bytes, expected) in [(slow, ("forbidden", "perhaps")), (endless, ("unauthorized", "no"))] {
-        let server = Server::start(|_| Does::Begin(bytes));
-        let said = run(Place::new().enroll(&server.url(), &["--timeout", "1"]));
-        let (cause, used, _) = said.failure();
-        assert_eq!((cause, used), expected);
+        ends_as(expected, || Does::Begin(bytes.clone()));
     }
 }
 

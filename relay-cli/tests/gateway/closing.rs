@@ -145,8 +145,9 @@ fn signals_that_come_together_are_one() {
     let relay = Relay::start(&connector.url, &[]);
     let mut peer = connector.ready(&["discord"]);
     relay.event("ready");
-    // As `timeout` does it, but with two kinds: the system would make one of two alike.
-    let both = "kill -TERM \"$0\" && kill -INT \"$0\"";
+    // As `timeout` does it, but with two kinds: the system would make one of two alike. They come together although the
+    // shell may be slow: a process that is stopped gets its signals when it goes on.
+    let both = "kill -STOP \"$0\" && kill -TERM \"$0\" && kill -INT \"$0\" && kill -CONT \"$0\"";
     assert!(Command::new("sh").args(["-c", both, &relay.id().to_string()]).status().unwrap().success());
     assert_eq!(peer.see_it_close().1, normal());
     let (rest, stderr, code) = relay.end();

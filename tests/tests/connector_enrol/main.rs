@@ -16,7 +16,7 @@ use relay_proto::wire::rustls::ServerConfig;
 use relay_proto::wire::rustls::crypto::ring;
 use relay_proto::wire::rustls::pki_types::PrivateKeyDer;
 use relay_proto::wire::{ClientTls, ClientTlsBuilder, Fingerprint};
-use relay_tests::app::quick;
+use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector, Credential, Enrolment, Events, GatewayId, HttpEvent, Policy, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,11 +31,11 @@ fn enrolling() -> Enrolment {
 }
 
 async fn serve(config: connector::Config) -> (Connector, Events) {
-    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).unwrap()
+    connector::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), patient(config)).unwrap()
 }
 
 async fn serve_with(config: connector::Config, store: impl Store) -> (Connector, Events) {
-    connector::serve_with(TcpListener::bind("127.0.0.1:0").await.unwrap(), config, store).unwrap()
+    connector::serve_with(TcpListener::bind("127.0.0.1:0").await.unwrap(), patient(config), store).unwrap()
 }
 
 /// Redeems a token, from a thread that may block.

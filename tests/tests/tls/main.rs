@@ -20,7 +20,7 @@ use relay_proto::wire::rustls::crypto::CryptoProvider;
 use relay_proto::wire::rustls::crypto::ring::{self, cipher_suite};
 use relay_proto::wire::rustls::{ClientConfig, RootCertStore, version};
 use relay_proto::wire::{ClientTls, ClientTlsBuilder, Fingerprint, ServerTls};
-use relay_tests::app::{App, quick};
+use relay_tests::app::{App, patient, quick};
 use relay_tests::guard;
 use relay_tests::host::Host;
 use relay_tests::peer::Peer;
@@ -34,7 +34,8 @@ type Outcome = Result<(), (TlsProblem, String)>;
 async fn dial(host: Host, name: &str, client: &ClientTls, server: &ServerTls) -> Outcome {
     let address = if name == "::1" { "[::1]:0" } else { "127.0.0.1:0" };
     let listener = TcpListener::bind(address).await.unwrap();
-    let (connector, _events) = connector::serve(listener, connector::Config::new().tls(server.clone())).unwrap();
+    let (connector, _events) =
+        connector::serve(listener, patient(connector::Config::new().tls(server.clone()))).unwrap();
     let name = if name == "::1" { "[::1]" } else { name };
     let config = Config::new(format!("https://{name}:{}", connector.address().port()));
     let config = config.identity("discord", "bot-1").timing(quick());
