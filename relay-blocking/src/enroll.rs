@@ -346,9 +346,13 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Connects to the first address of the host that answers.
+/// Connects to the host.
 fn dial(host: &str, port: u16, end: Instant) -> io::Result<Timed> {
-    let addresses = resolve(host, port, end)?;
+    connect_to_any(&resolve(host, port, end)?, end)
+}
+
+/// Connects to the first address that answers.
+fn connect_to_any(addresses: &[SocketAddr], end: Instant) -> io::Result<Timed> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (at, address) in addresses.iter().enumerate() {
         // An address that swallows everything must leave time for the others.
@@ -412,6 +416,19 @@ mod tests {
         // One that comes again and again ends with the time.
         let ended = until(now() + Duration::from_millis(1), |_| Err(io::ErrorKind::Interrupted.into()));
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_dead_first_address_leaves_time_for_the_next() {
+        let (dead, _full) = crate::threads::tests::dead_address();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let live = listener.local_addr().unwrap();
+        // On a slow machine the time may be over before the second is tried. Then there is more.
+        let connected = [1, 10, 100]
+            .into_iter()
+            .find_map(|seconds| connect_to_any(&[dead, live], now() + Duration::from_secs(seconds)).ok());
+        assert_eq!(connected.expect("a connection").socket.peer_addr().unwrap(), live);
     }
 
     /// Takes everything, yields these bytes, and then fails like this.

@@ -312,4 +312,4 @@ impl Threads {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,7 +13,7 @@ use relay_proto::host;
 use relay_tests::app::{config, patient, quick};
 use relay_tests::frames::{buffered, message};
 use relay_tests::peer::{Link, Peer};
-use relay_tests::{NEVER, guard};
+use relay_tests::{HOUR, NEVER, guard};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -235,6 +235,55 @@ fn a_peer_that_stops_reading_holds_nobody_up() {
             assert!(matches!(outcome, Outcome::NotSent(_) | Outcome::Ambiguous(_)), "{outcome:?}");
         }
         drop(link);
+    });
+}
+
+/// A request that is made on a thread of its own, which would wait for ever if a write did.
+async fn call_elsewhere(gateway: &host::Gateway, action: RawJson, options: RequestOptions) -> Waiting {
+    let (made, told) = tokio::sync::oneshot::channel::<Waiting>();
+    let gateway = gateway.clone();
+    std::thread::spawn(move || made.send(Box::pin(gateway.call(&action, &options))));
+    guard("a call that does not wait for its peer", told).await.unwrap()
+}
+
+/// The thread that waits for the socket has gone when it takes everything again, and writes are attempts once more.
+// proves: REQ-1
+#[test]
+fn a_peer_that_stops_reading_again_holds_nobody_up() {
+    alone(|| async {
+        let peer = Peer::bind().await;
+        let (gateway, events, mut link) = linked(&peer, config(&peer)).await;
+        for _ in 0..3 {
+            let mut requests = Vec::new();
+            guard("a full socket", async {
+                while !threads().iter().any(|name| name == "relay-writer") {
+                    if requests.len() < 64 {
+                        requests.push(call_elsewhere(&gateway, large(), RequestOptions::default()).await);
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            let mut options = RequestOptions::default();
+            options.timeout = Some(HOUR);
+            let late = call_elsewhere(&gateway, Action::typing("c1").to_json(), options).await;
+            gateway.advance(HOUR);
+            let late = guard("a deadline", late).await;
+            assert!(matches!(late, Outcome::NotSent(_) | Outcome::Ambiguous(Ambiguous::TimedOut)), "{late:?}");
+            for request in requests {
+                let asked = loop {
+                    let asked = link.expect("outbound").await;
+                    if asked["action"]["op"] == "send" {
+                        break asked;
+                    }
+                };
+                link.answer(&asked).await;
+                assert!(matches!(guard("a result", request).await, Outcome::Result(_)));
+            }
+            until("the end of the writer", || threads() == ["relay-driver", "relay-link"]).await;
+        }
+        drop((gateway, events));
+        link.farewell().await;
     });
 }
 

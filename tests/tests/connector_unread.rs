@@ -3,15 +3,20 @@
 
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use relay_proto::connector::{Event as Seen, Limits, Settings, Timing};
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
 use relay_proto::host::{Event, Events, Gateway, RequestError};
 use relay_tests::app::{patient, quick};
-use relay_tests::guard;
+use relay_tests::held::HeldClock;
+use relay_tests::{HOUR, guard};
 use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 const FORWARD: &str = r#"{"platform":"discord","method":"POST","path":"/","headers":[],"bodyB64":""}"#;
 
@@ -151,5 +156,93 @@ async fn a_socket_may_take_nothing_for_ever() {
     assert!(last.0 < 16, "the socket took all of it");
     let mut rest = vec![0; 15 * (900 << 10)];
     guard("what waited", stream.read_exact(&mut rest)).await.unwrap();
+    assert_eq!((gateway.is_linked(), gateway.stats().links), (true, 1));
+}
+
+/// A connector that gives up a socket which takes nothing for two hours, and nothing else.
+async fn two_hours(limits: Limits) -> (Connector, connector::Events) {
+    const NEVER: Duration = relay_tests::NEVER;
+    let mut timing = Timing::default();
+    (timing.handshake, timing.outbound, timing.ping_after, timing.lost_after) = (NEVER, NEVER, NEVER, NEVER);
+    let settings = Settings::new(timing, limits).unwrap();
+    serve(connector::Config::new().settings(settings).write_timeout(2 * HOUR)).await
+}
+
+/// A gateway of which the system takes little that it has not read.
+async fn narrow(connector: &Connector) -> WebSocketStream<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
+    let stream = socket.connect(connector.address()).await.unwrap();
+    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let url = format!("ws://{}/relay", connector.address());
+    let linking = tokio_tungstenite::client_async_with_config(url, stream, Some(config));
+    let (mut link, _) = guard("a link", linking).await.unwrap();
+    link.send(Message::text("{\"type\":\"hello\",\"platform\":\"discord\",\"botId\":\"b\"}\n")).await.unwrap();
+    link
+}
+
+/// Lets everything that is under way come to rest, and then an hour and a half pass.
+async fn later(clock: &HeldClock) {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(HOUR + HOUR / 2).await;
+}
+
+// proves: CONN-3
+#[tokio::test]
+async fn a_gateway_that_stalls_twice_keeps_its_link() {
+    const EACH: usize = 12;
+    let clock = HeldClock::pause();
+    let mut limits = Limits::default();
+    limits.window = 64;
+    let (connector, _events) = two_hours(limits).await;
+    let mut link = narrow(&connector).await;
+    // The descriptor.
+    guard("a message", link.next()).await.unwrap().unwrap();
+    let gateway = connector.gateway("default");
+    // Together more than the system takes.
+    let event = RawJson::parse(&format!(r#"{{"text":"{}"}}"#, "x".repeat(900_000))).unwrap();
+    for _ in 0..3 {
+        for _ in 0..EACH {
+            gateway.deliver(&event).await.unwrap();
+        }
+        later(&clock).await;
+        for _ in 0..EACH {
+            guard("a message", link.next()).await.unwrap().unwrap();
+        }
+    }
+    assert_eq!((gateway.is_linked(), gateway.stats().links), (true, 1));
+}
+
+/// Of one frame a part is taken now and then, and it takes far longer than a socket may take nothing.
+// proves: CONN-3
+#[tokio::test]
+async fn a_gateway_that_reads_a_large_frame_slowly_keeps_its_link() {
+    // More than the system takes of a socket that nobody reads: when as much is read, the connector has written again.
+    const PART: usize = 9 << 20;
+    let clock = HeldClock::pause();
+    let mut limits = Limits::default();
+    limits.frame = 4 * PART;
+    let (connector, _events) = two_hours(limits).await;
+    let mut link = narrow(&connector).await;
+    guard("a message", link.next()).await.unwrap().unwrap();
+    let gateway = connector.gateway("default");
+    let event = format!(r#"{{"text":"{}"}}"#, "x".repeat(3 * PART + PART / 8));
+    gateway.deliver(&RawJson::parse(&event).unwrap()).await.unwrap();
+    let stream = link.get_mut();
+    let mut bytes = vec![0; PART];
+    for _ in 0..3 {
+        later(&clock).await;
+        guard("a part", stream.read_exact(&mut bytes)).await.unwrap();
+    }
+    later(&clock).await;
+    // The line ends with the frame.
+    while bytes.last() != Some(&b'\n') {
+        bytes.resize(PART, 0);
+        let read = guard("the end", stream.read(&mut bytes)).await.unwrap();
+        assert!(read > 0, "the link ended");
+        bytes.truncate(read);
+    }
     assert_eq!((gateway.is_linked(), gateway.stats().links), (true, 1));
 }

@@ -185,6 +185,18 @@ async fn nobody_listens(host: Host) {
     }
 }
 
+/// No part of a name is longer than 63 letters, which a resolver knows by itself.
+// proves: LINK-1
+async fn a_name_that_nobody_can_look_up(host: Host) {
+    let url = format!("ws://{}.example", "x".repeat(70));
+    let mut app = App::start(host, Config::new(url).identity("discord", "b").timing(quick()));
+    for _ in 0..3 {
+        let (ended, retry_in) = app.disconnected().await;
+        assert_eq!((ended.cause, ended.code), (Cause::Unreachable, None), "{ended}");
+        assert!(!ended.reason.is_empty() && retry_in.is_some());
+    }
+}
+
 // proves: DIAL-5
 async fn an_upgrade_that_is_never_answered(host: Host) {
     let peer = Peer::bind().await;
@@ -365,6 +377,7 @@ relay_tests::suite! {
     interim_answers_come_before_the_real_one,
     a_connection_that_ends_before_the_descriptor,
     nobody_listens,
+    a_name_that_nobody_can_look_up,
     an_upgrade_that_is_never_answered,
     a_descriptor_that_never_comes,
     the_path_is_made_from_the_base_url,

@@ -21,6 +21,14 @@ fn quick(port: u16) -> Config {
     Config::new(format!("ws://connector.invalid:{port}")).identity("discord", "b").timing(timing)
 }
 
+/// Nothing is dialled again, and no deadline comes to anybody's help.
+fn patient(port: u16) -> Config {
+    let mut timing = Timing::default();
+    timing.dial = Duration::from_secs(3600);
+    (timing.backoff_initial, timing.backoff_max) = (timing.dial, timing.dial);
+    quick(port).timing(timing)
+}
+
 fn begin(config: Config, resolver: Resolver) -> (host::Gateway, Events) {
     let (gateway, events, driver) = host::gateway(config.build().unwrap(), None);
     let threads = start(driver, resolver).unwrap();
@@ -72,10 +80,45 @@ fn a_lookup_that_hangs_does_not_keep_the_gateway_from_ending() {
 
 #[test]
 fn a_thread_that_panics_ends_the_gateway() {
-    let (gateway, mut events) = begin(quick(1), |_, _| panic!("this is only a test"));
+    let (gateway, mut events) = begin(patient(1), |_, _| panic!("this is only a test"));
     let last = std::iter::from_fn(|| events.next_timeout(GUARD).expect("an event")).last();
     assert!(matches!(last, Some(Event::Closed)), "{last:?}");
     assert_eq!(gateway.state(), State::Closed);
+}
+
+/// Attempts to connect to an address whose queue is full never end.
+// proves: DIAL-6
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dead_first_address_is_not_waited_for() {
+    static ADDRESSES: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+
+    let (dead, _full) = dead_address();
+    let live = TcpListener::bind("127.0.0.1:0").unwrap();
+    *ADDRESSES.lock().unwrap() = vec![dead, live.local_addr().unwrap()];
+    let (_gateway, _events) = begin(patient(1), |_, _| Ok(ADDRESSES.lock().unwrap().clone()));
+    let (accepted, dialled) = mpsc::channel();
+    thread::spawn(move || accepted.send(live.accept()));
+    let _link = dialled.recv_timeout(GUARD).expect("a dial").unwrap();
+    // The first attempt is still under way: state 2 is SYN_SENT.
+    let attempt = format!(":{:04X} 02 ", dead.port());
+    let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    assert!(sockets.contains(&attempt), "the second address had to wait: {sockets}");
+}
+
+/// An address where connections are neither made nor refused, and what keeps it so.
+#[cfg(target_os = "linux")]
+pub(crate) fn dead_address() -> (SocketAddr, impl Sized) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        // Its queue has room for one connection, which is not accepted.
+        socket.listen(0).unwrap()
+    });
+    let address = listener.local_addr().unwrap();
+    let waiting = TcpStream::connect(address).unwrap();
+    (address, (waiting, listener, runtime))
 }
 
 /// The link's thread leaves the socket to calls while this count is 0, and reads by itself for whoever is in it.

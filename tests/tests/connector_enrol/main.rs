@@ -199,6 +199,30 @@ async fn a_proxy_elsewhere_is_not_even_looked_up_for_credentials_in_plaintext() 
     assert_eq!(asked.await.unwrap().unwrap_err(), CallError::Proxy { status: Some(403) });
 }
 
+/// A redirect of a proxy is none of the connector's: it says where else there is a tunnel, if it says anything.
+// proves: ENROLL-4, DIAL-6
+#[tokio::test]
+async fn a_proxy_that_redirects_is_not_followed() {
+    let (connector, _events) = serve(connector::Config::new().enrolment(enrolling())).await;
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = Service::parse(&format!("http://{}", connector.address())).unwrap();
+    let client = Client::new().timeout(relay_tests::GUARD);
+    let client = client.proxy(Proxy::parse(&format!("http://{}", proxy.local_addr().unwrap())).unwrap());
+    let call = service.enroll(&IDENTITY.into(), &TOKEN.into(), "gw-1").unwrap();
+    let asked = tokio::task::spawn_blocking(move || client.run(call));
+    let (mut stream, _) = guard("the call", proxy.accept()).await.unwrap();
+    let elsewhere = format!("http://{}/relay/enroll", connector.address());
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    let failed = guard("the end of the call", asked).await.unwrap().unwrap_err();
+    assert_eq!(failed, CallError::Proxy { status: Some(302) });
+    assert!(!failed.may_have_granted() && connector.enrolled().is_empty());
+    let mut request = Vec::new();
+    let _ = guard("all that the proxy was told", stream.read_to_end(&mut request)).await;
+    let request = String::from_utf8(request).unwrap();
+    assert!(request.starts_with("CONNECT ") && !request.contains(TOKEN) && !request.contains(IDENTITY), "{request}");
+}
+
 // proves: ENROLL-5
 #[tokio::test]
 async fn over_tls_everything_is_the_same() {

@@ -11,14 +11,17 @@ use std::sync::Arc;
 use certificates::{
     Authority, Made, NAMES, SERIAL, as_openssl_does, authority, expired, intermediate, leaf, not_yet_valid,
 };
+use relay_proto::action::Action;
 use relay_proto::end::TlsProblem;
 use relay_proto::frame::RawJson;
-use relay_proto::gateway::{Cause, Config};
+use relay_proto::gateway::{Cause, Config, NotSent, Outcome, RequestOptions, State};
 use relay_proto::host::Event;
 use relay_proto::wire::rustls::client::WebPkiServerVerifier;
+use relay_proto::wire::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use relay_proto::wire::rustls::crypto::CryptoProvider;
 use relay_proto::wire::rustls::crypto::ring::{self, cipher_suite};
-use relay_proto::wire::rustls::{ClientConfig, RootCertStore, version};
+use relay_proto::wire::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use relay_proto::wire::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, version};
 use relay_proto::wire::{ClientTls, ClientTlsBuilder, Fingerprint, ServerTls};
 use relay_tests::app::{App, patient, quick};
 use relay_tests::guard;
@@ -28,10 +31,10 @@ use relay_tokio::connector;
 use tokio::net::TcpListener;
 
 /// How a dial ended: nothing if a link came about and carried a message.
-type Outcome = Result<(), (TlsProblem, String)>;
+type Dialled = Result<(), (TlsProblem, String)>;
 
 /// Dials `name`, where a connector answers with this TLS.
-async fn dial(host: Host, name: &str, client: &ClientTls, server: &ServerTls) -> Outcome {
+async fn dial(host: Host, name: &str, client: &ClientTls, server: &ServerTls) -> Dialled {
     let address = if name == "::1" { "[::1]:0" } else { "127.0.0.1:0" };
     let listener = TcpListener::bind(address).await.unwrap();
     let (connector, _events) =
@@ -301,6 +304,71 @@ async fn the_name_of_the_host_is_sent(host: Host) {
     }
 }
 
+/// Panics at every certificate, as a verifier of an application's own may.
+#[derive(Debug)]
+struct Panics;
+
+impl ServerCertVerifier for Panics {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        panic!("as told")
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        unreachable!()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        unreachable!()
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whatever thread or task it takes with it: nobody waits for a gateway that nothing drives.
+// proves: CLOSE-1
+async fn a_verifier_that_panics_ends_the_gateway_and_the_application_is_told(host: Host) {
+    if host == Host::Readiness {
+        // One thread drives every gateway of this process, and would end for all of them.
+        return;
+    }
+    let made = Made::by_itself(&leaf(&NAMES));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tls = connector::Config::new().tls(made.server());
+    let (connector, _events) = connector::serve(listener, patient(tls)).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Panics))
+        .with_no_client_auth();
+    let config = Config::new(format!("https://localhost:{}", connector.address().port()));
+    let config = config.identity("discord", "bot-1").timing(quick());
+    let mut app = App::start_with_tls(host, config, Arc::new(client));
+    let waits = app.gateway.call(&Action::typing("c1").to_json(), &RequestOptions::default().wait_for_link());
+    assert_eq!(guard("the end", app.gateway.ended()).await, State::Closed);
+    app.closed().await;
+    assert_eq!(guard("the end of the request", waits).await, Outcome::NotSent(NotSent::ShutDown));
+}
+
 async fn a_peer_that_does_not_speak_tls(host: Host) {
     for answer in ["HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "SSH-2.0-OpenSSH_9.6\r\n", "?"] {
         let peer = Peer::bind().await;
@@ -384,6 +452,7 @@ relay_tests::suite!(
     a_client_certificate_is_shown_and_its_refusal_is_not_a_lost_link,
     an_own_configuration_can_know_what_was_revoked,
     the_name_of_the_host_is_sent,
+    a_verifier_that_panics_ends_the_gateway_and_the_application_is_told,
     a_peer_that_does_not_speak_tls,
     ends_that_have_nothing_in_common,
     an_own_configuration_that_offers_another_protocol,
