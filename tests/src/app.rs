@@ -26,7 +26,7 @@ pub struct App {
 pub fn quick() -> Timing {
     let mut timing = Timing::default();
     (timing.dial, timing.handshake, timing.request, timing.idle) = (NEVER, NEVER, NEVER, NEVER);
-    (timing.ping_after, timing.lost_after, timing.resume, timing.stable) = (NEVER, NEVER, NEVER, NEVER);
+    (timing.ping_after, timing.lost_after, timing.resume, timing.stable) = (NEVER, 2 * NEVER, NEVER, NEVER);
     (timing.shutdown_idle, timing.shutdown_requests, timing.close, timing.hold_max) = (NEVER, NEVER, NEVER, NEVER);
     timing.backoff_initial = Duration::from_millis(4);
     timing.backoff_max = Duration::from_millis(16);

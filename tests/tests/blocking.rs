@@ -263,7 +263,7 @@ fn a_peer_that_stops_writing_is_lost() {
     test(|runtime| {
         let (gateway, mut events, link, _peer) = linked(runtime, |peer| {
             let mut timing = quick();
-            (timing.ping_after, timing.lost_after) = (HOUR, HOUR);
+            (timing.ping_after, timing.lost_after) = (HOUR / 2, HOUR);
             config(peer).timing(timing).reconnect(false)
         });
         gateway.advance(HOUR);

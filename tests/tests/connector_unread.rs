@@ -163,7 +163,7 @@ async fn a_socket_may_take_nothing_for_ever() {
 async fn two_hours(limits: Limits) -> (Connector, connector::Events) {
     const NEVER: Duration = relay_tests::NEVER;
     let mut timing = Timing::default();
-    (timing.handshake, timing.outbound, timing.ping_after, timing.lost_after) = (NEVER, NEVER, NEVER, NEVER);
+    (timing.handshake, timing.outbound, timing.ping_after, timing.lost_after) = (NEVER, NEVER, NEVER, 2 * NEVER);
     let settings = Settings::new(timing, limits).unwrap();
     serve(connector::Config::new().settings(settings).write_timeout(2 * HOUR)).await
 }
@@ -192,7 +192,7 @@ async fn later(clock: &HeldClock) {
 // proves: CONN-3
 #[tokio::test]
 async fn a_gateway_that_stalls_twice_keeps_its_link() {
-    const EACH: usize = 12;
+    const EACH: usize = 8;
     let clock = HeldClock::pause();
     let mut limits = Limits::default();
     limits.window = 64;
@@ -203,7 +203,7 @@ async fn a_gateway_that_stalls_twice_keeps_its_link() {
     let gateway = connector.gateway("default");
     // Together more than the system takes.
     let event = RawJson::parse(&format!(r#"{{"text":"{}"}}"#, "x".repeat(900_000))).unwrap();
-    for _ in 0..3 {
+    for _ in 0..2 {
         for _ in 0..EACH {
             gateway.deliver(&event).await.unwrap();
         }
@@ -223,16 +223,16 @@ async fn a_gateway_that_reads_a_large_frame_slowly_keeps_its_link() {
     const PART: usize = 9 << 20;
     let clock = HeldClock::pause();
     let mut limits = Limits::default();
-    limits.frame = 4 * PART;
+    limits.frame = 3 * PART;
     let (connector, _events) = two_hours(limits).await;
     let mut link = narrow(&connector).await;
     guard("a message", link.next()).await.unwrap().unwrap();
     let gateway = connector.gateway("default");
-    let event = format!(r#"{{"text":"{}"}}"#, "x".repeat(3 * PART + PART / 8));
+    let event = format!(r#"{{"text":"{}"}}"#, "x".repeat(2 * PART + PART / 8));
     gateway.deliver(&RawJson::parse(&event).unwrap()).await.unwrap();
     let stream = link.get_mut();
     let mut bytes = vec![0; PART];
-    for _ in 0..3 {
+    for _ in 0..2 {
         later(&clock).await;
         guard("a part", stream.read_exact(&mut bytes)).await.unwrap();
     }

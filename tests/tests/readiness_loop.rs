@@ -30,7 +30,7 @@ async fn many_gateways_are_many_to_a_connector() {
     let descriptor = Descriptor::new("discord");
     let mut config = connector::Config::new().descriptor(descriptor);
     for n in 0..3 {
-        config = config.gateway(&format!("gateway-{n}"), "s3cret");
+        config = config.gateway(format!("gateway-{n}"), "s3cret");
     }
     let (connector, mut events) = connector::serve(listener, config).unwrap();
     let url = format!("http://{}", connector.address());
