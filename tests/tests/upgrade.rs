@@ -165,7 +165,8 @@ async fn a_connection_that_ends_before_the_descriptor(host: Host) {
     let mut link = peer.accept().await;
     link.close(1012, "restarting").await;
     let (ended, _) = app.disconnected().await;
-    assert_eq!((ended.cause, ended.code, &*ended.reason), (Cause::GoingAway, Some(1012), "restarting"));
+    let why = "ended before the first descriptor: restarting";
+    assert_eq!((ended.cause, ended.code, &*ended.reason), (Cause::GoingAway, Some(1012), why));
     assert_eq!(app.gateway.stats().links, 0);
     peer.handshake().await;
     app.ready().await;
