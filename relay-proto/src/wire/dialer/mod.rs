@@ -62,6 +62,7 @@ struct Wire {
 }
 
 /// How far the wire has come.
+#[allow(clippy::large_enum_variant)] // There is one, and nearly always it is a link.
 enum Stage {
     /// The host looks a name up.
     Resolving(Dial),
