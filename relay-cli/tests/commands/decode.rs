@@ -210,9 +210,8 @@ fn decoding_nothing_is_fine() {
 
 #[test]
 fn a_byte_order_mark_at_the_start_is_passed_over() {
-    let lines = decode("\u{feff}{\"type\":\"going_idle_ack\"}\n\u{feff}{\"type\":\"going_idle_ack\"}\n");
-    assert_eq!(lines[0], json!({"frame": "going_idle_ack"}));
-    assert!(lines[1].get("skipped").is_some(), "{}", lines[1]);
+    let lines = decode("\u{feff}{\"type\":\"going_idle_ack\"}\n{\"type\":\"going_idle_ack\"}\n");
+    assert_eq!(lines, [json!({"frame": "going_idle_ack"}), json!({"frame": "going_idle_ack"})]);
 }
 
 /// The example of the README, with the file that it names.
