@@ -189,7 +189,9 @@ fn connector_result(id: Option<&str>, answer: &ActionResult, chat_info_of: Optio
     }
     let object = result(id, render::verdict(answer)).peer_json("result", answer.raw.as_str());
     if answer.verdict == Verdict::Ambiguous {
-        object.text("error", "ambiguous: the connector does not know what became of it").text("cause", "connector")
+        object
+            .text("error", "ambiguous: the connector does not say whether it was carried out")
+            .text("cause", "connector")
     } else {
         object
     }

@@ -62,7 +62,8 @@ pub enum FromConnector {
 pub struct PeerError {
     /// What the connector says, as it came; cut, when it is long.
     pub words: String,
-    /// The request that it is about, and what a request takes for its answer. No such answer says that it was carried out.
+    /// The request that it is about, and what a request takes for its answer. No such answer says that it was carried out,
+    /// and it says that it was not only where the frame does (REQ-6): the connector may do the rest of it later.
     pub request: Option<(String, ActionResult)>,
 }
 
@@ -88,7 +89,8 @@ impl PeerError {
         let words = said.join(": ");
         let request = request_id.map(|id| {
             let mut result = ActionResult::read(Some(text));
-            if result.verdict == Verdict::Delivered {
+            let failed = matches!(json::members(text, &["success"]), Ok([Some(raw)]) if raw.get() == "false");
+            if result.verdict == Verdict::Delivered || (result.verdict == Verdict::Rejected && !failed) {
                 result.verdict = Verdict::Ambiguous;
             }
             result.error.get_or_insert_with(|| words.clone());
@@ -363,6 +365,27 @@ mod tests {
         assert_eq!((&*id, result.verdict, result.error.as_deref()), ("7", Verdict::Ambiguous, Some("half of it")));
         let (_, result) = read(r#","requestId":"7","error":"egress declined""#).request.unwrap();
         assert_eq!(result.verdict, Verdict::Declined);
+    }
+
+    // proves: REQ-6, FRAME-5
+    #[test]
+    fn an_error_frame_rejects_a_request_only_if_it_says_so() {
+        let verdict =
+            |rest: &str| match from_connector(format!(r#"{{"type":"error","requestId":"7"{rest}}}"#).as_bytes()) {
+                Ok(FromConnector::Error(PeerError { request: Some((_, result)), .. })) => result.verdict,
+                other => panic!("{other:?}"),
+            };
+        for (rest, expected) in [
+            ("", Verdict::Ambiguous),
+            (r#","error":"upstream timed out""#, Verdict::Ambiguous),
+            (r#","success":null,"error":"no such chat""#, Verdict::Ambiguous),
+            (r#","success":true"#, Verdict::Ambiguous),
+            (r#","success":false,"error":"no such chat""#, Verdict::Rejected),
+            (r#","success":false,"ambiguous":true"#, Verdict::Ambiguous),
+            (r#","code":"egress_declined""#, Verdict::Declined),
+        ] {
+            assert_eq!(verdict(rest), expected, "{rest}");
+        }
     }
 
     // proves: ACK-5

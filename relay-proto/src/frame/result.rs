@@ -18,7 +18,7 @@ pub enum Verdict {
     Declined,
     /// It failed.
     Rejected,
-    /// The connector does not know whether it was carried out.
+    /// The connector does not say whether it was carried out.
     Ambiguous,
 }
 

@@ -13,8 +13,8 @@ pub enum RequestError {
     /// It was sent, and what became of it is not known.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguous),
-    /// The connector says that it does not know what became of it.
-    #[error("ambiguous: the connector does not know what became of it{}", says(.0))]
+    /// The connector answered, and does not say whether it was carried out.
+    #[error("ambiguous: the connector does not say whether it was carried out{}", says(.0))]
     Unknown(ActionResult),
     /// The connector's policy does not allow it. Trying again does not help.
     #[error("declined by the connector{}", says(.0))]
