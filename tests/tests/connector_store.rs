@@ -85,6 +85,12 @@ struct Script {
     failing: bool,
     /// Failed commits whose changes are made nevertheless.
     lying: bool,
+    /// Of those, discards are not made.
+    stuck: bool,
+    /// Commits with appends fail.
+    full: bool,
+    /// Commits that failed.
+    refused: usize,
     panicking: bool,
     unreadable: bool,
 }
@@ -131,18 +137,21 @@ impl Store for Scripted {
             drop(script);
             panic!("as told");
         }
-        if !script.failing || script.lying {
+        let appends = changes.iter().any(|change| matches!(change, Change::Append { .. }));
+        let failing = script.failing || script.full && appends;
+        if !failing || script.lying {
             for change in changes {
                 let key = (change.gateway().clone(), change.entry().seq());
                 match change {
                     Change::Append { entry, frame, .. } => {
                         drop(script.entries.insert(key, (entry.epoch(), frame.to_string())));
                     }
+                    Change::Discard { .. } if script.stuck => {}
                     Change::Discard { .. } => drop(script.entries.remove(&key)),
                 }
             }
         }
-        let failing = script.failing;
+        script.refused += usize::from(failing);
         drop(script);
         self.0.1.notify_all();
         if failing { Err(Self::error()) } else { Ok(()) }
@@ -394,6 +403,99 @@ async fn deliveries_wait_for_room_and_a_shutdown_ends_the_wait() {
     assert_eq!(store.script(|script| script.entries.len()), 14);
 }
 
+// proves: CONN-7, CONN-3
+#[tokio::test]
+async fn a_store_that_does_not_write_is_not_read_on_and_then_everything_drains() {
+    // More discards than a connector lets a store owe, and a backlog behind them.
+    const WINDOW: usize = 1 << 16;
+    let store = Scripted::default();
+    let counts = [("gw-1", WINDOW + 2_000), ("gw-2", 100), ("gw-3", 100)];
+    store.script(|script| {
+        for (name, count) in counts {
+            let entries = (0..count as u64).map(|seq| {
+                let id = EntryId::new(1, seq);
+                let frame = format!(r#"{{"type":"inbound","event":{{"text":"m{seq}"}},"bufferId":"{id}"}}"#) + "\n";
+                ((GatewayId::unverified(name), seq), (1, frame))
+            });
+            script.entries.extend(entries);
+        }
+    });
+    let registered = counts.iter().fold(connector::Config::new(), |config, (name, _)| config.gateway(*name, SECRET));
+    let (connector, mut seen) = serve(registered.settings(Settings::with_window(WINDOW).unwrap()), store.clone()).await;
+    let drain = |name: &'static str, count: usize| {
+        let config = Config::new(format!("http://{}", connector.address())).identity("discord", "bot-1");
+        let (gateway, mut events) = relay_tokio::connect(config.credentials(name, SECRET)).unwrap();
+        tokio::spawn(async move {
+            for n in 0..count {
+                let message = message(&mut events).await;
+                assert_eq!(message.text(), format!("m{n}"));
+                message.ack();
+            }
+            drop(gateway);
+        })
+    };
+    let all: usize = counts.iter().map(|(_, count)| count).sum();
+    let reader = tokio::spawn(async move { acked(&mut seen, all).await });
+    store.script(|script| script.held = true);
+    let first = drain(counts[0].0, counts[0].1);
+    let acknowledged = async |name: &str, count: usize| {
+        let peer = connector.gateway(name);
+        let all = async {
+            while peer.stats().acked < count as u64 {
+                tokio::task::yield_now().await;
+            }
+        };
+        guard("the acknowledgements", all).await;
+    };
+    acknowledged("gw-1", WINDOW).await;
+    let second = drain(counts[1].0, counts[1].1);
+    acknowledged("gw-2", counts[1].1).await;
+    let fetches = store.script(|script| script.fetches);
+    let third = drain(counts[2].0, counts[2].1);
+    let linked = async {
+        while !connector.gateway("gw-3").is_linked() {
+            tokio::task::yield_now().await;
+        }
+    };
+    guard("the link", linked).await;
+    // Nothing that could still be under way: the store's reader waits, and the store is asked by nobody else.
+    assert_eq!(store.script(|script| script.fetches), fetches, "it owes too many discards");
+    store.script(|script| script.held = false);
+    for drained in [first, second, third] {
+        guard("everything", drained).await.unwrap();
+    }
+    assert_eq!(guard("the discards", reader).await.unwrap().len(), all);
+    assert_eq!(store.script(|script| script.entries.len()), 0);
+}
+
+// proves: CONN-7
+#[tokio::test]
+async fn a_small_delivery_does_not_overtake_a_larger_one_that_waits_for_room() {
+    let store = Scripted::default();
+    let (connector, _seen) = serve(registered().unstored(3_000), store.clone()).await;
+    let peer = connector.gateway(ID);
+    store.script(|script| script.held = true);
+    let (first, large, small) = (text(&"x".repeat(2_000)), text(&"y".repeat(1_500)), text("z"));
+    let mut first = Box::pin(peer.deliver(&first));
+    let mut large = Box::pin(peer.deliver(&large));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    store.until(|script| script.waiting == 1).await;
+    assert!(futures_util::poll!(&mut large).is_pending());
+    assert_eq!(peer.buffered(), 1, "there is no room for the large one");
+    store.script(|script| script.held = false);
+    while peer.stats().accepted == 0 {
+        std::thread::yield_now();
+    }
+    // The large one has room from now on, and was not polled since; there is some left for the small one.
+    store.script(|script| script.held = true);
+    let mut small = Box::pin(peer.deliver(&small));
+    assert!(futures_util::poll!(&mut small).is_pending());
+    assert!(futures_util::poll!(&mut large).is_pending());
+    store.script(|script| script.held = false);
+    let (_, large, small) = guard("all of them", async { tokio::join!(first, large, small) }).await;
+    assert!(large.unwrap() < small.unwrap(), "in the order in which they were asked for");
+}
+
 // ── a store that fails ───────────────────────────────────────────────────
 
 // proves: CONN-7
@@ -427,6 +529,73 @@ async fn what_a_failing_store_did_not_take_is_refused_and_everything_else_goes_o
         connector.shutdown().await;
         assert_eq!(store.script(|script| script.entries.len()), 0, "lying: {lying}");
     }
+}
+
+// proves: CONN-7
+#[tokio::test]
+async fn an_entry_of_a_commit_in_doubt_is_not_delivered_even_when_it_is_read() {
+    let store = Scripted::default();
+    let (connector, mut seen) = serve(registered(), store.clone()).await;
+    let peer = connector.gateway(ID);
+    // More than are held in memory, so that the rest is read from the store.
+    for n in 0..40 {
+        peer.deliver(&text(&format!("m{n}"))).await.unwrap();
+    }
+    store.script(|script| (script.failing, script.lying, script.stuck) = (true, true, true));
+    assert!(peer.deliver(&text("never")).await.is_err());
+    assert_eq!(store.script(|script| script.entries.len()), 41, "it is there all the same");
+    let (_gateway, mut events) = dial(&connector);
+    let mut texts = Vec::new();
+    for _ in 0..16 {
+        let message = message(&mut events).await;
+        texts.push(message.text().to_owned());
+        message.ack();
+    }
+    // While it can neither be told whether the entry is stored, nor be deleted.
+    store.until(|script| script.fetches > 0).await;
+    store.script(|script| (script.failing, script.lying, script.stuck) = (false, false, false));
+    peer.deliver(&text("after")).await.unwrap();
+    while texts.len() < 41 {
+        let message = message(&mut events).await;
+        texts.push(message.text().to_owned());
+        message.ack();
+    }
+    let expected: Vec<_> = (0..40).map(|n| format!("m{n}")).chain(["after".to_owned()]).collect();
+    assert_eq!(texts, expected);
+    acked(&mut seen, 41).await;
+    assert_eq!(store.script(|script| script.entries.len()), 0);
+}
+
+// proves: CONN-7
+#[tokio::test]
+async fn a_store_without_room_for_anything_drains_once_there_is_some_and_appends_alone_do_not_stop_discards() {
+    let store = Scripted::default();
+    let (connector, mut seen) = serve(registered(), store.clone()).await;
+    let peer = connector.gateway(ID);
+    for n in 0..40 {
+        peer.deliver(&text(&format!("m{n}"))).await.unwrap();
+    }
+    // Without room for appends: discards go on, and everything drains.
+    store.script(|script| script.full = true);
+    assert!(peer.deliver(&text("never")).await.is_err());
+    let (_gateway, mut events) = dial(&connector);
+    for n in 0..30 {
+        let message = message(&mut events).await;
+        assert_eq!(message.text(), format!("m{n}"));
+        message.ack();
+    }
+    acked(&mut seen, 30).await;
+    // Without room for anything: what is in flight is a window, and no more than that could come again.
+    store.script(|script| script.failing = true);
+    for _ in 30..40 {
+        message(&mut events).await.ack();
+    }
+    store.until(|script| script.refused > 1).await;
+    store.script(|script| (script.full, script.failing) = (false, false));
+    acked(&mut seen, 10).await;
+    peer.deliver(&text("after")).await.unwrap();
+    assert_eq!(message(&mut events).await.text(), "after");
+    assert_eq!(store.script(|script| script.entries.len()), 1);
 }
 
 // proves: CONN-7
@@ -499,6 +668,77 @@ async fn a_store_that_does_not_say_what_it_holds_starts_no_connector() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let failed = connector::serve_with(listener, registered(), Broken).map(drop);
     assert!(matches!(failed, Err(connector::ServeError::Store(error)) if error == Scripted::error()));
+}
+
+/// Whether a gateway with this secret is let in, or refused as one without is.
+async fn is_let_in(connector: &Connector, secret: &str) -> bool {
+    let config = Config::new(format!("http://{}", connector.address())).identity("discord", "bot-1").timing(quick());
+    let config = config.credentials(ID, secret).confirm_refusals(false).reconnect(false);
+    let (gateway, mut events) = relay_tokio::connect(config).unwrap();
+    let let_in = loop {
+        match guard("an answer", events.next()).await {
+            Some(Event::Ready { .. }) => break true,
+            Some(_) => {}
+            None => break false,
+        }
+    };
+    drop(gateway);
+    let_in
+}
+
+// proves: CONN-6
+#[tokio::test]
+async fn a_revocation_outlives_the_process_and_a_new_secret_ends_it() {
+    let (_directory, path) = directory();
+    let two = || registered().gateway(ID, "in rotation").gateway("gw-2", SECRET);
+    let (connector, _seen) = serve(two(), Disk::open(&path).unwrap()).await;
+    let peer = connector.gateway(ID);
+    peer.deliver(&text("kept")).await.unwrap();
+    assert!(is_let_in(&connector, SECRET).await);
+    peer.revoke();
+    peer.take_back().unwrap();
+    peer.take_back().unwrap();
+    assert!(!is_let_in(&connector, SECRET).await);
+    connector.shutdown().await;
+
+    // The same flags, as after a crash.
+    let (connector, _seen) = serve(two(), Disk::open(&path).unwrap()).await;
+    for secret in [SECRET, "in rotation"] {
+        assert!(!is_let_in(&connector, secret).await, "{secret}");
+    }
+    let other = connector.gateway("gw-2");
+    let (_gateway, mut events) = {
+        let config = Config::new(format!("http://{}", connector.address())).identity("discord", "bot-1");
+        relay_tokio::connect(config.credentials("gw-2", SECRET)).unwrap()
+    };
+    other.deliver(&text("with the same secret")).await.unwrap();
+    message(&mut events).await.ack();
+    connector.shutdown().await;
+
+    // Without any of them nobody is let in either.
+    let (connector, _seen) = serve(connector::Config::new(), Disk::open(&path).unwrap()).await;
+    assert!(connector.authenticates() && !is_let_in(&connector, SECRET).await);
+    connector.shutdown().await;
+
+    let (connector, _seen) = serve(two().gateway(ID, "new"), Disk::open(&path).unwrap()).await;
+    assert!(!is_let_in(&connector, SECRET).await && is_let_in(&connector, "new").await);
+    assert_eq!(connector.gateway(ID).buffered(), 1, "its messages are still there");
+    connector.shutdown().await;
+}
+
+// proves: CONN-6
+#[tokio::test]
+async fn a_revocation_that_a_store_does_not_keep_is_told() {
+    let store = Scripted::default();
+    let (connector, _seen) = serve(registered(), store.clone()).await;
+    let error = connector.gateway(ID).take_back().unwrap_err();
+    assert!(error.to_string().contains("keeps no revocations"), "{error}");
+    assert!(!is_let_in(&connector, SECRET).await, "until the process ends");
+    // It had no secret that could be used again.
+    connector.gateway("gw-2").take_back().unwrap();
+    connector.shutdown().await;
+    assert!(!connector.gateway(ID).revoke());
+    guard("the shutdown", connector.shutdown()).await;
 }
 
 #[tokio::test]

@@ -25,8 +25,9 @@ pub(super) const CONNECTOR_HELP: &str = r#"Commands, on standard input, one obje
   {"drop":"gw"}
         Its link is cut, as a network would cut it.
   {"revoke":"gw"}
-        Its secrets are good for nothing until this process ends: its link is closed with 4401,
-        and so is the next. What it was granted by enrolment is taken back for good.
+        Its secrets are good for nothing: its link is closed with 4401, and so is the next. With
+        --store also after a restart with the same flags: only a new secret lets it in again.
+        Without --store it is let in again by the next process.
 
   `gateway` may be left out, and the name after drop and revoke be null, when there is one
   gateway alone. Without authentication there is: all links are of one gateway, `default`.
@@ -85,7 +86,8 @@ Examples:
 ///
 /// While the store cannot be written, because the disk is full for example, what is delivered is answered with an error
 /// whose cause is not_stored, and is not delivered (only a crash at that time can make it so); what was accepted before
-/// still is, which makes room in the file. The connector goes on by itself once the store can be written again.
+/// still is, which makes room in the file. The connector goes on by itself once the store can be written again. The same
+/// goes for a file that was removed, replaced or moved while it was in use: put it back, or restart the connector.
 ///
 /// The exit code is 0 after closing in order; 1 when it cannot listen, the store cannot be used, or events cannot be
 /// written or are not read at the end, and after a second signal; 2 for a wrong command line.
@@ -108,7 +110,9 @@ pub(crate) struct ConnectorArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) descriptor: Vec<PathBuf>,
     /// The file to keep deliveries in; it is made when there is none. One connector at a time can use it. A file that is
-    /// damaged, of a newer version, or something else is an error, and never the start of an empty store
+    /// of a newer version, or something else, is an error, and never the start of an empty store. So is one that is damaged:
+    /// either everything that was accepted is there, or the connector says what is lost and does not start. If the rest
+    /// could be repaired, it says so, and the next start serves the rest
     #[arg(long, value_name = "PATH")]
     pub(crate) store: Option<PathBuf>,
     /// How many deliveries may be unacknowledged on a link, from 1 to 65536. A gateway that acknowledges nothing gets no

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use redb::{Database, TableDefinition};
 use serde_json::json;
 
-use crate::pair::{Connector, command, message, next_text};
+use crate::pair::{Connector, command, gateway, message, next_text};
 use crate::setup::{Files, refused_command};
 
 /// Not with `eprintln!`, because the test harness keeps what a test that passes prints to itself.
@@ -16,7 +16,7 @@ fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "\n*** SKIPPED, nothing was shown: {why}\n");
 }
 
-fn arguments(store: &str) -> [&str; 4] {
+pub(crate) fn arguments(store: &str) -> [&str; 4] {
     ["--gateway-env", "gw=SECRET", "--store", store]
 }
 
@@ -193,6 +193,105 @@ impl Drop for Mount {
     }
 }
 
+/// A file system of this size in an image, or `None` where that is not permitted.
+fn image(files: &Files, directory: &str, size: &str) -> Option<Mount> {
+    let image = files.path("image");
+    let made = Command::new("truncate").args(["-s", size, &image]).status().is_ok_and(|status| status.success())
+        && Command::new("mkfs.ext4").args(["-q", "-F", &image]).status().is_ok_and(|status| status.success());
+    let mount = if made { Mount::new(directory, "1m") } else { None };
+    let mount = mount.filter(|mount| mount.run(&["mount", "-o", "loop", &image, directory]));
+    if mount.is_none() {
+        skipped("a file system in an image cannot be made here");
+    }
+    mount
+}
+
+/// Delivers messages of this size until the disk has no room for them. How many were accepted; their numbers go on from
+/// `next`.
+fn fill(connector: &mut Connector, size: usize, next: &mut u64, store: &str) -> Vec<u64> {
+    let mut accepted = Vec::new();
+    let mut refused = 0;
+    while refused == 0 {
+        let batch = *next..*next + 200;
+        for number in batch.clone() {
+            let mut message = message(&number.to_string());
+            message["padding"] = json!("x".repeat(size.saturating_sub(message.to_string().len())));
+            connector.say(&json!({"deliver": message, "id": number}));
+        }
+        for _ in batch.clone() {
+            let answer = connector.relay.next();
+            match answer["event"].as_str() {
+                Some("accepted") => accepted.push(answer["id"].as_u64().unwrap()),
+                _ => {
+                    assert_eq!(answer["cause"], "not_stored", "{answer}");
+                    is_explained(answer["error"].as_str().unwrap(), store, ["no room is left", "make room"]);
+                    refused += 1;
+                }
+            }
+        }
+        *next = batch.end;
+    }
+    accepted
+}
+
+/// A disk is filled, the gateway acknowledges everything, and so on: it never gets stuck.
+fn fills_and_drains(mut connector: Connector, size: usize, store: &str) {
+    let mut next = 0;
+    let mut rounds = Vec::new();
+    for _ in 0..3 {
+        let accepted = fill(&mut connector, size, &mut next, store);
+        let gateway = connector.linked(&[]);
+        for number in &accepted {
+            assert_eq!(next_text(&gateway), number.to_string(), "what was accepted, in order, and nothing else");
+            connector.event("ack");
+        }
+        // There is room again.
+        for number in 0..20 {
+            let text = format!("again {number}");
+            connector.deliver(&text);
+            assert_eq!(next_text(&gateway), text);
+            connector.event("ack");
+        }
+        drop(gateway);
+        connector.event("link_closed");
+        rounds.push(accepted.len());
+    }
+    // How many there are depends on how far the file could grow, and on what came at once.
+    assert!(rounds.iter().all(|round| *round > 0), "{rounds:?}");
+    connector.relay.end_input();
+    let (_, stderr, code) = connector.relay.end();
+    assert_eq!(code, 0, "{stderr}");
+    // Told once for each time, and not for each delivery.
+    assert!((1..100).contains(&stderr.lines().count()), "{stderr}");
+    let _ = writeln!(std::io::stderr(), "{size} bytes: {rounds:?} accepted until the disk was full");
+}
+
+/// Of small messages many are in one page, and each that leaves needs pages to be written.
+// proves: CONN-7
+#[test]
+fn a_full_disk_drains_completely_and_takes_messages_again() {
+    // All of it, and again and again, takes minutes.
+    let long = std::env::var_os("RELAY_FULL_DISKS").is_some();
+    let runs = std::env::var("RELAY_FULL_DISKS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1);
+    for _ in 0..runs {
+        for size in [100, 300, 3000] {
+            let files = Files::new("drains");
+            let directory = files.path("mount");
+            let store = format!("{directory}/relay.store");
+            let start = |mount: &Mount| Connector::start_command(mount.within(&command(&arguments(&store))));
+            if long && let Some(mount) = image(&files, &directory, "12M") {
+                fills_and_drains(start(&mount), size, &store);
+            }
+            if let Some(mount) = Mount::new(&directory, "3m") {
+                fills_and_drains(start(&mount), size, &store);
+            }
+            // What every user has.
+            let store = files.path("relay.store");
+            fills_and_drains(Connector::start_command(limited(&store, SOME)), size, &store);
+        }
+    }
+}
+
 // proves: CONN-7
 #[test]
 fn a_disk_without_space_loses_nothing_that_was_accepted() {
@@ -328,8 +427,8 @@ fn a_store_of_a_newer_version_is_explained_and_left_alone() {
     let database = Database::open(&store).unwrap();
     let transaction = database.begin_write().unwrap();
     let meta = TableDefinition::<&[u8], u64>::new("relay-connector");
-    let before = transaction.open_table(meta).unwrap().insert(b"format".as_slice(), 3).unwrap().unwrap().value();
-    assert_eq!(before, 1, "the format of today is 2 once there are grants");
+    let before = transaction.open_table(meta).unwrap().insert(b"format".as_slice(), 4).unwrap().unwrap().value();
+    assert_eq!(before, 1, "the format of today is 3 once there are revocations");
     transaction.commit().unwrap();
     drop(database);
     let content = fs::read(&store).unwrap();
@@ -375,4 +474,86 @@ fn a_damaged_store_is_explained_and_never_served_in_part() {
         refused += u32::from(is_refused_or_whole(&files, &altered, &numbers));
     }
     assert!(refused >= 3, "{refused}");
+}
+
+// proves: CONN-7
+#[test]
+fn what_is_delivered_while_the_file_is_away_is_refused_and_what_was_accepted_goes_out() {
+    let files = Files::new("gone");
+    let (store, aside) = (files.path("relay.store"), files.path("aside"));
+    let mut connector = Connector::start(&arguments(&store));
+    connector.deliver("before");
+    fs::rename(&store, &aside).unwrap();
+    for id in 0..3 {
+        connector.say(&json!({"deliver": message("never"), "id": id}));
+        let error = connector.event("error");
+        assert_eq!((&error["cause"], &error["id"]), (&json!("not_stored"), &json!(id)), "{error}");
+        is_explained(error["error"].as_str().unwrap(), &store, ["removed, replaced or moved", "put it back"]);
+    }
+    let gateway = connector.linked(&[]);
+    assert_eq!(next_text(&gateway), "before");
+    connector.event("ack");
+    fs::rename(&aside, &store).unwrap();
+    connector.deliver("after");
+    assert_eq!(next_text(&gateway), "after");
+    connector.event("ack");
+    connector.deliver("7");
+    connector.relay.end_input();
+    let (_, stderr, code) = connector.relay.end();
+    let count = |words: &str| stderr.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((code, count("store fails"), count("works again")), (0, 1, 1), "told once: {stderr}");
+    drop(gateway);
+    delivers(Connector::start(&arguments(&store)), &[7]);
+}
+
+// proves: CONN-6, CONN-7
+#[test]
+fn a_revoked_gateway_stays_out_after_a_crash() {
+    let files = Files::new("revoked");
+    let store = files.path("relay.store");
+    let mut connector = Connector::start(&arguments(&store));
+    connector.deliver("kept");
+    connector.say(&json!({"revoke": "gw", "id": 1}));
+    connector.event("done");
+    // Killed, and started with the same flags, as by a service manager.
+    drop(connector);
+    let mut connector = Connector::start(&arguments(&store));
+    let refused = gateway(&connector.url, &["--no-reconnect"]);
+    assert_eq!(refused.event("disconnected")["code"], 4401);
+    drop(refused);
+    // Input that ends without a command would not end it.
+    connector.say(&json!({"drop": "gw"}));
+    connector.relay.end_input();
+    let (events, stderr, _) = connector.relay.end();
+    assert!(events.iter().all(|event| event["event"] != "hello"), "{events:?}");
+    assert!(stderr.contains("was revoked") && stderr.contains("new secret"), "{stderr}");
+    let arguments = ["--gateway-env", "gw=SECRET", "--gateway-env", "gw=NEW", "--store", &store];
+    let mut command = command(&arguments);
+    command.env("NEW", "a secret of its own");
+    let connector = Connector::start_command(command);
+    let gateway = crate::pair::gateway_with("gw", "a secret of its own", &connector.url, &[]);
+    assert_eq!((gateway.event("ready"), next_text(&gateway)).1, "kept");
+}
+
+// proves: CONN-7
+#[test]
+fn a_store_is_its_owners_alone_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let files = Files::new("umask");
+    let store = files.path("relay.store");
+    let mode = || fs::metadata(&store).unwrap().permissions().mode() & 0o777;
+    let start = || {
+        let open = through(&["sh", "-c", "umask 0; exec \"$@\"", "sh"], &command(&arguments(&store)));
+        let mut connector = Connector::start_command(open);
+        connector.deliver("0");
+        connector.relay.end_input();
+        let (_, stderr, code) = connector.relay.end();
+        (stderr, code)
+    };
+    let (stderr, code) = start();
+    assert_eq!((mode(), code), (0o600, 0), "{stderr}");
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o666)).unwrap();
+    let (stderr, code) = start();
+    assert_eq!((mode(), code), (0o600, 0), "{stderr}");
+    assert!(stderr.contains("others could read the store"), "{stderr}");
 }

@@ -10,6 +10,7 @@ mod commands;
 mod crash;
 mod deliveries;
 mod disk;
+mod flips;
 mod links;
 mod pair;
 #[allow(dead_code, reason = "the suite that it comes from uses the rest")]

@@ -1,83 +1,191 @@
 //! The store on disk.
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    WriteTransaction,
+};
 use relay_proto::connector::{Backlog, EntryId, Fetch, GatewayId};
 
 use relay_proto::enroll::Credential;
 
-use super::store::{Change, Grant, Store, StoreError, StoreProblem};
+use self::file::{Backing, Mark, allocate, is_named, make_private};
+use super::store::{Change, Grant, Revocation, Store, StoreError, StoreProblem};
 
 /// The latest format of what is stored: the tables below.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = WITH_REVOCATIONS;
 /// The format of a store without grants. An older version, which knows no other, can have it back.
 const WITHOUT_GRANTS: u64 = 1;
+/// The format of a store in which something was granted: an older version would let nobody of these in, without a word.
+const WITH_GRANTS: u64 = 2;
+/// The format of a store in which a gateway was revoked: an older version would let it in again.
+const WITH_REVOCATIONS: u64 = 3;
 /// What a file of the database engine starts with.
 const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// Pages that are kept in memory. What is delivered soon after it was accepted never comes from the store, and a backlog
 /// is read once, so more would help nobody.
 const CACHE: usize = 16 << 20;
 
-/// `format` → up to [`FORMAT`].
+/// Pages that appends leave free in the file: discards, too, need pages before they free any, and a disk that is full
+/// must not keep its entries. A discard by itself takes about a dozen, and what it frees can be used two commits later.
+const LEFT_FREE: u64 = 64;
+/// What is looked for when free pages have to be found: this many values of this size, which is just below four pages.
+/// Twice what has to be left, so that not every append has to look.
+const SPARE_VALUES: u64 = 32;
+const SPARE_VALUE: usize = 16_000;
+const SPARE_PAGES: u64 = 4 * SPARE_VALUES;
+/// The most pages that a commit takes whatever it changes, and those that a change adds beside its frame.
+const PAGES_OF_COMMIT: u64 = 12;
+const PAGES_OF_CHANGE: u64 = 2;
+const PAGE: u64 = 4096;
+
+/// `format` → up to [`FORMAT`]; `commits` → how many there were.
 const META: TableDefinition<'_, &[u8], u64> = TableDefinition::new("relay-connector");
+const FORMAT_KEY: &[u8] = b"format";
+const COMMITS_KEY: &[u8] = b"commits";
 /// Gateway, seq → epoch, frame. Bytes and not text, because the engine trusts stored text to be UTF-8.
 const ENTRIES: TableDefinition<'_, Key<'_>, (u64, &[u8])> = TableDefinition::new("entries");
 /// Gateway, token → secret (empty: taken back), delivery key. From format 2 on.
 const GRANTS: TableDefinition<'_, Pair<'_>, Pair<'_>> = TableDefinition::new("grants");
+/// Gateway, what stands for a secret. From format 3 on.
+const REVOKED: TableDefinition<'_, Pair<'_>, ()> = TableDefinition::new("revoked");
 type Pair<'a> = (&'a [u8], &'a [u8]);
 /// Gateway, seq.
 type Key<'a> = (&'a [u8], u64);
+/// One value, at the far end of the room that was found: without it the engine would give the end of a small file back to
+/// the disk with each commit, and take it again with the next.
+const SPARE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("spare");
 
 /// A [`Store`] in one file, in the format of [redb](https://docs.rs/redb). What it has committed survives a crash of the
 /// process, and of the machine as far as its disk keeps what it says to have written.
 ///
-/// One process at a time can have it open. It takes about as much room as its entries, and reuses what becomes free. A
-/// new file appears under its name only once it is complete; an empty file is one that lost its content.
+/// One process at a time can have it open. A new file appears under its name only once it is complete; an empty file is
+/// one that lost its content. Only its owner can read it: a file with other permissions is corrected when it is opened.
+///
+/// # Room
+/// The file grows by doubling, and beyond 4 GiB by 4 GiB. On Linux, and on file systems that can reserve room, it takes all
+/// of that from the disk at once; when it cannot, what is appended fails with [`StoreProblem::Full`]. A quarter of a MiB
+/// always stays free inside the file, so that discards succeed while the disk is full, and make room for what is appended. File
+/// systems that never overwrite in place (btrfs, zfs) promise less: there, leave some room on the disk.
+///
+/// # When its file goes away
+/// While the file is removed, replaced or moved, nothing is appended, granted or revoked: all of that fails with
+/// [`StoreProblem::Gone`]. What it holds can be fetched and discarded. It goes on by itself once the same file is back.
 pub struct Disk {
     path: PathBuf,
+    /// Open all the time, so that nothing else can take its place.
+    file: File,
+    marks: FileBackend,
+    /// Pages that are free in the file, at least; 0 when that is not known. What commits free is not counted. The lock is
+    /// held during a change, so that changes and their marks are in one order.
+    spare: Mutex<u64>,
     /// `None` after it failed: to be opened again before the next use.
     database: RwLock<Option<Database>>,
     open: Open,
 }
 
 /// Opens the database in an existing file.
-type Open = Box<dyn Fn(&Path, Builder) -> Result<Database, DatabaseError> + Send + Sync>;
+type Open = Box<dyn Fn(&File, Builder) -> Result<Database, DatabaseError> + Send + Sync>;
 
 impl Disk {
     /// Opens the store in this file; makes it when there is none. Blocks: after a crash, and to be sure of an old file,
     /// all of it is read.
     ///
     /// # Errors
-    /// [`StoreError`] with the [problem](StoreProblem). A damaged file may be repaired as far as that is possible; what is
-    /// lost then is reported once.
+    /// [`StoreError`] with the [problem](StoreProblem). A file is either whole, with everything that was reported as
+    /// accepted, or this fails with [`StoreProblem::Damaged`]. A damaged file is repaired as far as that is possible: then
+    /// this fails once, says what was lost, and succeeds the next time with the rest.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::open_with(path.as_ref(), Box::new(|path, builder| builder.open(path)))
+        Self::open_with(path.as_ref(), Box::new(|file, builder| builder.create_with_backend(Backing::new(file)?)))
     }
 
     fn open_with(path: &Path, open: Open) -> Result<Self, StoreError> {
+        let failure = |error: io::Error| StoreError::io(name(path), &error);
         let found = match fs::metadata(path) {
             Ok(_) => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(StoreError::io(name(path), &error)),
+            Err(error) => return Err(failure(error)),
         };
         if !found {
-            create(path)?;
+            create(path, |draft, path| fs::hard_link(draft, path))?;
         }
-        let database = open_existing(path, &open)?;
-        Ok(Self { path: path.into(), database: RwLock::new(Some(database)), open })
+        let file = File::options().read(true).write(true).open(path).map_err(failure)?;
+        let marks = file.try_clone().map_err(failure)?;
+        let marks = FileBackend::new(marks).map_err(|error| failed(path, error))?;
+        let database = open_existing(path, &file, &marks, &open)?;
+        match make_private(&file) {
+            Ok(true) => tracing::warn!(store = %path.display(), "others could read the store: now its owner alone can"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(store = %path.display(), %error, "others can read the store"),
+        }
+        // An older version may have left holes. Without the room for them it works as far as it can.
+        let _ = file.metadata().and_then(|found| allocate(&file, 0, found.len()));
+        Ok(Self { path: path.into(), file, marks, spare: Mutex::new(0), database: RwLock::new(Some(database)), open })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// An error unless the file is where it was: nobody would find what is added to it.
+    fn check_place(&self) -> Result<(), StoreError> {
+        match is_named(&self.file, &self.path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::new(name(&self.path), StoreProblem::Gone, "")),
+            Err(error) => Err(StoreError::io(name(&self.path), &error)),
+        }
+    }
+
+    /// Makes a change durable and marks it, unless the work finds that nothing has to change. What adds to the store needs
+    /// the file at its place and leaves room in it; what only takes away does not. It takes up to so many `pages`.
+    fn change(
+        &self,
+        adds: bool,
+        pages: u64,
+        work: impl FnOnce(&WriteTransaction) -> Result<bool, redb::Error>,
+    ) -> Result<(), StoreError> {
+        if adds {
+            self.check_place()?;
+        }
+        self.run(|database| {
+            // Others that change something come before this, or after.
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = database.begin_write()?;
+            if !work(&transaction)? {
+                return Ok(transaction.abort()?);
+            }
+            // Not known again until this has succeeded.
+            let mut left = std::mem::take(&mut *spare).saturating_sub(PAGES_OF_COMMIT.saturating_add(pages));
+            if adds && left < LEFT_FREE {
+                find_room(&transaction)?;
+                left = SPARE_PAGES;
+            }
+            let commit = {
+                let mut meta = transaction.open_table(META)?;
+                let commit = meta.get(COMMITS_KEY)?.map_or(0, |commits| commits.value()).saturating_add(1);
+                meta.insert(COMMITS_KEY, commit)?;
+                commit
+            };
+            // Durable when this returns: that is the default.
+            transaction.commit()?;
+            Mark::write(&self.marks, commit)?;
+            *spare = left;
+            Ok(())
+        })?;
+        // Whether it was there all the time cannot be known; that it is there now is what counts.
+        if adds { self.check_place() } else { Ok(()) }
     }
 
     /// Runs with the database, and opens it again first if it failed before: the engine does not go on after an error.
@@ -86,7 +194,7 @@ impl Disk {
         if lost {
             let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
             if database.is_none() {
-                *database = Some(open_existing(&self.path, &self.open)?);
+                *database = Some(open_existing(&self.path, &self.file, &self.marks, &self.open)?);
             }
         }
         let result = {
@@ -135,20 +243,7 @@ impl Store for Disk {
         // In the order of the table, so that neighbours are found in one page. Changes to one entry keep theirs.
         let mut changes: Vec<&Change> = changes.iter().collect();
         changes.sort_by_key(|change| (change.gateway(), change.entry().seq()));
-        self.run(|database| {
-            let transaction = database.begin_write()?;
-            let mut table = transaction.open_table(ENTRIES)?;
-            for change in changes {
-                let key = (change.gateway().as_str().as_bytes(), change.entry().seq());
-                match change {
-                    Change::Append { entry, frame, .. } => drop(table.insert(key, (entry.epoch(), frame.as_bytes()))?),
-                    Change::Discard { .. } => drop(table.remove(key)?),
-                }
-            }
-            drop(table);
-            // Durable when this returns: that is the default.
-            Ok(transaction.commit()?)
-        })
+        self.commit_sorted(&changes)
     }
 
     fn fetch(&self, gateway: &GatewayId, fetch: Fetch) -> Result<Vec<(EntryId, String)>, StoreError> {
@@ -174,10 +269,6 @@ impl Store for Disk {
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 Err(error) => return Err(error.into()),
             };
-            let text = |bytes: &[u8]| {
-                let text = String::from_utf8(bytes.to_vec());
-                text.map_err(|_| redb::Error::Corrupted("part of a grant is no text".into()))
-            };
             let mut grants = Vec::new();
             for item in table.iter()? {
                 let (key, value) = item?;
@@ -193,26 +284,54 @@ impl Store for Disk {
         })
     }
 
-    fn grant(&self, grant: &Grant) -> Result<(), StoreError> {
-        // A file that an older version made may be readable to others.
-        private(&self.path).map_err(|error| StoreError::io(name(&self.path), &error))?;
+    fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
         self.run(|database| {
-            let transaction = database.begin_write()?;
-            // An older version would let nobody of these in, without a word.
-            transaction.open_table(META)?.insert(b"format".as_slice(), FORMAT)?;
+            let table = match database.begin_read()?.open_table(REVOKED) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let mut revocations = Vec::new();
+            for item in table.iter()? {
+                let (key, _) = item?;
+                let (gateway, secret) = key.value();
+                revocations.push(Revocation { gateway: GatewayId::unverified(text(gateway)?), secret: text(secret)? });
+            }
+            Ok(revocations)
+        })
+    }
+
+    fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        self.check_place()?;
+        // Without leaving room: a gateway must be revocable while the disk is full.
+        self.change(false, SPARE_PAGES, |transaction| {
+            require_format(transaction, WITH_REVOCATIONS)?;
+            let mut table = transaction.open_table(REVOKED)?;
+            for Revocation { gateway, secret } in revocations {
+                table.insert((gateway.as_str().as_bytes(), secret.as_bytes()), ())?;
+            }
+            Ok(!revocations.is_empty())
+        })?;
+        self.check_place()
+    }
+
+    fn grant(&self, grant: &Grant) -> Result<(), StoreError> {
+        // It may have become readable to others since it was opened.
+        make_private(&self.file).map_err(|error| StoreError::io(name(&self.path), &error))?;
+        self.change(true, PAGES_OF_CHANGE, |transaction| {
+            require_format(transaction, WITH_GRANTS)?;
             let key = (grant.gateway.as_str().as_bytes(), grant.token.as_bytes());
             let secret = grant.secret.as_ref().map_or("", Credential::expose);
             let value = (secret.as_bytes(), grant.delivery_key.expose().as_bytes());
             transaction.open_table(GRANTS)?.insert(key, value)?;
-            Ok(transaction.commit()?)
+            Ok(true)
         })
     }
 
     fn take_back(&self, gateway: &GatewayId) -> Result<(), StoreError> {
         let gateway = gateway.as_str().as_bytes();
-        self.run(|database| {
-            // One transaction that excludes others: what is granted meanwhile comes before it, or after.
-            let transaction = database.begin_write()?;
+        self.check_place()?;
+        self.change(false, SPARE_PAGES, |transaction| {
             let mut table = transaction.open_table(GRANTS)?;
             let mut own = Vec::new();
             for item in table.range((gateway, b"".as_slice())..)? {
@@ -225,25 +344,65 @@ impl Store for Disk {
                     own.push((token.to_vec(), delivery_key.to_vec()));
                 }
             }
-            if own.is_empty() {
-                // Nothing of it is committed, nor the table if there was none.
-                return Ok(());
-            }
             for (token, delivery_key) in &own {
                 table.insert((gateway, token.as_slice()), (b"".as_slice(), delivery_key.as_slice()))?;
             }
-            drop(table);
-            Ok(transaction.commit()?)
-        })
+            // Otherwise nothing of it is committed, nor the table if there was none.
+            Ok(!own.is_empty())
+        })?;
+        self.check_place()
     }
 }
 
-/// Nobody but the owner may read the file.
-fn private(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    #[cfg(not(unix))]
-    let _ = path;
+impl Disk {
+    fn commit_sorted(&self, changes: &[&Change]) -> Result<(), StoreError> {
+        let adds = changes.iter().any(|change| matches!(change, Change::Append { .. }));
+        let pages = |change: &&Change| match change {
+            Change::Append { frame, .. } => PAGES_OF_CHANGE + frame.len() as u64 / PAGE,
+            Change::Discard { .. } => PAGES_OF_CHANGE,
+        };
+        let done = self.change(adds, changes.iter().map(pages).sum(), |transaction| {
+            let mut table = transaction.open_table(ENTRIES)?;
+            for change in changes {
+                let key = (change.gateway().as_str().as_bytes(), change.entry().seq());
+                match change {
+                    Change::Append { entry, frame, .. } => drop(table.insert(key, (entry.epoch(), frame.as_bytes()))?),
+                    Change::Discard { .. } => drop(table.remove(key)?),
+                }
+            }
+            Ok(true)
+        });
+        match done {
+            // The more discards at once, the more pages it takes before any is free. Repeating one changes nothing.
+            Err(error) if error.problem == StoreProblem::Full && !adds && changes.len() > 1 => {
+                let (first, second) = changes.split_at(changes.len() / 2);
+                self.commit_sorted(first)?;
+                self.commit_sorted(second)
+            }
+            done => done,
+        }
+    }
+}
+
+/// Makes sure that [`SPARE_PAGES`] are free: takes them, and gives them back within the same transaction, but for the last.
+fn find_room(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut spare = transaction.open_table(SPARE)?;
+    for key in 0..=SPARE_VALUES {
+        drop(spare.insert_reserve(key, SPARE_VALUE)?);
+    }
+    for key in 0..SPARE_VALUES {
+        drop(spare.remove(key)?);
+    }
+    Ok(())
+}
+
+/// From now on only versions that know this format open the file: older ones would overlook what is in it.
+fn require_format(transaction: &WriteTransaction, format: u64) -> Result<(), redb::Error> {
+    let mut meta = transaction.open_table(META)?;
+    let before = meta.get(FORMAT_KEY)?.map_or(0, |format| format.value());
+    if before < format {
+        meta.insert(FORMAT_KEY, format)?;
+    }
     Ok(())
 }
 
@@ -256,7 +415,7 @@ impl fmt::Debug for Disk {
 /// Makes an empty store of this name. It gets the name only when it is complete, so that a crash leaves none behind that
 /// could be taken for one that lost its entries, and never in the place of another, so that of two processes that do
 /// this at once both end up with the same one.
-fn create(path: &Path) -> Result<(), StoreError> {
+fn create(path: &Path, link: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<(), StoreError> {
     let failure = |error: io::Error| StoreError::io(name(path), &error);
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".new-{:016x}", getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))));
@@ -268,10 +427,11 @@ fn create(path: &Path) -> Result<(), StoreError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&draft).map_err(failure)?;
     let made = guarded(path, || {
-        let database = builder().create_file(file).map_err(|error| failed(path, error))?;
+        let database = Backing::new(&file).and_then(|file| builder().create_with_backend(file));
+        let database = database.map_err(|error| failed(path, error))?;
         initialize(&database).map_err(|error| failed(path, error))
     });
-    let linked = made.and_then(|()| match fs::hard_link(&draft, path) {
+    let linked = made.and_then(|()| match link(&draft, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // A file system without links. Taking the name first makes up for all but a crash in between.
         Err(_) => match File::create_new(path) {
@@ -292,7 +452,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
 
 fn initialize(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    transaction.open_table(META)?.insert(b"format".as_slice(), WITHOUT_GRANTS)?;
+    transaction.open_table(META)?.insert(FORMAT_KEY, WITHOUT_GRANTS)?;
     transaction.open_table(ENTRIES)?;
     Ok(transaction.commit()?)
 }
@@ -304,57 +464,82 @@ fn builder() -> Builder {
 }
 
 /// Opens a store, and makes sure that it is one, and whole.
-fn open_existing(path: &Path, open: &Open) -> Result<Database, StoreError> {
-    check_file(path)?;
+fn open_existing(path: &Path, file: &File, marks: &FileBackend, open: &Open) -> Result<Database, StoreError> {
+    let engine = |error: DatabaseError| failed(path, error);
+    check_file(path, marks)?;
+    let mark = Mark::read(marks).map_err(|error| StoreError::io(name(path), &error))?;
     // Without writing to it, in case that it is none of ours. After a crash that cannot be.
-    let peeked = guarded(path, || match builder().open_read_only(path) {
-        Ok(database) => Some(format(&database).map_err(|error| failed(path, error))).transpose(),
-        Err(DatabaseError::RepairAborted) => Ok(None),
-        Err(error) => Err(failed(path, error)),
+    let peeked = guarded(path, || {
+        let file = file.try_clone().map_err(|error| StoreError::io(name(path), &error))?;
+        let file = FileBackend::new(file).map_err(engine)?;
+        match builder().open_read_only_with_backend(file) {
+            Ok(database) => Some(format(&database).map_err(|error| failed(path, error))).transpose(),
+            Err(DatabaseError::RepairAborted) => Ok(None),
+            Err(error) => Err(engine(error)),
+        }
     })?;
     if let Some(format) = peeked {
-        check_format(path, format)?;
+        check_format(path, format, mark)?;
     }
     let repaired = Arc::new(AtomicBool::new(false));
     let mut builder = builder();
     let noticed = repaired.clone();
     builder.set_repair_callback(move |_| noticed.store(true, Ordering::Relaxed));
-    let mut database = guarded(path, || open(path, builder).map_err(|error| failed(path, error)))?;
+    let mut database = guarded(path, || open(file, builder).map_err(engine))?;
+    let read = |database: &Database| {
+        let found = guarded(path, || format(database).map_err(|error| failed(path, error)))?;
+        check_format(path, found, mark)
+    };
     if peeked.is_none() {
-        check_format(path, guarded(path, || format(&database).map_err(|error| failed(path, error)))?)?;
+        read(&database)?;
     }
     // After a crash the engine has checked all of it. Otherwise nobody has: bytes may have changed since it was closed.
     let whole = repaired.load(Ordering::Relaxed)
         || guarded(path, || database.check_integrity().map_err(|error| failed(path, error)))?;
-    if whole {
-        Ok(database)
-    } else {
-        let detail = "it was repaired, and may have lost its latest entries; open it again to go on with the others";
-        Err(StoreError::new(name(path), StoreProblem::Damaged, detail))
+    if !whole {
+        // Perhaps with another commit.
+        read(&database)?;
     }
+    // What the engine calls whole is one of its commits. The mark knows whether it is the last one that was reported.
+    let commits = guarded(path, || commits(&database).map_err(|error| failed(path, error)))?;
+    let lost = match mark {
+        Mark::Commit(last) if last > commits => {
+            format!("it was repaired, and has lost its latest {} commits", last.saturating_sub(commits))
+        }
+        Mark::Altered => "it may have lost its latest entries: what would show that is damaged".into(),
+        Mark::None if !whole => "it was repaired, and may have lost its latest entries".into(),
+        Mark::None | Mark::Commit(_) => {
+            if !whole {
+                tracing::warn!(store = %path.display(), "the store was repaired, and has lost nothing");
+            }
+            return Ok(database);
+        }
+    };
+    Mark::reset(marks, commits).map_err(|error| StoreError::io(name(path), &error))?;
+    let detail = format!("{lost}; open it again to go on with the others");
+    Err(StoreError::new(name(path), StoreProblem::Damaged, detail))
 }
 
-fn check_format(path: &Path, format: Option<u64>) -> Result<(), StoreError> {
+fn check_format(path: &Path, format: Option<u64>, mark: Mark) -> Result<(), StoreError> {
     let (problem, detail) = match format {
         Some(format) if format <= FORMAT => return Ok(()),
         Some(format) => (StoreProblem::Newer, format!("its format is {format}, and this version knows up to {FORMAT}")),
+        None if mark != Mark::None => (StoreProblem::Damaged, "all that it held is missing".into()),
         None => (StoreProblem::NotAStore, "a database of something else".into()),
     };
     Err(StoreError::new(name(path), problem, detail))
 }
 
 /// What can be told from a file before the engine touches it.
-fn check_file(path: &Path) -> Result<(), StoreError> {
+fn check_file(path: &Path, file: &FileBackend) -> Result<(), StoreError> {
     let failure = |error: io::Error| StoreError::io(name(path), &error);
-    // As the engine will open it, so that what it may not do shows here.
-    let file = File::options().read(true).write(true).open(path).map_err(failure)?;
-    let mut start = Vec::new();
-    file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(failure)?;
-    if start.is_empty() {
+    let length = file.len().map_err(failure)?;
+    if length == 0 {
         let detail = "the file is empty, which a store never is";
         return Err(StoreError::new(name(path), StoreProblem::Damaged, detail));
     }
-    if start != MAGIC {
+    let mut start = [0; MAGIC.len()];
+    if length < MAGIC.len() as u64 || file.read(0, &mut start).map(|()| start != *MAGIC).map_err(failure)? {
         return Err(StoreError::new(name(path), StoreProblem::NotAStore, "a file of something else"));
     }
     Ok(())
@@ -368,8 +553,20 @@ fn format(database: &impl ReadableDatabase) -> Result<Option<u64>, redb::Error> 
         Err(redb::TableError::Storage(error)) => return Err(error.into()),
         Err(_) => return Ok(None),
     };
-    let format = table.get(b"format".as_slice())?.map(|format| format.value());
+    let format = table.get(FORMAT_KEY)?.map(|format| format.value());
     Ok(format)
+}
+
+/// How many commits there were; 0 before a version that counts them had the file.
+fn commits(database: &impl ReadableDatabase) -> Result<u64, redb::Error> {
+    let table = database.begin_read()?.open_table(META)?;
+    let commits = table.get(COMMITS_KEY)?.map_or(0, |commits| commits.value());
+    Ok(commits)
+}
+
+fn text(bytes: &[u8]) -> Result<String, redb::Error> {
+    let text = String::from_utf8(bytes.to_vec());
+    text.map_err(|_| redb::Error::Corrupted("part of a key or a grant is no text".into()))
 }
 
 /// The engine asserts where it meets what it never wrote. A damaged file must not end the process.

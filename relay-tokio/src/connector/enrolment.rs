@@ -8,7 +8,7 @@ use relay_proto::connector::GatewayId;
 use relay_proto::enroll::{Credential, Granted, Policy};
 use relay_proto::token::{self, Secret};
 
-use super::store::{Grant, Store, StoreError, StoreProblem};
+use super::store::{Grant, Revocation, Store, StoreError, StoreProblem};
 use super::thread::on_a_thread;
 
 /// The most platforms that a gateway has a policy for.
@@ -43,6 +43,7 @@ impl Enrolment {
     /// place of another gateway nor get its messages. Known is an id
     /// - that a secret was ever granted to, taken back or not, as far as the [`Store`](super::Store) remembers,
     /// - that another token is [meant for](Self::token_for), or that has a secret [without enrolment](super::Config::gateway),
+    /// - whose secrets were revoked, as far as the store remembers,
     /// - that the host has used, say to deliver to it, or that something waits for in the store.
     ///
     /// A gateway with such an id needs a token that is meant for it.
@@ -121,6 +122,11 @@ fn fingerprint(credential: &Credential) -> String {
     token::mint("enrolment", &Secret::from(credential), 0, 0).as_str().to_owned()
 }
 
+/// The same for a secret of a gateway that is revoked.
+fn revoked_as(gateway: &str, secret: &Secret) -> String {
+    token::mint(&format!("revoked {gateway}"), secret, 0, 0).as_str().to_owned()
+}
+
 /// What gateways do over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -148,6 +154,8 @@ struct Ledger {
     delivery_key: Option<Credential>,
     /// Gateways whose secrets are good for nothing until this process ends.
     revoked: BTreeSet<String>,
+    /// By gateway, what stands for the secrets of the configuration that are revoked for good.
+    spent: BTreeMap<String, BTreeSet<String>>,
     policies: BTreeMap<GatewayId, BTreeMap<String, Policy>>,
 }
 
@@ -183,8 +191,14 @@ pub(super) enum NotEnrolled {
 }
 
 impl Desk {
-    pub(super) fn new(enrolment: Option<Enrolment>, store: Option<Weak<dyn Store>>, grants: Vec<Grant>) -> Self {
+    pub(super) fn new(
+        enrolment: Option<Enrolment>,
+        store: Option<Weak<dyn Store>>,
+        grants: Vec<Grant>,
+        revocations: Vec<Revocation>,
+    ) -> Self {
         let mut ledger = Ledger::default();
+        ledger.spend(revocations);
         for Grant { gateway, token, secret, delivery_key } in grants {
             ledger.redeemed.insert(token);
             ledger.delivery_key.get_or_insert(delivery_key);
@@ -199,9 +213,39 @@ impl Desk {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether gateways have to authenticate because of it: also when all that was granted is taken back.
+    /// Whether gateways have to authenticate because of it: also when all that was granted is taken back, and when a
+    /// gateway was revoked, which would be let in otherwise.
     pub(super) fn authenticates(&self) -> bool {
-        self.enrolment.is_some() || !self.lock().redeemed.is_empty()
+        let ledger = self.lock();
+        self.enrolment.is_some() || !ledger.redeemed.is_empty() || !ledger.spent.is_empty()
+    }
+
+    /// Of the secrets that the configuration has for this gateway, those that are not revoked for good.
+    pub(super) fn unspent(&self, gateway: &str, configured: &[Secret]) -> Vec<Secret> {
+        let ledger = self.lock();
+        match ledger.spent.get(gateway) {
+            None => configured.to_vec(),
+            Some(spent) => {
+                configured.iter().filter(|secret| !spent.contains(&revoked_as(gateway, secret))).cloned().collect()
+            }
+        }
+    }
+
+    pub(super) fn has_spent(&self, gateway: &GatewayId) -> bool {
+        self.lock().spent.contains_key(gateway.as_str())
+    }
+
+    /// Says of the gateways that were revoked what has become of them.
+    pub(super) fn report_revoked(&self, configured: &BTreeMap<String, Vec<Secret>>) {
+        let revoked: Vec<String> = self.lock().spent.keys().cloned().collect();
+        for gateway in &revoked {
+            let Some(secrets) = configured.get(gateway) else { continue };
+            if self.unspent(gateway, secrets).is_empty() {
+                tracing::warn!(%gateway, "the gateway was revoked, and is not let in: give it a new secret to change that");
+            } else {
+                tracing::info!(%gateway, "the gateway was revoked, and is let in with the secret that it has got since");
+            }
+        }
     }
 
     /// The secrets that were granted to this gateway.
@@ -242,7 +286,8 @@ impl Desk {
         let secret = random()?;
         let mut ledger = self.lock();
         // Also by a grant that is not durable yet, and by one that was taken back: its messages may still be there.
-        let taken = meant.is_none() && ledger.gateways.contains_key(gateway);
+        let used = ledger.gateways.contains_key(gateway) || ledger.spent.contains_key(gateway);
+        let taken = meant.is_none() && used;
         if taken || ledger.revoked.contains(gateway) || ledger.redeemed.contains(&token) {
             return Err(NotEnrolled::Token);
         }
@@ -301,14 +346,25 @@ impl Desk {
         self.lock().revoked.contains(gateway.as_str())
     }
 
-    /// Takes back what was granted to this gateway, for good. Blocks.
-    pub(super) fn take_back(&self, gateway: &GatewayId) -> Result<(), StoreError> {
-        // First, so that a grant that becomes durable only after the store has done it sees to itself.
-        self.lock().take_back(gateway);
-        match &self.store {
-            Some(store) => with(store, |store| store.take_back(gateway)),
-            None => Ok(()),
+    /// Takes back what was granted to this gateway and the secrets that the configuration has for it, for good. Blocks.
+    pub(super) fn take_back(&self, gateway: &GatewayId, configured: &[Secret]) -> Result<(), StoreError> {
+        let revocation = |secret| {
+            let secret = revoked_as(gateway.as_str(), secret);
+            Revocation { gateway: gateway.clone(), secret }
+        };
+        let revocations: Vec<Revocation> = configured.iter().map(revocation).collect();
+        {
+            // First, so that a grant that becomes durable only after the store has done it sees to itself.
+            let mut ledger = self.lock();
+            ledger.take_back(gateway);
+            ledger.spend(revocations.clone());
         }
+        let Some(store) = &self.store else { return Ok(()) };
+        with(store, |store| {
+            // Both, whatever becomes of the other.
+            let revoked = if revocations.is_empty() { Ok(()) } else { store.revoke(&revocations) };
+            store.take_back(gateway).and(revoked)
+        })
     }
 
     /// Holds a policy. Whether there was room.
@@ -346,6 +402,12 @@ impl Ledger {
             if standing.grants == 0 {
                 self.gateways.remove(grant.gateway.as_str());
             }
+        }
+    }
+
+    fn spend(&mut self, revocations: Vec<Revocation>) {
+        for Revocation { gateway, secret } in revocations {
+            self.spent.entry(gateway.as_str().into()).or_default().insert(secret);
         }
     }
 

@@ -185,9 +185,16 @@ impl Hub {
         }
     }
 
-    /// The secrets of the gateway with this id.
+    /// The secrets of the gateway with this id, also those that are revoked for good.
     fn secrets(&self, id: &str) -> Vec<Secret> {
-        let mut secrets = self.config.secrets.get(id).cloned().unwrap_or_default();
+        let mut secrets = self.configured(id).to_vec();
+        secrets.extend(self.desk.secrets(id));
+        secrets
+    }
+
+    /// The same without those.
+    fn good_secrets(&self, id: &str) -> Vec<Secret> {
+        let mut secrets = self.desk.unspent(id, self.configured(id));
         secrets.extend(self.desk.secrets(id));
         secrets
     }
@@ -198,7 +205,9 @@ impl Hub {
             true => authenticate(bearer, |id| Some(self.secrets(id)).filter(|secrets| !secrets.is_empty()), now)?,
             false => anyone(),
         };
-        if self.desk.is_revoked(&gateway) { Err(Refusal::Revoked) } else { Ok(gateway) }
+        let spent =
+            self.desk.has_spent(&gateway) && authenticate(bearer, |id| Some(self.good_secrets(id)), now).is_err();
+        if spent || self.desk.is_revoked(&gateway) { Err(Refusal::Revoked) } else { Ok(gateway) }
     }
 
     /// Lets whoever shows this token in, or not. What does not hold is counted, and beyond the limits nothing is verified
@@ -259,6 +268,11 @@ impl Hub {
             self.crowd.tell_crowd(address, self.now().monotonic);
         }
         stranger
+    }
+
+    /// The secrets that the configuration has for this gateway.
+    pub(super) fn configured(&self, id: &str) -> &[Secret] {
+        self.config.secrets.get(id).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn now(&self) -> Now {

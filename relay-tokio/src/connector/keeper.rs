@@ -40,13 +40,35 @@ pub(super) struct Keeper {
 
 #[derive(Default)]
 struct Queue {
-    changes: Vec<Change>,
+    /// Apart from the discards: a store that has no room for these may have it for those. No entry is in both, since
+    /// nothing is discarded before it is durable.
+    appends: Vec<Change>,
+    leaving: Vec<Change>,
     /// Discards that are not durable, those that are being committed included.
     discards: usize,
     fetches: VecDeque<(GatewayId, Fetch)>,
     /// Reported as not stored, and perhaps in the store nevertheless: to be discarded, and not to be read.
     unwanted: BTreeSet<(GatewayId, EntryId)>,
     closing: bool,
+}
+
+/// What the writer waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Anything to write.
+    Change,
+    /// The same, but appends are left in peace for a while: the last ones failed.
+    Discard,
+    /// The end of a pause: nothing works.
+    Pause,
+}
+
+impl Queue {
+    fn take(&mut self) -> Vec<Change> {
+        let mut changes = std::mem::take(&mut self.appends);
+        changes.append(&mut self.leaving);
+        changes
+    }
 }
 
 impl Keeper {
@@ -87,8 +109,13 @@ impl Keeper {
 
     pub(super) fn change(&self, change: Change) {
         let mut queue = self.lock();
-        queue.discards += usize::from(matches!(change, Change::Discard { .. }));
-        queue.changes.push(change);
+        match change {
+            Change::Append { .. } => queue.appends.push(change),
+            Change::Discard { .. } => {
+                queue.discards += 1;
+                queue.leaving.push(change);
+            }
+        }
         drop(queue);
         self.writable.notify_one();
     }
@@ -128,50 +155,85 @@ impl Keeper {
     }
 
     /// Waits for changes, and takes them. The flag: these are the last.
-    fn next_changes(&self, failing: bool) -> (Vec<Change>, bool) {
+    fn next_changes(&self, wait: &mut Wait) -> (Vec<Change>, bool) {
         let queue = self.lock();
-        let mut queue = if failing {
-            let pause = self.writable.wait_timeout_while(queue, PAUSE, |queue| !queue.closing);
-            pause.unwrap_or_else(PoisonError::into_inner).0
-        } else {
-            let idle = |queue: &mut Queue| queue.changes.is_empty() && !queue.closing;
-            self.writable.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner)
+        let (mut queue, waited) = match *wait {
+            Wait::Change => {
+                let idle = |queue: &mut Queue| queue.appends.is_empty() && queue.leaving.is_empty() && !queue.closing;
+                (self.writable.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner), true)
+            }
+            Wait::Discard => {
+                let idle = |queue: &mut Queue| queue.leaving.is_empty() && !queue.closing;
+                let waited = self.writable.wait_timeout_while(queue, PAUSE, idle);
+                let (queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                (queue, timeout.timed_out())
+            }
+            Wait::Pause => {
+                let pause = self.writable.wait_timeout_while(queue, PAUSE, |queue| !queue.closing);
+                (pause.unwrap_or_else(PoisonError::into_inner).0, true)
+            }
         };
-        (std::mem::take(&mut queue.changes), queue.closing)
+        let last = queue.closing;
+        if waited || last {
+            *wait = Wait::Change;
+            (queue.take(), last)
+        } else {
+            (std::mem::take(&mut queue.leaving), last)
+        }
     }
 
     fn write(&self, hub: &Hub, store: &dyn Store) {
-        // Discards that a failed commit left. Empty exactly while the store works.
+        // Discards that a failed commit left.
         let mut owed: Vec<Change> = Vec::new();
+        let mut wait = Wait::Change;
+        // That it fails was told: whether that was about appends.
+        let mut told = None;
         loop {
-            let (changes, last) = self.next_changes(!owed.is_empty());
-            if !owed.is_empty() {
+            let (mut changes, last) = self.next_changes(&mut wait);
+            if told.is_some() {
                 // Before anything new: while this fails nothing new is tried, so that what cannot be told to be stored or
-                // not stays bounded.
-                if let Err(error) = guarded(|| store.commit(&owed)) {
-                    hub.committed(&changes, Some(&error));
-                    owed.extend(changes.into_iter().filter(|change| matches!(change, Change::Discard { .. })));
-                    if last {
-                        tracing::error!(%error, discards = owed.len(), "the store closes without these discards");
-                        return;
+                // not stays bounded. What is full takes discards as well, and by them has room again.
+                let (appends, discards) =
+                    changes.into_iter().partition(|change| matches!(change, Change::Append { .. }));
+                changes = appends;
+                owed.extend::<Vec<_>>(discards);
+                match self.settle(hub, store, &mut owed) {
+                    Ok(()) if told == Some(false) => {
+                        told = None;
+                        tracing::warn!("the connector's store works again");
                     }
-                    continue;
+                    Ok(()) => {}
+                    Err(error) => {
+                        hub.committed(&changes, Some(&error));
+                        wait = Wait::Pause;
+                        if last {
+                            tracing::error!(%error, discards = owed.len(), "the store closes without these discards");
+                            return;
+                        }
+                        continue;
+                    }
                 }
-                self.committed(&owed);
-                hub.committed(&owed, None);
-                owed = Vec::new();
-                tracing::info!("the connector's store works again");
             }
             if !changes.is_empty() {
                 match guarded(|| store.commit(&changes)) {
                     Ok(()) => {
                         self.committed(&changes);
                         hub.committed(&changes, None);
+                        if told.take().is_some() {
+                            tracing::warn!("the connector's store works again");
+                        }
                     }
                     Err(error) => {
-                        tracing::error!(%error, "the connector's store fails");
+                        if told.is_none() {
+                            tracing::error!(%error, "the connector's store fails");
+                        }
+                        let appends = changes.iter().any(|change| matches!(change, Change::Append { .. }));
+                        told = Some(appends || told == Some(true));
                         owed = self.unwanted(&changes);
                         hub.committed(&changes, Some(&error));
+                        // Discards may work where appends do not.
+                        let settled = if appends { self.settle(hub, store, &mut owed) } else { Err(error) };
+                        wait = if settled.is_ok() { Wait::Discard } else { Wait::Pause };
                     }
                 }
             }
@@ -179,6 +241,17 @@ impl Keeper {
                 return;
             }
         }
+    }
+
+    /// Commits discards that are owed.
+    fn settle(&self, hub: &Hub, store: &dyn Store, owed: &mut Vec<Change>) -> Result<(), StoreError> {
+        if !owed.is_empty() {
+            guarded(|| store.commit(owed))?;
+            self.committed(owed);
+            hub.committed(owed, None);
+            owed.clear();
+        }
+        Ok(())
     }
 
     /// A batch is durable.

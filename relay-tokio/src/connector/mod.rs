@@ -91,7 +91,7 @@ use tokio::net::{TcpListener, TcpSocket};
 pub use self::config::Config;
 pub use self::disk::Disk;
 pub use self::enrolment::{Enrolment, HttpEvent};
-pub use self::store::{Change, Grant, Store, StoreError, StoreProblem};
+pub use self::store::{Change, Grant, Revocation, Store, StoreError, StoreProblem};
 pub use relay_proto::connector::{
     Backlog, Ended, EntryId, Event, Fetch, GatewayId, Identity, LinkId, Outbound, OutboundId, Refused, Stats,
 };
@@ -143,7 +143,7 @@ fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// When this is not called from within a tokio runtime, the listener has no address, or an enrolment token is too short.
 pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connector, Events)> {
     let (address, runtime) = ready(&listener, &config)?;
-    let desk = Desk::new(config.enrolment.clone(), None, Vec::new());
+    let desk = Desk::new(config.enrolment.clone(), None, Vec::new(), Vec::new());
     Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, &runtime, None, Vec::new(), desk))))
 }
 
@@ -156,9 +156,10 @@ pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> R
     let (address, runtime) = ready(&listener, &config)?;
     let backlogs = store.backlogs()?;
     let keeper = Arc::new(Keeper::new(config.unstored));
-    let grants = store.grants()?;
+    let (grants, revocations) = (store.grants()?, store.revocations()?);
     let store: Arc<dyn Store> = Arc::new(store);
-    let desk = Desk::new(config.enrolment.clone(), Some(Arc::downgrade(&store)), grants);
+    let desk = Desk::new(config.enrolment.clone(), Some(Arc::downgrade(&store)), grants, revocations);
+    desk.report_revoked(&config.secrets);
     let hub = Arc::new(Hub::new(config, &runtime, Some(keeper.clone()), backlogs, desk));
     keeper.start(&hub, store)?;
     Ok(start(listener, address, &runtime, hub))
@@ -355,21 +356,26 @@ impl Gateway {
         self.hub.with(&self.id, |peer, now| peer.drop_link(now))
     }
 
-    /// Revokes the gateway's secrets until the connector ends: closes its link with 4401 and refuses the next. Whether
-    /// there was a link. What enrolment granted may be in a store: see [`take_back`](Self::take_back).
+    /// Revokes the gateway's secrets until the connector ends: closes its link with 4401 and refuses the next (CONN-6).
+    /// Whether there was a link. After a restart the secrets are good again, unless they are
+    /// [taken back](Self::take_back) as well.
     pub fn revoke(&self) -> bool {
         self.hub.desk.revoke(&self.id);
         self.hub.with(&self.id, |peer, now| peer.revoke(now))
     }
 
-    /// Takes back for good what enrolment granted to the gateway: also after a start no link is let in with it. So it is with
-    /// what is being granted meanwhile: that enrolment is refused. Links that there are stay, unless they are
-    /// [revoked](Self::revoke). Blocks while the store makes it durable.
+    /// Takes back for good, with a [`Store`] that keeps it, the secrets that the gateway has: what enrolment granted, and
+    /// what the [configuration](Config::gateway) names. Also after a start no link is let in with them. What is being
+    /// granted meanwhile is taken back as well: that enrolment is refused. A new secret in the configuration, or an
+    /// enrolment token that is meant for this gateway, lets it in again.
+    ///
+    /// Links that there are stay, unless they are [revoked](Self::revoke). Without a store this ends with the process.
+    /// Blocks while the store makes it durable.
     ///
     /// # Errors
-    /// [`StoreError`]: after a start it is good again.
+    /// [`StoreError`]: after a start they are good again.
     pub fn take_back(&self) -> Result<(), StoreError> {
-        self.hub.desk.take_back(&self.id)
+        self.hub.desk.take_back(&self.id, self.hub.configured(self.id.as_str()))
     }
 
     /// The policies that the gateway told, sorted by platform (POLICY-1). They end with the process: a gateway tells them

@@ -113,6 +113,38 @@ pub trait Store: Send + Sync + 'static {
         let _ = gateway;
         Ok(())
     }
+
+    /// Secrets that were revoked (CONN-6). Called once, before anything else. As it comes: none.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the connector does not start.
+    fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Keeps these revocations besides those that there are, all of them durable once it returns. Keeping one twice changes
+    /// nothing. As it comes it fails, because the gateways would be let in again after a restart.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the secrets are good again after a start.
+    fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        match revocations.first() {
+            None => Ok(()),
+            Some(Revocation { gateway, .. }) => {
+                let place = format!("(for {gateway})");
+                Err(StoreError::new(place, StoreProblem::Io, "this store keeps no revocations"))
+            }
+        }
+    }
+}
+
+/// A secret that lets its gateway in no more, although the configuration may still name it (CONN-6).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revocation {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// What stands for the secret. The secret cannot be learned from it, unless it is short enough to be guessed.
+    pub secret: String,
 }
 
 /// What enrolment granted to a gateway (ENROLL-5). Debug shows no secret.
@@ -195,6 +227,8 @@ pub enum StoreProblem {
     Newer,
     /// No room is left for it.
     Full,
+    /// Its file was removed, replaced or moved while it was open.
+    Gone,
     /// Reading or writing failed in another way.
     Io,
 }
@@ -214,6 +248,10 @@ impl StoreProblem {
             ),
             Self::Newer => ("a newer version wrote this store", "use that version"),
             Self::Full => ("no room is left", "make room; the connector goes on by itself then"),
+            Self::Gone => (
+                "its file was removed, replaced or moved while it was in use",
+                "put it back, and the connector goes on by itself; or restart the connector to use what is there now",
+            ),
             Self::Io => ("reading or writing it failed", "see to the disk"),
         }
     }

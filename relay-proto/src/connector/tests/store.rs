@@ -217,3 +217,52 @@ fn a_shutdown_waits_for_what_the_store_was_given() {
     rig.settle();
     assert!(rig.peer.is_finished());
 }
+
+// proves: CONN-7
+#[test]
+fn a_backlog_behind_an_entry_that_could_not_be_stored_is_read_once_that_is_known() {
+    let mut rig = stored();
+    let ids: Vec<_> = (0..40).map(|n| rig.deliver(n)).collect();
+    let link = rig.link();
+    rig.durable = false;
+    let lost = rig.deliver(40);
+    // The store may report its entries in any order: those behind are durable before it is known that this one is not.
+    let behind = [rig.deliver(41), rig.deliver(42)];
+    for (entry, frame) in rig.store.as_mut().unwrap().appended.drain(..).skip(1).collect::<Vec<_>>() {
+        rig.store.as_mut().unwrap().durable.insert(entry.seq(), (entry, frame));
+        rig.peer.handle_stored(entry, rig.now);
+    }
+    rig.settle();
+    let mut got = Vec::new();
+    loop {
+        let entries = rig.entries(link);
+        if entries.is_empty() {
+            break;
+        }
+        for id in entries {
+            got.push(id);
+            rig.ack(link, id);
+        }
+    }
+    assert_eq!(got, ids, "nothing overtakes the one that is not known yet");
+    rig.peer.handle_not_stored(lost, rig.now);
+    rig.settle();
+    assert_eq!((rig.entries(link), rig.peer.buffered()), (behind.to_vec(), 2));
+}
+
+// proves: CONN-6
+#[test]
+fn a_revocation_after_a_shutdown_leaves_it_shut_down() {
+    let mut rig = stored();
+    let link = rig.link();
+    rig.peer.shutdown(rig.now);
+    assert!(!rig.peer.revoke(rig.now), "there is no link any more");
+    rig.peer.reinstate(rig.now);
+    rig.peer.handle_ended(link, crate::end::LinkEnd::Closed { code: Some(1001), reason: String::new() }, rig.now);
+    rig.settle();
+    rig.events();
+    assert!(rig.peer.is_finished());
+    let late = rig.peer.handle_opened(rig.now);
+    let said = rig.transmits(late);
+    assert!(matches!(said[..], [Transmit::Close { code: 1001, .. }]), "{said:?}");
+}
