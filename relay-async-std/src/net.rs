@@ -1,18 +1,15 @@
 //! async-io's sockets and timer.
 
 use std::future::Future;
-use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
-use blocking::unblock;
 use futures_io::{AsyncRead, AsyncWrite};
-use relay_proto::host::Net;
-
-type Promise<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+use relay_proto::host::{LookUp, Net, look_up};
 
 /// One gateway's timer, and what it is set to. Its sockets are with the driver.
 #[derive(Default)]
@@ -22,11 +19,12 @@ pub(crate) struct AsyncIo {
 
 impl Net for AsyncIo {
     type Stream = Async<TcpStream>;
-    type Resolving = Promise<Vec<SocketAddr>>;
-    type Connecting = Promise<Async<TcpStream>>;
+    type Resolving = LookUp;
+    type Connecting = Pin<Box<dyn Future<Output = io::Result<Async<TcpStream>>> + Send>>;
 
     fn resolve(&mut self, host: String, port: u16) -> Self::Resolving {
-        Box::pin(unblock(move || Ok((host.as_str(), port).to_socket_addrs()?.collect())))
+        // The executors' threads for what blocks abort, or panic, when the system gives none.
+        look_up(host, port)
     }
 
     fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
@@ -43,6 +41,14 @@ impl Net for AsyncIo {
 
     fn poll_write(stream: &mut Self::Stream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         AsyncWrite::poll_write(Pin::new(stream), context, bytes)
+    }
+
+    fn try_read(stream: &mut Self::Stream, bytes: &mut [u8]) -> io::Result<usize> {
+        stream.get_ref().read(bytes)
+    }
+
+    fn try_write(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<usize> {
+        stream.get_ref().write(bytes)
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {

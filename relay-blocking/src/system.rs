@@ -13,6 +13,13 @@ pub(crate) fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// How long the threads that read and write have, from a deadline on, to tell of what came before it.
+#[cfg(not(shuttle))]
+pub(crate) const TURN: std::time::Duration = std::time::Duration::from_millis(5);
+/// Simulated threads are never stopped, and their clock stands still.
+#[cfg(shuttle)]
+pub(crate) const TURN: std::time::Duration = std::time::Duration::ZERO;
+
 /// Whether a socket may be used on after a write or a read that took too long. On Windows, nobody knows how much of it was
 /// done.
 #[cfg(not(shuttle))]

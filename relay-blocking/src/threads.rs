@@ -23,13 +23,16 @@ use crate::signal::{Signal, is_in_call, lock};
 use crate::system::net::{Shutdown, SocketAddr, TcpStream};
 use crate::system::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::system::sync::{Arc, Mutex, MutexGuard, Weak};
-use crate::system::{now, thread, thread_local};
+use crate::system::{TURN, now, thread, thread_local};
 
 /// How long the system may try to connect. Nothing waits for it: the dial has a deadline of its own (DIAL-5).
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// What is written before the gateway is told how far that has come.
 const PIECE: usize = 16 << 10;
+
+/// How many turns the other threads have at most before a deadline is judged.
+const TURNS: usize = 20;
 
 /// How a name is looked up.
 type Resolver = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
@@ -139,6 +142,7 @@ impl Threads {
                 && let Some(threads) = weak.upgrade()
             {
                 threads.failed.store(true, Ordering::Release);
+                threads.driver.panicked();
                 threads.close(&[]);
                 threads.news.set();
             }
@@ -167,6 +171,7 @@ impl Threads {
     // ── the driver's thread ──────────────────────────────────────────────
 
     fn drive(self: &Arc<Self>) {
+        let mut turns = 0;
         loop {
             self.driver.unpark();
             while let Some(work) = self.driver.work() {
@@ -183,12 +188,30 @@ impl Threads {
             }
             self.pump(lock(&self.socket));
             let deadline = self.driver.deadline();
-            if deadline.is_some_and(|at| at <= now()) {
+            let late = deadline.is_some_and(|at| at <= now());
+            if late && turns < TURNS {
+                turns = self.give_turn(turns);
+                continue;
+            }
+            turns = 0;
+            if late {
                 self.driver.timeout();
             } else if self.driver.park(&self.waker) {
                 self.news.wait(deadline);
             }
         }
+    }
+
+    /// A deadline has passed. What came in time has to count (CLOCK-4), and telling of it is up to the threads that read and
+    /// write. After a stop of the whole process they go on at the same time as this one, so they are given a turn; and
+    /// another, if this thread had to wait for its own for so long that they may not have had theirs. How many turns that is.
+    fn give_turn(&self, turns: usize) -> usize {
+        if !self.driver.park(&self.waker) {
+            return turns + 1;
+        }
+        let until = now() + TURN;
+        let undisturbed = !self.news.wait(Some(until));
+        if undisturbed && now() <= until + 4 * TURN { TURNS } else { turns + 1 }
     }
 
     /// Closes the connection after one attempt to write `last_words`: whoever does not take a goodbye does not get one.

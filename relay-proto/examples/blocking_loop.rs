@@ -11,6 +11,9 @@ use relay_proto::gateway::{Config, Event};
 use relay_proto::time::Now;
 use relay_proto::wire::{Action, Dialer, Work};
 
+/// Reads of 4 KiB after a deadline before it is judged.
+const BACKLOG: usize = 2048;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).ok_or("usage: blocking_loop URL")?;
     run(Config::new(url).identity("discord", "1234"))
@@ -24,6 +27,7 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let seed = getrandom::u64()?;
     let mut dialer = Dialer::new(config.build()?, None, seed, now());
     let mut socket = None;
+    let mut overdue = 0;
     loop {
         // Drain every output: actions, events, bytes. Each can make more of the others, so it begins anew after each.
         if let Some(action) = dialer.poll_action(now()) {
@@ -88,12 +92,21 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             Some((link, stream)) => {
                 let mut bytes = [0; 4096];
                 stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
-                match stream.read(&mut bytes) {
+                let read = stream.read(&mut bytes);
+                let found_nothing = matches!(&read, Err(error) if is_for_later(error.kind()));
+                match read {
                     Ok(0) => dialer.handle_eof(*link, now()),
                     Ok(n) => dialer.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now()),
-                    Err(error) if is_for_later(error.kind()) => {}
+                    Err(_) if found_nothing => {}
                     Err(error) => dialer.handle_failed(*link, &error.to_string(), now()),
                 }
+                // What came in time counts, also when this process was stopped meanwhile: so the deadline is judged when a
+                // read that began after it found nothing, or when there was more than a socket holds (CLOCK-4).
+                overdue = if wait.is_zero() { overdue + 1 } else { 0 };
+                if !(overdue > 0 && found_nothing || overdue > BACKLOG) {
+                    continue;
+                }
+                overdue = 0;
             }
             None => std::thread::sleep(wait),
         }

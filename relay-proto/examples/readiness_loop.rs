@@ -29,6 +29,8 @@ use relay_proto::wire::{Action, Attempt, Dialer, Work};
 const WAKER: Token = Token(usize::MAX);
 /// How much one gateway may do before the others have their turn.
 const ROUNDS: usize = 64;
+/// How many turns it may have before a deadline of its own is judged.
+const BACKLOG: usize = 16;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -39,11 +41,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let remote = host.remote();
     ctrlc::set_handler(move || remote.close())?;
     let remote = host.remote();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         // The end of input closes in order.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         remote.close();
-    });
+    })?;
     while host.is_alive() {
         host.turn()?;
     }
@@ -206,25 +208,43 @@ impl Host {
                 News::Close => self.close(),
             }
         }
-        for (n, member) in self.members.iter_mut().enumerate() {
-            if member.dialer.poll_timeout().is_some_and(|deadline| deadline.at <= now.monotonic) {
-                member.dialer.handle_timeout(now);
-                // Whoever has to wait for a deadline is idle, and can do with less memory.
-                member.dialer.shrink();
-                busy.push(n);
-            }
-        }
         for n in busy {
             self.pump(n);
+        }
+        for n in 0..self.members.len() {
+            if self.members.get(n).is_some_and(|member| member.is_late(now)) {
+                self.time_out(n);
+            }
         }
         Ok(())
     }
 
-    /// Does everything that one gateway can do now, until it has to wait.
-    fn pump(&mut self, n: usize) {
+    /// A deadline has passed. What came in time counts, also when this process was stopped meanwhile: so first everything
+    /// that lies in the socket, whatever the poll said of it, and only then the deadline (CLOCK-4).
+    fn time_out(&mut self, n: usize) {
+        if let Some((_, socket)) = self.members.get_mut(n).and_then(|member| member.link.as_mut()) {
+            (socket.readable, socket.writable) = (true, true);
+        }
+        // More than a socket holds, and yet not for ever: a peer may talk without end.
+        for _ in 0..BACKLOG {
+            if !self.pump(n) {
+                break;
+            }
+        }
+        let now = self.now();
+        if let Some(member) = self.members.get_mut(n).filter(|member| member.is_late(now)) {
+            member.dialer.handle_timeout(now);
+            // Whoever has to wait for a deadline is idle, and can do with less memory.
+            member.dialer.shrink();
+        }
+        self.pump(n);
+    }
+
+    /// Does everything that one gateway can do now, until it has to wait. Whether it has more to do, for its next turn.
+    fn pump(&mut self, n: usize) -> bool {
         for _ in 0..ROUNDS {
             let now = self.now();
-            let Some(member) = self.members.get_mut(n) else { return };
+            let Some(member) = self.members.get_mut(n) else { return false };
             // The rule: drain every output …
             if let Some(action) = member.dialer.poll_action(now) {
                 // An application that keeps the ids of its requests learns here how each ended; notices are for a log.
@@ -243,9 +263,10 @@ impl Host {
                 continue;
             }
             // … and wait.
-            return;
+            return false;
         }
         self.busy.push(n);
+        true
     }
 
     /// Does what the machine asks for.
@@ -291,6 +312,11 @@ impl Host {
 }
 
 impl Member {
+    /// Whether a deadline has passed.
+    fn is_late(&self, now: Now) -> bool {
+        self.dialer.poll_timeout().is_some_and(|deadline| deadline.at <= now.monotonic)
+    }
+
     fn socket(&mut self, token: Token) -> Option<&mut Socket> {
         let link = self.link.iter_mut().map(|(_, socket)| socket);
         link.chain(self.connecting.iter_mut().map(|(.., socket)| socket)).find(|socket| socket.token == token)
@@ -381,10 +407,14 @@ impl Remote {
     /// Looks a name up on a thread. What a dial has given up by then is ignored by the machine.
     fn look_up(&self, member: usize, link: LinkId, host: String, port: u16) {
         let remote = self.clone();
-        thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             let result = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
             remote.tell(News::Lookup { member, link, result });
         });
+        if let Err(error) = thread {
+            // A dial that fails like any other, and is tried again.
+            self.tell(News::Lookup { member, link, result: Err(error) });
+        }
     }
 
     /// The loop may be gone, and then there is nobody to tell.

@@ -37,6 +37,7 @@
 
 mod clock;
 pub mod connector;
+mod direct;
 mod net;
 
 #[doc(inline)]

@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use relay_proto::host::Net;
+use relay_proto::host::{LookUp, Net, look_up};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
+
+use crate::direct;
 
 /// One gateway's timer. Its sockets are with the driver.
 #[derive(Default)]
@@ -20,11 +22,12 @@ pub(crate) struct Tokio {
 
 impl Net for Tokio {
     type Stream = TcpStream;
-    type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+    type Resolving = LookUp;
     type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
     fn resolve(&mut self, host: String, port: u16) -> Self::Resolving {
-        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+        // Tokio's own lookup panics when the system gives no thread.
+        look_up(host, port)
     }
 
     fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
@@ -43,6 +46,14 @@ impl Net for Tokio {
 
     fn poll_write(stream: &mut TcpStream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(stream).poll_write(context, bytes)
+    }
+
+    fn try_read(stream: &mut TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+        direct::read(stream, bytes)
+    }
+
+    fn try_write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        direct::write(stream, bytes)
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {

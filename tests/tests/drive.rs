@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
-use relay_proto::gateway::{Config, State};
+use relay_proto::action::Action;
+use relay_proto::gateway::{Cause, Config, Outcome, RequestOptions, State};
 use relay_proto::host::{self, Driver, Event, Net, drive};
 use relay_tests::app::{config, quick};
 use relay_tests::frames::message;
@@ -311,6 +312,98 @@ impl Net for HalfDead {
     fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
         self.0.poll_timer(context, at)
     }
+}
+
+// proves: CLOSE-2
+#[tokio::test]
+async fn a_driver_that_panics_ends_the_gateway_and_says_why() {
+    // A network that panics at its first use.
+    struct Broken;
+    impl Net for Broken {
+        type Stream = ();
+        type Resolving = std::future::Pending<io::Result<Vec<SocketAddr>>>;
+        type Connecting = std::future::Pending<io::Result<()>>;
+        fn resolve(&mut self, _: String, _: u16) -> Self::Resolving {
+            panic!("this is only a test");
+        }
+        fn connect(&mut self, _: SocketAddr) -> Self::Connecting {
+            panic!("this is only a test");
+        }
+        fn poll_read((): &mut (), _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+        fn poll_write((): &mut (), _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+        fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+    for url in ["ws://127.0.0.1:1", "ws://connector.example"] {
+        let (gateway, mut events, driver) = start(Config::new(url).identity("discord", "b"));
+        let patient = RequestOptions::default().wait_for_link();
+        let waits = gateway.call(&Action::typing("c1").to_json(), &patient);
+        assert!(guard("the driver's end", tokio::spawn(drive(driver, Broken))).await.unwrap_err().is_panic());
+        let Some(Event::Disconnected { ended, retry_in: None }) = guard("an event", events.next()).await else {
+            panic!("no reason")
+        };
+        assert!(ended.cause == Cause::Panicked && ended.reason.contains("panicked"), "{ended}");
+        assert!(matches!(guard("an event", events.next()).await, Some(Event::Closed)));
+        assert!(guard("the end of events", events.next()).await.is_none());
+        assert_eq!(guard("the end", gateway.ended()).await, State::Closed);
+        assert!(matches!(guard("an end", waits).await, Outcome::NotSent(_)));
+    }
+}
+
+/// Names are not found, at first.
+struct Unknown(Count, usize);
+
+impl Net for Unknown {
+    type Stream = Counted;
+    type Resolving = std::future::Ready<io::Result<Vec<SocketAddr>>>;
+    type Connecting = Pin<Box<dyn Future<Output = io::Result<Counted>> + Send>>;
+
+    fn resolve(&mut self, _: String, port: u16) -> Self::Resolving {
+        self.1 += 1;
+        std::future::ready(match self.1 {
+            1 => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
+            2 => Ok(Vec::new()),
+            _ => Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]),
+        })
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> Self::Connecting {
+        self.0.connect(address)
+    }
+
+    fn poll_read(stream: &mut Counted, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        Count::poll_read(stream, context, bytes)
+    }
+
+    fn poll_write(stream: &mut Counted, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Count::poll_write(stream, context, bytes)
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+        self.0.poll_timer(context, at)
+    }
+}
+
+// proves: DIAL-6, LINK-1
+#[tokio::test]
+async fn a_name_that_is_not_found_is_looked_up_again() {
+    let peer = Peer::bind().await;
+    let url = peer.url().replace("127.0.0.1", "connector.example");
+    let (_gateway, mut events, driver) = start(Config::new(url).identity("discord", "b").timing(quick()));
+    tokio::spawn(drive(driver, Unknown(Count::default(), 0)));
+    for why in ["no such name", "the name has no address"] {
+        let Some(Event::Disconnected { ended, retry_in: Some(_) }) = guard("an event", events.next()).await else {
+            panic!("no failed dial")
+        };
+        assert_eq!((ended.cause, &*ended.reason), (Cause::Unreachable, why));
+    }
+    let _link = peer.handshake().await;
+    assert!(matches!(guard("an event", events.next()).await, Some(Event::Ready { .. })));
 }
 
 // proves: DIAL-6

@@ -81,8 +81,10 @@ fn a_lookup_that_hangs_does_not_keep_the_gateway_from_ending() {
 #[test]
 fn a_thread_that_panics_ends_the_gateway() {
     let (gateway, mut events) = begin(patient(1), |_, _| panic!("this is only a test"));
-    let last = std::iter::from_fn(|| events.next_timeout(GUARD).expect("an event")).last();
-    assert!(matches!(last, Some(Event::Closed)), "{last:?}");
+    let mut all: Vec<_> = std::iter::from_fn(|| events.next_timeout(GUARD).expect("an event")).collect();
+    assert!(matches!(all.pop(), Some(Event::Closed)));
+    let Some(Event::Disconnected { ended, retry_in: None }) = all.pop() else { panic!("no reason") };
+    assert!(ended.cause == Cause::Panicked && ended.reason.contains("panicked"), "{ended}");
     assert_eq!(gateway.state(), State::Closed);
 }
 

@@ -8,7 +8,7 @@ use super::config::Settings;
 use super::ending::{Cause, Ended};
 use super::link::{Closing, Link, Phase};
 use super::machine::{Life, Machine, RECONNECT};
-use super::output::{DeliveryId, IdleId, IdleOutcome, NotSent, Notice, Output, RequestId, State};
+use super::output::{DeliveryId, Event, IdleId, IdleOutcome, NotSent, Notice, Output, RequestId, State};
 use crate::frame::{RawJson, encode};
 use crate::json;
 use crate::time::Now;
@@ -173,6 +173,13 @@ impl Machine {
     /// The same for a host that would ask for the time for this alone, since nothing of it depends on the time.
     pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
         let taken = self.traffic.get_mut().is_some_and(|tables| tables.deliveries.take(delivery));
+        if let Life::Linked(link) = &mut self.life
+            && !link.has_unwritten()
+        {
+            // What waits for the socket from now on has not waited since the last input (LINK-3). Since when it has, the next
+            // one tells.
+            link.moved = true;
+        }
         self.flush_acks();
         taken
     }
@@ -354,6 +361,15 @@ impl Machine {
         match &self.life {
             Life::Linked(_) => self.drop_link(Closing::Shutdown),
             Life::Waiting { .. } | Life::Over(_) => self.finish(State::Closed),
+        }
+    }
+
+    /// The same because what drives it panicked: an event says so before the last one.
+    pub fn crash(&mut self, reason: &str, now: Now) {
+        self.tick(now);
+        if !matches!(self.life, Life::Over(_)) {
+            self.push_event(Event::Disconnected { ended: Ended::local(Cause::Panicked, reason), retry_in: None });
+            self.abandon(now);
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Cause {
     Dormant,
     /// The application asked for another link.
     Requested,
+    /// What drives the gateway panicked, and the gateway has ended with it.
+    Panicked,
 }
 
 impl Cause {
@@ -71,6 +73,7 @@ impl Cause {
             Self::QueueFull => "queue_full",
             Self::Dormant => "dormant",
             Self::Requested => "requested",
+            Self::Panicked => "panicked",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
+use std::thread::panicking;
 use std::time::{Duration, Instant};
 
 use super::shared::{Inner, Shared};
@@ -96,7 +97,8 @@ impl Driver {
         at.and_then(|at| self.shared.instant(at))
     }
 
-    /// The deadline has come.
+    /// The deadline has come. First write what the socket takes, and tell of everything that lies in it to be read: a process
+    /// may have been stopped, and what came in time has to count (CLOCK-4).
     pub fn timeout(&self) {
         self.shared.time_out();
     }
@@ -135,6 +137,12 @@ impl Driver {
     /// Reading from the socket failed.
     pub fn read_failed(&self, link: LinkId, error: &std::io::Error) {
         self.shared.with(|inner, now| inner.dialer.handle_failed(link, &error.to_string(), now));
+    }
+
+    /// A thread that this driver needs has panicked. The gateway ends, and the application is told why: a panic that drops
+    /// the driver on its way tells so by itself.
+    pub fn panicked(&self) {
+        self.shared.crash();
     }
 
     /// Writing to the socket failed. Go on reading what is there, then call [`eof`](Self::eof) or
@@ -188,6 +196,9 @@ fn arm(inner: &mut Inner) -> Option<Duration> {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        if panicking() {
+            self.shared.crash();
+        }
         self.shared.abandon();
     }
 }

@@ -3,7 +3,7 @@
 //! All lines have the target `relay` and the fields `url` (without user information) and `gateway` (the id, when there is
 //! one), since a process may have several gateways. At WARN: a failed dial, a link that ended without being asked to, what a
 //! connector says in `error` frames, two gateways that take turns, requests that name none of several bots, deliveries
-//! that were dropped, and warnings about the configuration. At ERROR: revoked credentials. Everything else is DEBUG.
+//! that were dropped, and warnings about the configuration. At ERROR: revoked credentials, and a driver that panicked. Everything else is DEBUG.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -108,6 +108,10 @@ mod lines {
     pub(in crate::host) fn warning(of: &Named, warning: &ConfigWarning) {
         line!(warn, of, "{warning}");
     }
+
+    pub(in crate::host) fn panicked(of: &Named) {
+        line!(error, of, "the gateway's driver panicked, so the gateway has ended: please report this");
+    }
 }
 
 #[cfg(not(feature = "tracing"))]
@@ -118,9 +122,10 @@ mod lines {
     pub(in crate::host) fn notice(_: &Named, _: &Notice, _: u64) {}
     pub(in crate::host) fn state(_: &Named, _: State, _: Option<&Ended>) {}
     pub(in crate::host) fn warning(_: &Named, _: &ConfigWarning) {}
+    pub(in crate::host) fn panicked(_: &Named) {}
 }
 
-pub(super) use lines::{notice, state, warning};
+pub(super) use lines::{notice, panicked, state, warning};
 
 #[cfg(test)]
 mod tests {

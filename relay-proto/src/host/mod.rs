@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod handle;
 mod log;
+mod lookup;
 mod read_buffer;
 mod shared;
 mod system;
@@ -30,6 +31,7 @@ pub use driver::{Driver, Turn};
 pub use error::RequestError;
 pub use events::{Event, Events};
 pub use handle::Gateway;
+pub use lookup::{LookUp, look_up};
 pub use read_buffer::ReadBuffer;
 
 use std::sync::Arc;

@@ -311,6 +311,23 @@ impl Shared {
         });
     }
 
+    /// What drives the gateway panicked. It ends, and the application is told why.
+    pub(super) fn crash(&self) {
+        let of = {
+            let inner = self.lock();
+            let machine = inner.dialer.machine();
+            (!machine.state().is_terminal()).then(|| Named::new(machine.settings()))
+        };
+        if let Some(of) = of {
+            let _ = catch_unwind(AssertUnwindSafe(|| log::panicked(&of)));
+        }
+        self.with(|inner, now| {
+            inner.abandoned = true;
+            inner.after.drops.extend(inner.driver_waker.take());
+            inner.dialer.crash("the gateway's driver panicked, so the gateway has ended", now);
+        });
+    }
+
     // ── requests ─────────────────────────────────────────────────────────
 
     /// Makes a request. `waker`: of who waits for it, if that is known.

@@ -2,6 +2,7 @@
 
 mod callers;
 mod ends;
+mod late;
 mod wakes;
 
 use std::cell::RefCell;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::{Event, Events, Gateway, Net, drive, gateway};
+use super::{Clock, Event, Events, Gateway, Net, SystemClock, drive, gateway, gateway_with_clock};
 use crate::action::Action;
 use crate::gateway::{Ambiguous, Cause, Config, Limits, NotSent, Outcome, RequestOptions, State};
 use crate::wire::{LinkOptions, ServerEvent, ServerLink};
@@ -74,13 +75,58 @@ struct Pipe {
     /// How many more bytes the socket takes.
     room: usize,
     end: bool,
+    /// The runtime has not noticed what happened to the socket.
+    unnoticed: bool,
+    /// Behind what there is come empty lines without end.
+    endless: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-/// A network whose connects succeed at once, and whose time does not pass.
+impl Pipe {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if self.inbound.is_empty() && self.endless {
+            // Empty lines, in a message.
+            self.inbound.extend([0x81, 126, 0xf0, 0x00]);
+            self.inbound.extend([b'\n'; 0xf000]);
+        }
+        if self.inbound.is_empty() && !self.end {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        io::Read::read(&mut self.inbound, bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(self.room);
+        if n == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.room -= n;
+        self.outbound.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Clone)]
+struct Still(Arc<Mutex<Instant>>);
+
+impl Default for Still {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(SystemClock.now())))
+    }
+}
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A network whose connects succeed at once, and whose time does not pass by itself.
 #[derive(Clone, Default)]
 struct Memory {
+    clock: Still,
     pipe: Arc<Mutex<Pipe>>,
     sockets: Arc<AtomicUsize>,
     connects: Arc<AtomicUsize>,
@@ -113,27 +159,34 @@ impl Net for Memory {
 
     fn poll_read(stream: &mut Stream, context: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut pipe = stream.0.pipe.lock().unwrap();
-        if pipe.inbound.is_empty() && !pipe.end {
+        let read = if pipe.unnoticed { Err(io::ErrorKind::WouldBlock.into()) } else { pipe.read(bytes) };
+        if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             pipe.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(io::Read::read(&mut pipe.inbound, bytes))
+        Poll::Ready(read)
     }
 
     fn poll_write(stream: &mut Stream, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut pipe = stream.0.pipe.lock().unwrap();
-        let n = bytes.len().min(pipe.room);
-        if n == 0 {
+        let written = if pipe.unnoticed { Err(io::ErrorKind::WouldBlock.into()) } else { pipe.write(bytes) };
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             pipe.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        pipe.room -= n;
-        pipe.outbound.extend_from_slice(&bytes[..n]);
-        Poll::Ready(Ok(n))
+        Poll::Ready(written)
     }
 
-    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
+    fn try_read(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
+        stream.0.pipe.lock().unwrap().read(bytes)
+    }
+
+    fn try_write(stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+        stream.0.pipe.lock().unwrap().write(bytes)
+    }
+
+    fn poll_timer(&mut self, _: &mut Context<'_>, at: Instant) -> Poll<()> {
+        if self.clock.now() < at { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
@@ -153,8 +206,8 @@ struct Bench {
 
 impl Bench {
     fn new(config: Config) -> Self {
-        let (gateway, events, driver) = gateway(config.build().unwrap(), None);
         let net = Memory::default();
+        let (gateway, events, driver) = gateway_with_clock(config.build().unwrap(), None, net.clock.clone());
         let (wakes, waker) = Wakes::new();
         let driving = Box::pin(drive(driver, net.clone()));
         let server = server();
@@ -221,6 +274,15 @@ impl Bench {
         if let Some(reader) = pipe.reader.take() {
             reader.wake();
         }
+    }
+
+    /// The process is stopped for so long. What the connector had to say arrives meanwhile, and nobody notices.
+    fn stop(&mut self, time: Duration) {
+        let mut pipe = self.net.pipe.lock().unwrap();
+        pipe.inbound.extend(self.server.transmit());
+        self.server.consume(usize::MAX);
+        pipe.unnoticed = true;
+        *self.net.clock.0.lock().unwrap() += time;
     }
 
     fn send(&mut self, frame: &str) {

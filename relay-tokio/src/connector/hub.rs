@@ -285,6 +285,11 @@ impl Hub {
         tokio::time::Instant::from_std(self.clock.now() + wait)
     }
 
+    /// Whether this point in time has come.
+    pub(super) fn is_past(&self, at: tokio::time::Instant) -> bool {
+        at.into_std() <= self.clock.now()
+    }
+
     /// The same for a wait of anybody's choice; `None` when it never ends.
     pub(super) fn deadline(&self, wait: Duration) -> Option<tokio::time::Instant> {
         // A century: no clock that has to add a little to it overflows.

@@ -19,6 +19,7 @@ use super::hub::{Interest, NotAdmitted};
 use super::listener::Counted;
 use super::member::Member;
 use super::strangers::{Stranger, sent_away};
+use crate::direct;
 
 /// How long a closed connection is read for what the client still sends, so that the close frame is not overtaken by a
 /// reset.
@@ -42,6 +43,8 @@ const READ: usize = 16 << 10;
 const PIECE: usize = 8 << 10;
 /// Bytes after which the other links have their turn.
 const TURN: usize = 16 << 10;
+/// Bytes that are read before a deadline is judged that has passed: more than a socket holds.
+const BACKLOG: usize = 8 << 20;
 /// What a read counts for at least.
 const SMALL: usize = 256;
 
@@ -131,13 +134,27 @@ impl Connection {
                 () = notified(self.own.as_ref()) => {}
                 () = sent_away(self.stranger.as_ref()) => self.give_up(CROWD),
                 () = self.hub.closing(), if coming => self.wire.receive_failed("the connector shuts down"),
-                () = wait_until(self.stalled) => self.give_up("the gateway does not read"),
-                () = wait_until(deadline) => match &self.own {
-                    Some(own) => self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_timeout(now)),
-                    // It takes its time to read what was said to it.
-                    None if self.ended.is_some() => return self.deaf = true,
-                    None => self.wire.request_timed_out(),
-                },
+                () = wait_until(self.stalled) => {
+                    self.catch_up_writing();
+                    // Set anew if the socket took something.
+                    if self.stalled.is_some_and(|at| self.hub.is_past(at)) {
+                        self.give_up("the gateway does not read");
+                    }
+                }
+                () = wait_until(deadline) => {
+                    self.catch_up_writing();
+                    if read {
+                        // Apart from the task, as below.
+                        Box::pin(self.catch_up_reading()).await;
+                    }
+                    match &self.own {
+                        Some(own) => self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_timeout(now)),
+                        // It takes its time to read what was said to it.
+                        None if self.ended.is_some_and(|at| self.hub.is_past(at)) => return self.deaf = true,
+                        None if coming && self.ended.is_none() => self.wire.request_timed_out(),
+                        None => {}
+                    }
+                }
             }
         }
     }
@@ -151,9 +168,52 @@ impl Connection {
         }
     }
 
+    /// Reads what lies in the socket before a deadline is judged that has passed: what came in time has to count, also when
+    /// nobody looked (CLOCK-4).
+    async fn catch_up_reading(&mut self) {
+        let mut left = BACKLOG;
+        while left > 0 && self.may_read() {
+            let n = BUFFER.with_borrow_mut(|buffer| {
+                let read = direct::read(&self.stream, buffer);
+                self.received(read, buffer)
+            });
+            if n == 0 {
+                return;
+            }
+            left = left.saturating_sub(n);
+            self.settle().await;
+            self.take_turns(n).await;
+        }
+    }
+
+    /// Whether the socket is to be read, as far as the peer and the wire are concerned.
+    fn may_read(&self) -> bool {
+        match (&self.own, self.ended) {
+            (Some(own), _) => self.hub.interest(&own.member, own.link).is_some_and(|interest| interest.read),
+            (None, ended) => ended.is_none(),
+        }
+    }
+
+    /// Writes what the socket takes, likewise.
+    fn catch_up_writing(&mut self) {
+        while !self.deaf && !self.wire.transmit().is_empty() {
+            let written = direct::write(&self.stream, self.wire.transmit());
+            let goes_on = matches!(written, Ok(1..));
+            self.wrote(written);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
     /// Reads what there is, up to the size of the buffer. How much it was.
     fn read(&mut self, buffer: &mut [u8]) -> usize {
-        match self.stream.try_read(buffer) {
+        let read = self.stream.try_read(buffer);
+        self.received(read, buffer)
+    }
+
+    fn received(&mut self, read: io::Result<usize>, buffer: &[u8]) -> usize {
+        match read {
             Ok(0) => self.wire.receive_eof(),
             Ok(n) => {
                 if let Some(own) = &self.own {
@@ -175,7 +235,12 @@ impl Connection {
     }
 
     fn write(&mut self) {
-        match self.stream.try_write(self.wire.transmit()) {
+        let written = self.stream.try_write(self.wire.transmit());
+        self.wrote(written);
+    }
+
+    fn wrote(&mut self, written: io::Result<usize>) {
+        match written {
             Ok(n) => {
                 self.wire.consume(n);
                 self.stalled = None;

@@ -52,6 +52,28 @@ fn anything_from_the_peer_counts_as_life() {
     assert_eq!((world.state(), world.pings()), (State::Ready, 0));
 }
 
+/// An application that acknowledges without telling the time, as the handle does.
+// proves: LINK-3
+#[test]
+fn what_waits_for_the_socket_has_waited_since_it_was_there() {
+    let mut world = World::ready();
+    let taken = world.deliver("b1", "hello").expect("a delivery");
+    world.jump(secs(100));
+    world.machine.take(taken);
+    // Only now does the host look at the clock, and the peer has spoken meanwhile.
+    world.machine.handle_traffic(world.id(), world.now);
+    world.machine.handle_timeout(world.now);
+    assert_eq!(world.state(), State::Ready, "the acknowledgement has waited for no time");
+    world.jump(secs(89));
+    world.machine.handle_traffic(world.id(), world.now);
+    world.machine.handle_timeout(world.now);
+    assert_eq!(world.state(), State::Ready);
+    world.jump(secs(1));
+    world.machine.handle_traffic(world.id(), world.now);
+    world.machine.handle_timeout(world.now);
+    assert_eq!(world.state(), State::Disconnected, "it counts from the first look at the clock on");
+}
+
 // proves: LINK-3
 #[test]
 fn timers_die_with_their_link() {

@@ -293,6 +293,13 @@ impl Dialer {
         self.settle(now);
     }
 
+    /// The same because what drives it panicked.
+    pub fn crash(&mut self, reason: &str, now: Now) {
+        self.machine.crash(reason, now);
+        self.disconnect();
+        self.settle(now);
+    }
+
     // ── inside ───────────────────────────────────────────────────────────
 
     fn copied(&mut self, n: usize) {

@@ -1,0 +1,150 @@
+//! A system that gives no thread: a dial that fails, and is tried again.
+//!
+//! What has no address space left for a stack gets no thread, and that binds root as well. So each test runs itself once
+//! more, in a process with a limit, and takes all of it.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use relay_proto::gateway::{Cause, Config};
+use relay_proto::host::{Event, Events};
+use relay_tests::app::quick;
+use relay_tests::guard;
+
+const CHILD: &str = "RELAY_TESTS_WITHOUT_THREADS";
+const DONE: &str = "the child is done";
+
+/// Whether this is the process with the limit. Otherwise, runs it to its end.
+fn is_limited(test: &str) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let mut child = Command::new("sh");
+    child.args(["-c", "ulimit -v 4000000 && exec \"$0\" \"$@\""]);
+    child.arg(std::env::current_exe().unwrap()).args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    let output = child.env(CHILD, "1").output().unwrap();
+    let (out, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && log.contains(DONE), "{}\n{out}\n{log}", output.status);
+    assert!(!log.contains("panicked"), "{log}");
+    false
+}
+
+/// All the threads that the system gives.
+struct All(Vec<(Sender<()>, JoinHandle<()>)>);
+
+impl All {
+    fn take() -> Self {
+        let mut all = Vec::new();
+        // Address space is what is short, so that most of it goes with few threads.
+        for mebibytes in [256, 16, 2] {
+            loop {
+                let (end, ended) = channel::<()>();
+                let thread = thread::Builder::new().stack_size(mebibytes << 20);
+                let body = move || {
+                    let _ = ended.recv();
+                };
+                match thread.spawn(body) {
+                    Ok(thread) => all.push((end, thread)),
+                    Err(_) => break,
+                }
+            }
+        }
+        assert!(thread::Builder::new().spawn(|| ()).is_err(), "none is left");
+        Self(all)
+    }
+
+    fn give_back(self) {
+        for (end, thread) in self.0 {
+            drop(end);
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn config(host: &str) -> Config {
+    // Port 1 refuses.
+    Config::new(format!("ws://{host}:1")).identity("discord", "b").timing(quick())
+}
+
+async fn why(events: &mut Events) -> String {
+    match guard("an event", events.next()).await {
+        Some(Event::Disconnected { ended, retry_in: Some(_) }) => {
+            assert_eq!(ended.cause, Cause::Unreachable, "{ended}");
+            ended.reason.clone()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn fails_and_tries_again(mut events: Events, all: All) {
+    for _ in 0..3 {
+        let why = why(&mut events).await;
+        assert!(why.contains("thread"), "{why}");
+    }
+    all.give_back();
+    while why(&mut events).await.contains("thread") {}
+    eprintln!("{DONE}");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+// proves: DIAL-8
+#[test]
+fn on_tokio() {
+    if is_limited("on_tokio") {
+        runtime().block_on(async {
+            let all = All::take();
+            let (_gateway, events) = relay_tokio::connect(config("localhost")).unwrap();
+            fails_and_tries_again(events, all).await;
+        });
+    }
+}
+
+// proves: DIAL-8
+#[test]
+fn on_async_io() {
+    if is_limited("on_async_io") {
+        // Its own thread is there from the first timer on.
+        smol::block_on(smol::Timer::after(Duration::ZERO));
+        let all = All::take();
+        let (_gateway, events, driving) = relay_async_std::gateway(config("localhost"), None).unwrap();
+        runtime().block_on(async {
+            tokio::join!(driving, async {
+                fails_and_tries_again(events, all).await;
+                drop(_gateway);
+            });
+        });
+    }
+}
+
+// proves: DIAL-8
+#[test]
+fn on_threads() {
+    if is_limited("on_threads") {
+        // An address, and a name: with the latter it is the lookup that has no thread.
+        for host in ["127.0.0.1", "localhost"] {
+            let (gateway, events) = relay_blocking::connect(config(host)).unwrap();
+            let all = All::take();
+            assert!(matches!(relay_blocking::connect(config(host)), Err(relay_blocking::ConnectError::Thread(_))));
+            let mut events = events.into_async();
+            runtime().block_on(async {
+                // Dials before there were none.
+                while !why(&mut events).await.contains("(os error 11)") {}
+                for _ in 0..3 {
+                    let why = why(&mut events).await;
+                    assert!(why.contains("(os error 11)"), "{why}");
+                }
+                all.give_back();
+                while why(&mut events).await.contains("(os error 11)") {}
+            });
+            drop(gateway);
+        }
+        eprintln!("{DONE}");
+    }
+}
