@@ -16,10 +16,13 @@ pub(crate) use tls::TlsArgs;
 
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  fine\n  \
-    1  failed: bad input, a refused token, a link lost for good, output that cannot be written\n  \
-    2  usage: a flag, or an environment variable or a file that it names, is missing or wrong\n  \
+    1  failed: bad input, a refused token, a link lost for good, output that\n     \
+       cannot be written\n  \
+    2  usage: a flag, or an environment variable or a file that it names, is\n     \
+       missing or wrong\n  \
     3  revoked: the connector no longer accepts the gateway's credentials\n\n\
-    Logs go to standard error; RELAY_LOG sets their level, for example RELAY_LOG=debug (default: warn).";
+    Logs go to standard error; RELAY_LOG sets their level, for example\n\
+    RELAY_LOG=debug (default: warn).";
 
 /// Gateways and connectors of the Hermes relay protocol, on the command line.
 ///
@@ -135,7 +138,7 @@ pub(crate) struct VerifyArgs {
 /// normalised content, or {"skipped":"why"}. Blank lines are passed over. The exit code at the end of input is 0.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  \
-    $ echo '{\"type\":\"inbound\",\"bufferId\":\"1\",\"event\":{\"text\":\"hi\"}}' | relay decode")]
+    $ echo '{\"type\":\"inbound\",\"event\":{\"text\":\"hi\"}}' | relay decode")]
 pub(crate) struct DecodeArgs {
     /// Add the content's own JSON, as `raw`, with the fields that this version does not know
     #[arg(long)]
@@ -183,7 +186,7 @@ mod tests {
         let tls = include_str!("../../relay-proto/src/end.rs");
         assert_eq!(listed(help, "whose cause is tls:", "."), given_by(tls, "as_str"));
         let report = include_str!("gateway/report.rs");
-        assert_eq!(listed(help, "Of not_sent:", ". Of"), given_by(report, "not_sent_cause"));
+        assert_eq!(listed(help, "Of not_sent:", ".\n"), given_by(report, "not_sent_cause"));
         let mut ambiguous = given_by(report, "ambiguous_cause");
         // What a connector says of itself is reported elsewhere.
         assert!(report.contains(r#".text("cause", "connector")"#));
@@ -201,9 +204,13 @@ mod tests {
             let op = names.next().unwrap();
             let fields = row.split('|').nth(2).unwrap();
             let fields: Vec<&str> = fields.split('`').skip(1).step_by(2).collect();
-            let line = help.lines().find_map(|line| line.strip_prefix("        ")?.strip_prefix(op));
+            let mut lines = help.lines();
+            let line = lines.find_map(|line| line.strip_prefix("        ")?.strip_prefix(op));
             let line = line.unwrap_or_else(|| panic!("no {op}"));
-            let listed: Vec<&str> = line.split(',').map(str::trim).collect();
+            // A list that goes on in the next line ends with a comma.
+            let more = if line.ends_with(',') { lines.next().unwrap() } else { "" };
+            let listed = line.split(',').chain(more.split(',')).map(str::trim).filter(|field| !field.is_empty());
+            let listed: Vec<&str> = listed.collect();
             // A prompt may come without its id: the gateway makes one.
             let listed: Vec<&str> =
                 listed.into_iter().map(|field| if field == "prompt_id?" { "prompt_id" } else { field }).collect();

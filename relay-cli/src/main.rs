@@ -67,8 +67,7 @@ fn run() -> ExitCode {
         }
     };
     // What goes wrong in the demonstration is told by the demonstration.
-    let level =
-        if matches!(cli.command, None | Some(Command::Demo(_))) { LevelFilter::ERROR } else { LevelFilter::WARN };
+    let level = if matches!(cli.command, None | Some(Command::Demo(_))) { LevelFilter::OFF } else { LevelFilter::WARN };
     if let Err(problem) = log_to_stderr(level) {
         return output::fail(&problem, USAGE);
     }

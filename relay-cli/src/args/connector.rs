@@ -9,66 +9,85 @@ use relay_proto::token::Secret;
 
 use super::EnrolmentArgs;
 
-pub(super) const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; an `id` of any type comes back in the answer:
-  {"deliver":{"text":"hi","source":{"platform":"discord","chat_id":"7"}},"gateway":"gw","id":1}
-        A message event. Answered with accepted once it is safe, with --store on disk: it waits for the gateway, goes
-        out in order, and again until the gateway acknowledges it. One without a text, or for a
-        platform that is in no hello of a gateway that has linked, is an error.
-  {"forward":{"platform":"discord","method":"POST","path":"/x","headers":[],"bodyB64":"aGk="},"gateway":"gw"}
+pub(super) const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; an `id` of any type comes back
+in the answer:
+  {"deliver":{"text":"hi","source":{"platform":"discord","chat_id":"7"}}}
+        A message event. Answered with accepted once it is safe, with --store
+        on disk: it waits for the gateway, goes out in order, and again until
+        the gateway acknowledges it. One without a text, or for a platform that
+        is in no hello of a gateway that has linked, is an error.
+  {"forward":{"platform":"discord","method":"POST","path":"/x","headers":[]}}
         A passthrough forward, in the same order.
-  {"interrupt":{"session_key":"agent:main:discord:dm:7","chat_id":"7"},"gateway":"gw"}
+  {"interrupt":{"session_key":"agent:main:discord:dm:7","chat_id":"7"}}
   {"interrupt":"agent:main:discord:dm:7","chat_id":"7","gateway":"gw"}
-        A user stopped a session: ahead of what waits, to the link that there is.
-  {"result":{"success":true,"message_id":"m1"},"request_id":"…","link":0,"gateway":"gw"}
-        The result of an outbound (with --answer manual). `link` is the outbound's; it may be left
-        out, unless an earlier link asked under the same request_id and got no answer.
+        A user stopped a session: ahead of what waits, to the link that there
+        is.
+  {"result":{"success":true,"message_id":"m1"},"request_id":"…","link":0}
+        The result of an outbound (with --answer manual). `link` is the
+        outbound's; it may be left out, unless an earlier link asked under the
+        same request_id and got no answer.
   {"drop":"gw"}
         Its link is cut, as a network would cut it.
   {"revoke":"gw"}
-        Its secrets are good for nothing: its link is closed with 4401, and so is the next. With
-        --store also after a restart with the same flags: only a new secret lets it in again.
-        Without --store it is let in again by the next process.
+        Its secrets are good for nothing: its link is closed with 4401, and so
+        is the next. With --store also after a restart with the same flags:
+        only a new secret lets it in again. Without --store it is let in again
+        by the next process.
 
-  `gateway` may be left out, and the name after drop and revoke be null, when there is one
-  gateway alone. Without authentication there is: all links are of one gateway, `default`.
+  Each may have a `gateway`, as in "gateway":"gw". It may be left out, and the
+  name after drop and revoke be null, when there is one gateway alone. Without
+  authentication there is: all links are of one gateway, `default`.
 
-Events, on standard output, one object a line, by their `event`; all but the first, error, done
-and closed have a `gateway`:
+Events, on standard output, one object a line, by their `event`; all but the
+first, error, done and closed have a `gateway`:
   listening    addr, url: the first event
   accepted     buffer_id [id]
-  done         id: an interrupt, result, drop or revoke that came with an id is carried out
-  error        error, line [cause] [id]: that line of the input made no sense, or could not be
-               carried out, and changed nothing; `cause` says in one word why not: not_an_object,
-               too_large, buffer_full, no_link, congested, not_waiting, shut_down, not_stored, other
+  done         id: an interrupt, result, drop or revoke that came with an id is
+               carried out
+  error        error, line [cause] [id]: that line of the input made no sense,
+               or could not be carried out, and changed nothing; `cause` says
+               in one word why not: not_an_object, too_large, buffer_full,
+               no_link, congested, not_waiting, shut_down, not_stored, other
   hello        platform, bot_id, command_manifest
   outbound     request_id, link, action, platform, bot_id
   interrupt    session_key, reason: the agent stopped a session
   ack          buffer_id: the gateway took it; it will not go out again
-  presumed     buffer_id: it counts as taken without an acknowledgement: as all do with
-               --presume-acks; else a forward, and a gateway that has acknowledged none of them
-  given_up     buffer_id: a forward that three links carried and none acknowledged
+  presumed     buffer_id: it counts as taken without an acknowledgement: as all
+               do with --presume-acks; else a forward, and a gateway that has
+               acknowledged none of them
+  given_up     buffer_id: a forward that three links carried and none
+               acknowledged
   idle
-  enrolled     the gateway redeemed an enrolment token, and can be linked and named from now on
-  policy       policy {platform, requireAddress, freeResponseScopes, allowOtherBots}: which
-               messages the gateway wants; it takes the place of its last one for that platform
-  link_closed  cause, code, reason; the cause is gateway or connector (who closed it: code and
-               reason are what it said), dropped, lost, protocol or too_large
+  enrolled     the gateway redeemed an enrolment token, and can be linked and
+               named from now on
+  policy       policy {platform, requireAddress, freeResponseScopes,
+               allowOtherBots}: which messages the gateway wants; it takes the
+               place of its last one for that platform
+  link_closed  cause, code, reason; the cause is gateway or connector (who
+               closed it: code and reason are what it said), dropped, lost,
+               protocol or too_large
   closed       the last event
 
-  JSON of a gateway that many readers refuse (a lone surrogate, a number out of range, deep
-  nesting) is null, and its text stands beside it: `action_json`, `command_manifest_json`.
+  JSON of a gateway that many readers refuse (a lone surrogate, a number out of
+  range, deep nesting) is null, and its text stands beside it: `action_json`,
+  `command_manifest_json`.
 
 Examples:
   $ relay connector --listen 127.0.0.1:8765
-  and, elsewhere: relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
+  and, elsewhere:
+  $ relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
 
-  $ GW_SECRET=$(head -c 24 /dev/urandom | base64) relay connector --listen 0.0.0.0:8443 --gateway-env my-gateway=GW_SECRET \
+  $ export GW_SECRET=$(head -c 24 /dev/urandom | base64)
+  $ relay connector --listen 0.0.0.0:8443 --gateway-env my-gateway=GW_SECRET \
       --store relay.store --tls-cert cert.pem --tls-key key.pem < /dev/null
 
   $ head -c 24 /dev/urandom | base64 > tokens.txt
-  $ relay connector --listen 127.0.0.1:8765 --enroll-file tokens.txt --store relay.store
-  and, elsewhere: relay enroll --url http://127.0.0.1:8765 --id my-gateway --env-file gateway.env \
-      --token-file tokens.txt --identity-file identity.txt"#;
+  $ relay connector --listen 127.0.0.1:8765 --enroll-file tokens.txt \
+      --store relay.store
+  and, elsewhere:
+  $ relay enroll --url http://127.0.0.1:8765 --id my-gateway \
+      --env-file gateway.env --token-file tokens.txt \
+      --identity-file identity.txt"#;
 
 /// Run a connector: let gateways in, deliver to them, print what they do, take commands
 ///

@@ -9,28 +9,33 @@ use super::TlsArgs;
 
 const ENROLL_HELP: &str = r#"The one line on standard output:
   {"event":"enrolled","gateway":…,"tenant":…,"env_file":…,"variables":[…]}
-        The gateway has its credentials, in that file and nowhere else. Exit code 0.
-  {"event":"failed","cause":…,"error":…,"token_used":"no"|"perhaps"|"yes"} [env_file]
-        It has not. Exit code 1. Unless `token_used` is no, get a new enrolment token before you
-        try again. The cause is unauthorized (401), forbidden (403: the token may be wrong,
+        The gateway has its credentials, in that file and nowhere else. Exit
+        code 0.
+  {"event":"failed","cause":…,"error":…,"token_used":"no"|"perhaps"|"yes"}
+        It has not; there may be an `env_file`. Exit code 1. Unless
+        `token_used` is no, get a new enrolment token before you try again. The
+        cause is unauthorized (401), forbidden (403: the token may be wrong,
         expired or used, so `token_used` is perhaps), bad_request (400),
-        refused (any other status), redirected_away, too_many_redirects, unreachable, proxy, tls,
-        timed_out, lost, not_http, too_long, not_json, no_secret, unusable_secret, other_gateway,
-        interrupted (a signal came before the answer), or not_written: then `error` says
-        where the credentials are.
-  With exit code 2 there is no line, and nothing was sent: a flag, a variable or a file is
-  missing or wrong, or --env-file is there already (see --force) or cannot be made.
+        refused (any other status), redirected_away, too_many_redirects,
+        unreachable, proxy, tls, timed_out, lost, not_http, too_long, not_json,
+        no_secret, unusable_secret, other_gateway, interrupted (a signal came
+        before the answer), or not_written: then `error` says where the
+        credentials are.
+  With exit code 2 there is no line, and nothing was sent: a flag, a variable
+  or a file is missing or wrong, or --env-file is there already (see --force)
+  or cannot be made.
 
 No token is ever shown. One that comes from standard input ends with the input.
 
 Examples:
   $ export GATEWAY_RELAY_ENROLL_TOKEN=… GATEWAY_RELAY_IDENTITY_TOKEN=…
-  $ relay enroll --url https://connector.example --id my-gateway --env-file gateway.env \
-      --platform discord --bot-id 1234
+  $ relay enroll --url https://connector.example --id my-gateway \
+      --env-file gateway.env --platform discord --bot-id 1234
   $ relay gateway --env-file gateway.env
 
-  $ pass connector/enrolment | relay enroll --url https://connector.example --id my-gateway \
-      --token-file - --identity-file identity.txt --env-file gateway.env"#;
+  $ pass connector/enrolment | relay enroll --url https://connector.example \
+      --id my-gateway --token-file - --identity-file identity.txt \
+      --env-file gateway.env"#;
 
 /// Get a gateway its credentials: redeem an enrolment token at a connector, and keep what it grants in a file
 ///

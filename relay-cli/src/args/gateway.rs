@@ -32,65 +32,82 @@ pub(crate) enum Runtime {
 
 pub(super) const GATEWAY_HELP: &str = r#"Events, on standard output, one object a line, by their `event`:
   ready         descriptor
-  message       delivery, buffer_id, session_key, key, message [prompt_response] [media] [reply_to]
-                [platform_name] [raw]
+  message       delivery, buffer_id, session_key, key, message
+                [prompt_response] [media] [reply_to] [platform_name] [raw]
   passthrough   delivery, buffer_id, key, forward [prompt_response] [raw]
   undecodable   delivery, buffer_id, key, frame_type, reason, raw
   interrupt     session_key, chat_id
-  disconnected  cause, code, reason, retry_in_ms (null: no further dial by itself) [problem]
+  disconnected  cause, code, reason, retry_in_ms (null: no further dial by
+                itself) [problem]
   idle
   result        id, outcome, result [error, cause] [chat_info] [prompt_id]
-  error         error, line [id]: that line of the input made no sense, and changed nothing
+  error         error, line [id]: that line of the input made no sense, and
+                changed nothing
   revoked       cause, code, reason: the last event, and exit code 3
   closed        the last event
 
-  The cause of a disconnected: normal, failed, no_descriptor, replaced, going_away, protocol,
-  too_large, unauthorized, forbidden, lost, http_status (its `code`), unreachable, proxy, tls,
-  timed_out, queue_full, dormant, requested. That of a revoked: unauthorized, or http_status with code 401.
-  The `problem` of a disconnected whose cause is tls: wrong_name, expired, not_yet_valid,
-  unknown_issuer, revoked, bad_certificate, client_certificate, configuration, handshake.
+  The cause of a disconnected: normal, failed, no_descriptor, replaced,
+  going_away, protocol, too_large, unauthorized, forbidden, lost, http_status
+  (its `code`), unreachable, proxy, tls, timed_out, queue_full, dormant,
+  requested. That of a revoked: unauthorized, or http_status with code 401.
+  The `problem` of a disconnected whose cause is tls: wrong_name, expired,
+  not_yet_valid, unknown_issuer, revoked, bad_certificate, client_certificate,
+  configuration, handshake.
   `key` names a delivery in every run: use it to tell a replay after a crash.
-  `prompt_response` says which option of a prompt was pressed (prompt_id, option_id, label,
-  prompt_message_id), `media` what came with a message (each with url, kind, mime, size, filename,
-  caption), `reply_to` what it answers (message_id, text, author, is_own).
-  The outcome of a request is delivered, declined, rejected, not_sent (sending it again cannot
-  do it twice) or ambiguous (it may have been done); the last two say why in `error`, and in
-  one word in `cause`. Of not_sent: no_link, timed_out, too_large, shut_down, revoked,
-  unsupported, not_fronted, other. Of ambiguous: timed_out, link_lost, shut_down, other,
+  `prompt_response` says which option of a prompt was pressed (prompt_id,
+  option_id, label, prompt_message_id), `media` what came with a message (each
+  with url, kind, mime, size, filename, caption), `reply_to` what it answers
+  (message_id, text, author, is_own).
+  The outcome of a request is delivered, declined, rejected, not_sent (sending
+  it again cannot do it twice) or ambiguous (it may have been done); the last
+  two say why in `error`, and in one word in `cause`. Of not_sent: no_link,
+  timed_out, too_large, shut_down, revoked, unsupported, not_fronted, other.
+  Of ambiguous: timed_out, link_lost, shut_down, other,
   and connector (its result says so).
-  JSON of the connector's that many readers refuse (a lone surrogate, a number out of range,
-  deep nesting) is null, and its text stands beside it: `result_json`, `raw_json`.
+  JSON of the connector's that many readers refuse (a lone surrogate, a number
+  out of range, deep nesting) is null, and its text stands beside it:
+  `result_json`, `raw_json`.
 
-Commands, on standard input, one object a line; an `id` of any type comes back in the answer,
-which an action, go_idle and go_dormant have, and whatever goes wrong. The others have none:
+Commands, on standard input, one object a line; an `id` of any type comes back
+in the answer, which an action, go_idle and go_dormant have, and whatever goes
+wrong. The others have none:
   {"op":"send","chat_id":"7","content":"hi","id":1}
-        Any action, answered with a result: one line is one request. A text is not split: one that
-        is longer than the descriptor's max_message_length, in its len_unit, is for you to send in
-        several lines. `id`, `platform` and `bot_id` are not part of the action: `platform`
-        chooses among the platforms that are fronted (any other is an error), `bot_id` among the
+        Any action, answered with a result: one line is one request. A text is
+        not split: one that is longer than the descriptor's max_message_length,
+        in its len_unit, is for you to send in several lines. `id`, `platform`
+        and `bot_id` are not part of the action: `platform` chooses among the
+        platforms that are fronted (any other is an error), `bot_id` among the
         bots; without them, they are those of the chat's last message.
-        What the chat's messages said is added to `metadata` (scope_id or user_id, profile), unless
-        it is there. An op that the connector does not support there is not sent, and the cause is
-        unsupported.
+        What the chat's messages said is added to `metadata` (scope_id or
+        user_id, profile), unless it is there. An op that the connector does
+        not support there is not sent, and the cause is unsupported.
 
-        The actions that there are, by their `op`, with their fields. A ? marks one that may be
-        missing; each may have `metadata`, an object. In the result of most is a `message_id`.
+        The actions that there are, by their `op`, with their fields. A ? marks
+        one that may be missing; each may have `metadata`, an object. In the
+        result of most is a `message_id`.
         send           chat_id, content, reply_to?
         edit           chat_id, message_id, content
         typing         chat_id, content?
-                       "content":"" takes it back, on platforms where it does not end by itself
+                       "content":"" takes it back, on platforms where it does
+                       not end by itself
         react          chat_id, message_id, emoji, remove?
                        "remove":true takes the reaction back
-        send_media     chat_id, media_kind, source_url, content, filename?, reply_to?
-                       media_kind: image, voice, audio, video, document; content: the caption;
-                       source_url: where the connector fetches it
-        prompt         chat_id, prompt_kind, prompt_id?, content, options, timeout_s?, reply_to?
-                       prompt_kind: choice, approval, clarify; options: the buttons, each
-                       {"id":"yes","label":"Yes"}, perhaps with a `style`: primary, success,
-                       danger, secondary. Without a prompt_id one is made; the result has it,
-                       and so has the `prompt_response` of the answer
+        send_media     chat_id, media_kind, source_url, content, filename?,
+                       reply_to?
+                       media_kind: image, voice, audio, video, document;
+                       content: the caption; source_url: where the connector
+                       fetches it
+        prompt         chat_id, prompt_kind, prompt_id?, content, options,
+                       timeout_s?, reply_to?
+                       prompt_kind: choice, approval, clarify
+                       options: a list of buttons, each with an `id`, a `label`
+                       and perhaps a `style` (primary, success, danger,
+                       secondary), as in {"id":"yes","label":"Yes"}
+                       Without a prompt_id one is made; the result has it, and
+                       so has the `prompt_response` of the answer
         thread_create  chat_id, thread_name, message_id?
-                       message_id: the message that it begins at; in the result is a thread_id
+                       message_id: the message that it begins at; in the result
+                       is a thread_id
         thread_rename  chat_id, message_id, thread_name, only_if_current_name?
                        message_id: the thread
         follow_up      session_key, kind, content
@@ -98,47 +115,57 @@ which an action, go_idle and go_dormant have, and whatever goes wrong. The other
                        discord.interaction_token
         get_chat_info  chat_id
                        the result has `chat_info`: name, type
-        A message in a thread is answered with "metadata":{"thread_id":…}, the message's.
+        A message in a thread is answered with "metadata":{"thread_id":…}, the
+        message's.
 
   {"do":"ack","delivery":1}
         The delivery is taken (with --ack answered or manual).
   {"do":"give_back","delivery":1}
-        It is not, and comes again on the next link (with --ack answered or manual).
+        It is not, and comes again on the next link (with --ack answered or
+        manual).
   {"do":"interrupt","session_key":"agent:main:discord:dm:7","reason":"stopped"}
         The agent stopped a session. Answered only when it could not be sent.
   {"do":"go_idle"} {"do":"go_dormant"}
-        Answered with a result, whose outcome is acknowledged, timed_out or no_link.
+        Answered with a result, whose outcome is acknowledged, timed_out or
+        no_link.
   {"do":"wake"} {"do":"reconnect"} {"do":"hold_redial"} {"do":"release_redial"}
   {"do":"close"}
         Closes in order, as the end of input does.
 
-With --ack answered, the default of --exec, a message is acknowledged when its answer has ended:
-  An answer is a send, send_media, prompt or follow_up in the message's chat or session. It is
-  for the oldest message there that has none yet. If its reply_to is a message_id, it is for that
-  message and the earlier ones of the chat. So is any action but typing whose `id` is the `key`
-  of a message. An answer that finds no link gives its message back: it comes again.
-  A message that needs no answer is yours to acknowledge, with {"do":"ack","delivery":N}: until
-  then it holds up the acknowledgements behind it, and connectors stop delivering at some number
-  of them. At 16 a warning says so. When the program ends, all that it has not answered or
-  acknowledged is delivered again, to its next run.
-  What nobody answers is acknowledged once it is written: passthrough, undecodable, what has no
-  buffer_id, and a message without a chat_id. To acknowledge these yourself, use --ack manual.
+With --ack answered, the default of --exec, a message is acknowledged when its
+answer has ended:
+  An answer is a send, send_media, prompt or follow_up in the message's chat or
+  session. It is for the oldest message there that has none yet. If its
+  reply_to is a message_id, it is for that message and the earlier ones of the
+  chat. So is any action but typing whose `id` is the `key` of a message. An
+  answer that finds no link gives its message back: it comes again.
+  A message that needs no answer is yours to acknowledge, with
+  {"do":"ack","delivery":N}: until then it holds up the acknowledgements behind
+  it, and connectors stop delivering at some number of them. At 16 a warning
+  says so. When the program ends, all that it has not answered or acknowledged
+  is delivered again, to its next run.
+  What nobody answers is acknowledged once it is written: passthrough,
+  undecodable, what has no buffer_id, and a message without a chat_id. To
+  acknowledge these yourself, use --ack manual.
 
 Without --url the configuration comes from the environment: GATEWAY_RELAY_URL,
-GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform to {"botId":…}),
-GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET; or from --env-file, which `relay enroll` writes.
-A gateway that is told of no platform fronts `relay`, with an empty bot id: the connector
-knows by its id what it is for.
+GATEWAY_RELAY_PLATFORMS (a comma list), GATEWAY_RELAY_BOT_IDS (JSON, platform
+to {"botId":…}), GATEWAY_RELAY_ID and GATEWAY_RELAY_SECRET; or from --env-file,
+which `relay enroll` writes.
+A gateway that is told of no platform fronts `relay`, with an empty bot id: the
+connector knows by its id what it is for.
 
-HTTPS_PROXY (for wss), HTTP_PROXY (for ws), ALL_PROXY and NO_PROXY are heeded with and without
---url; loopback is always reached directly.
+HTTPS_PROXY (for wss), HTTP_PROXY (for ws), ALL_PROXY and NO_PROXY are heeded
+with and without --url; loopback is always reached directly.
 
 Examples:
   $ relay gateway --url http://127.0.0.1:8765 --platform discord --bot-id 1234
-  $ relay gateway --url https://connector.example --id my-gateway --secret-env RELAY_SECRET \
-      --platform discord --bot-id 1234 --platform telegram --bot-id 5678 \
+  $ relay gateway --url https://connector.example --id my-gateway \
+      --secret-env RELAY_SECRET --platform discord --bot-id 1234 \
+      --platform telegram --bot-id 5678 \
       --exec python3 agent.py
-  $ relay gateway --url https://10.0.0.5:8443 --platform discord --bot-id 1234 --tls-ca ca.pem"#;
+  $ relay gateway --url https://10.0.0.5:8443 --platform discord --bot-id 1234 \
+      --tls-ca ca.pem"#;
 
 /// Run a gateway: dial a connector, print events, take commands
 ///

@@ -10,12 +10,15 @@ use super::stage::{CHAT, Stage, delivered, message, story};
 use super::{Failure, say};
 
 const HELP: &str = "\
-You are the chat platform now. Write something: the connector delivers it, and the agent answers.
-  /cut     cut the link; it comes back by itself, and so does what was not acknowledged
-  /sleep   the agent goes dormant; what you write waits
-  /wake    and here it comes
-  /stop    stop the agent's session
+You are the chat platform now. Write something: the connector delivers it, and
+the agent answers.
+  /cut     cut the link: the gateway dials again, and what was not acknowledged
+           is replayed
+  /sleep   the gateway goes idle, and then dormant; what you write waits
+  /wake    it dials again
+  /stop    interrupt the agent's session
   /revoke  revoke the gateway's secret: the end
+  /help    this list
   /quit    leave";
 
 /// Plays until the user leaves.
@@ -26,6 +29,7 @@ pub(super) async fn play() -> Result<(), Failure> {
     tokio::spawn(agent(gateway.clone(), events));
     let mut lines = lines();
     let mut written = 100;
+    let mut revoked = false;
     loop {
         let line = tokio::select! {
             line = lines.recv() => line,
@@ -48,6 +52,9 @@ pub(super) async fn play() -> Result<(), Failure> {
             "" => {}
             "/quit" | "/q" => break,
             "/cut" => say(if peer.drop_link() { "  [cut]" } else { "  [there is no link to cut]" })?,
+            command @ ("/wake" | "/stop" | "/sleep" | "/revoke") if revoked => {
+                say(&format!("  [{command}: the gateway is revoked, and stays so; /quit leaves]"))?;
+            }
             "/sleep" => {
                 if gateway.state() != State::Ready {
                     say("  [it cannot sleep without a link]")?;
@@ -61,6 +68,7 @@ pub(super) async fn play() -> Result<(), Failure> {
                     say("  [it did not fall asleep]")?;
                 }
             }
+            "/help" | "/?" => say(HELP)?,
             "/wake" => gateway.wake(),
             "/stop" => {
                 let session = format!("agent:main:discord:dm:{CHAT}");
@@ -70,9 +78,14 @@ pub(super) async fn play() -> Result<(), Failure> {
             }
             "/revoke" => {
                 peer.revoke();
+                revoked = true;
             }
-            other if other.starts_with('/') => say(HELP)?,
+            other if other.starts_with('/') => say(&format!("  [there is no {other}; /help lists what there is]"))?,
+            _ if revoked => say("  [not delivered: the gateway is revoked, and dials no more; /quit leaves]")?,
             text => {
+                if !peer.is_linked() || gateway.state() != State::Ready {
+                    say("  [it waits in the connector's buffer: there is no link]")?;
+                }
                 written += 1;
                 peer.deliver(&message("you", written, text)?).await.map_err(story("not taken"))?;
             }
@@ -102,7 +115,7 @@ async fn agent(gateway: Gateway, mut events: relay_tokio::Events) {
             }
             Event::Interrupt(interrupt) => format!("  [gateway: told to stop {}]", interrupt.session_key),
             Event::Idle => "  [gateway: idle]".to_owned(),
-            Event::Revoked { .. } => "  [gateway: revoked; this was its life. /quit leaves]".to_owned(),
+            Event::Revoked { .. } => "  [gateway: revoked: it dials no more; /quit leaves]".to_owned(),
             _ => continue,
         };
         if say(&said).is_err() {

@@ -27,7 +27,7 @@ async fn handshake(stage: &mut Stage) -> Result<(), Failure> {
     let Seen::Hello(identity) = stage.next_seen(|seen| matches!(seen, Seen::Hello(_))).await? else {
         return unexpected();
     };
-    ok("the upgrade carried a fresh token, and the connector verified it")?;
+    ok("the upgrade carried a fresh token, which the connector verified")?;
     let Event::Ready { descriptor } = stage.next_event(|event| matches!(event, Event::Ready { .. })).await? else {
         return unexpected();
     };
@@ -39,12 +39,12 @@ async fn handshake(stage: &mut Stage) -> Result<(), Failure> {
 }
 
 async fn stranger(stage: &Stage) -> Result<(), Failure> {
-    say("\n2. A wrong secret")?;
+    say("\n2. Unauthorized")?;
     let config = dials(&stage.connector).credentials(ID, "not the secret").reconnect(false);
     let (_gateway, mut events) = relay_tokio::connect(config).map_err(story("the stranger does not start"))?;
     let Some(Event::Disconnected { ended, .. }) = events.next().await else { return unexpected() };
     check(ended.cause == Cause::Unauthorized && ended.code == Some(4401), "the refusal")?;
-    ok(&format!("a gateway with another secret is turned away: {ended}"))
+    ok(&format!("a gateway with another secret is refused: {ended}"))
 }
 
 async fn answer(stage: &mut Stage) -> Result<(), Failure> {
@@ -70,7 +70,7 @@ async fn answer(stage: &mut Stage) -> Result<(), Failure> {
 
 /// Cuts the link under a request, while a delivery is being handled, which is returned.
 async fn cut(stage: &mut Stage) -> Result<Delivery<MessageEvent>, Failure> {
-    say("\n4. A cut")?;
+    say("\n4. A link is lost")?;
     stage.deliver(3, "remember the milk").await?;
     let held = stage.next_message().await?;
     // The next dial waits for the story.
@@ -104,7 +104,7 @@ async fn cut(stage: &mut Stage) -> Result<Delivery<MessageEvent>, Failure> {
 }
 
 async fn replay(stage: &mut Stage, held: Delivery<MessageEvent>) -> Result<(), Failure> {
-    say("\n5. What came while the link was down")?;
+    say("\n5. Replay")?;
     let late = stage.deliver(4, "and the bread").await?;
     check(!stage.peer().is_linked() && stage.peer().buffered() == 2, "the buffer while the link was down")?;
     ok("two messages wait: one that was not acknowledged before the cut, and one that came after it")?;
@@ -112,7 +112,7 @@ async fn replay(stage: &mut Stage, held: Delivery<MessageEvent>) -> Result<(), F
     let shown = stage.next_message().await?;
     check(shown.text() == "and the bread", "what is shown after the replay")?;
     check(stage.gateway.stats().replays_suppressed == 1, "the replay")?;
-    ok("both were sent on the new link; the first was recognised and not shown twice")?;
+    ok("both were sent on the new link; the first was a replay, and not shown twice")?;
     shown.ack();
     held.ack();
     stage.next_seen(|seen| *seen == Seen::Acked(late)).await?;
@@ -121,7 +121,7 @@ async fn replay(stage: &mut Stage, held: Delivery<MessageEvent>) -> Result<(), F
 }
 
 async fn stop(stage: &mut Stage) -> Result<(), Failure> {
-    say("\n6. Stop, both ways")?;
+    say("\n6. Interrupt, both ways")?;
     let session = format!("agent:main:discord:dm:{CHAT}");
     stage.peer().interrupt(&session, CHAT).map_err(story("the interrupt"))?;
     let Event::Interrupt(interrupt) = stage.next_event(|event| matches!(event, Event::Interrupt(_))).await? else {
@@ -135,7 +135,7 @@ async fn stop(stage: &mut Stage) -> Result<(), Failure> {
 }
 
 async fn sleep(stage: &mut Stage) -> Result<(), Failure> {
-    say("\n7. Sleep")?;
+    say("\n7. Idle, and dormant")?;
     stage.gateway.hold_redial();
     let idle = stage.gateway.go_dormant().await;
     check(idle == IdleOutcome::Acknowledged, "going idle")?;
@@ -154,7 +154,7 @@ async fn sleep(stage: &mut Stage) -> Result<(), Failure> {
 }
 
 async fn revoke(stage: &mut Stage) -> Result<(), Failure> {
-    say("\n8. Revocation")?;
+    say("\n8. Revoked")?;
     check(stage.peer().revoke(), "a link to revoke")?;
     let Event::Revoked { ended } = stage.next_event(|event| matches!(event, Event::Revoked { .. })).await? else {
         return unexpected();

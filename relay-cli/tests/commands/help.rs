@@ -73,3 +73,31 @@ fn output_that_cannot_be_written_is_a_failure() {
     let (_, stderr, code) = text(&relay(&["url", "http://h"]).stdout(full).output().unwrap());
     assert!(code == 1 && stderr.contains("standard output"), "{stderr}");
 }
+
+/// What stands behind the flags is wrapped already, for the narrowest terminal, and never once more.
+#[test]
+fn help_is_wrapped_once_at_every_width() {
+    for (command, begin) in [
+        (&[][..], "Exit codes:"),
+        (&["demo"], "Example:"),
+        (&["gateway"], "Events, on standard output"),
+        (&["connector"], "Commands, on standard input"),
+        (&["enroll"], "The one line on standard output"),
+        (&["decode"], "Example:"),
+        (&["url"], "Example:"),
+        (&["token"], "Example:"),
+        (&["token", "mint"], "Example:"),
+        (&["token", "verify"], "Example:"),
+    ] {
+        let help = |columns: usize| {
+            let output = relay(&[command, &["--help"]].concat()).env("COLUMNS", columns.to_string()).output().unwrap();
+            let text = text(&output).0;
+            let longest = text.lines().max_by_key(|line| line.chars().count()).unwrap().to_owned();
+            assert!(longest.chars().count() <= columns, "{command:?} at {columns}: {longest}");
+            text.split_once(begin).unwrap_or_else(|| panic!("{command:?} has no {begin}")).1.to_owned()
+        };
+        let narrow = help(80);
+        assert_eq!(narrow, help(100), "{command:?}");
+        assert_eq!(narrow, help(120), "{command:?}");
+    }
+}

@@ -6,7 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod decode;
+mod demo;
 mod help;
+#[allow(dead_code, reason = "the suite that it comes from uses the rest")]
+#[path = "../gateway/pipes.rs"]
+mod pipes;
 mod secrets;
 mod token;
 mod url;
