@@ -44,10 +44,17 @@ async fn enroll(args: &EnrollArgs, prepared: Arc<Prepared>) -> Result<ExitCode, 
         Err(problem) => return Ok(output::fail(&format!("--env-file: {problem}"), crate::USAGE)),
     };
     let caller = prepared.clone();
-    let call = tokio::task::spawn_blocking(move || caller.enroll());
+    let call = match runtime::on_a_thread("relay-enroll", move || caller.enroll()) {
+        Ok(call) => call,
+        Err(error) => {
+            let told = format!("no thread can be made for the call: {error}: raise the limit on threads or memory");
+            let failed = failed("unreachable", &told, "no");
+            return Ok(output::print(&failed.end(), ExitCode::from(crate::FAILED)));
+        }
+    };
     let answer = tokio::select! {
         biased;
-        answer = call => answer.map_err(|error| error.to_string())?,
+        answer = call => answer.map_err(|_| "the call panicked, and the token may be used up")?,
         () = signals.notified() => return Ok(output::print(&interrupted(), ExitCode::from(crate::FAILED))),
     };
     let granted = match answer {

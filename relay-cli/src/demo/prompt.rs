@@ -1,6 +1,6 @@
 //! The prompt after the story: the user plays the chat platform.
 
-use std::io::BufRead as _;
+use std::io::{self, BufRead as _};
 
 use relay_proto::connector::Event as Seen;
 use relay_tokio::{Event, Gateway, IdleOutcome, State};
@@ -27,7 +27,7 @@ pub(super) async fn play() -> Result<(), Failure> {
     say(&format!("\n{HELP}\n"))?;
     let peer = connector.gateway(super::stage::ID);
     tokio::spawn(agent(gateway.clone(), events));
-    let mut lines = lines();
+    let mut lines = lines()?;
     let mut written = 100;
     let mut revoked = false;
     loop {
@@ -138,9 +138,9 @@ fn describe(seen: &Seen) -> Option<String> {
 
 /// The lines of standard input. A thread reads them, since a terminal cannot be waited for otherwise; it ends with the
 /// process.
-fn lines() -> mpsc::Receiver<String> {
+fn lines() -> io::Result<mpsc::Receiver<String>> {
     let (send, receive) = mpsc::channel(1);
-    std::thread::spawn(move || {
+    std::thread::Builder::new().name("relay-input".into()).spawn(move || {
         // A terminal can send what is not UTF-8, which is no reason to leave.
         for line in std::io::stdin().lock().split(b'\n') {
             let Ok(line) = line else { return };
@@ -148,6 +148,6 @@ fn lines() -> mpsc::Receiver<String> {
                 return;
             }
         }
-    });
-    receive
+    })?;
+    Ok(receive)
 }

@@ -143,6 +143,22 @@ fn an_enrolment_at_the_limit_of_threads_is_refused_and_keeps_the_token() {
     assert_eq!(connector.event("enrolled")["gateway"], "gw");
 }
 
+// proves: ENROLL-3
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn without_a_thread_nothing_is_asked_and_the_token_is_not_used() {
+    let place = Place::new();
+    let (_connector, url) = place.connector(&[]);
+    let mut command = place.enroll(&url, &[]);
+    // A stack of half the address space is one that no thread can have.
+    command.env("RUST_MIN_STACK", (1_u64 << 47).to_string());
+    let said = run(command);
+    let (cause, used, error) = said.failure();
+    assert_eq!((cause, used), ("unreachable", "no"));
+    assert!(error.contains("no thread can be made"), "{error}");
+    enrolled(&place, &url);
+}
+
 // proves: ENROLL-5
 #[test]
 fn tokens_of_a_file_may_be_for_one_gateway() {
