@@ -137,8 +137,10 @@ answer has ended:
   An answer is a send, send_media, prompt or follow_up in the message's chat or
   session. It is for the oldest message there that has none yet. If its
   reply_to is a message_id, it is for that message and the earlier ones of the
-  chat. So is any action but typing whose `id` is the `key` of a message. An
-  answer that finds no link gives its message back: it comes again.
+  chat. So is any action but typing whose `id` is the `key` of a message. A
+  further part of an answer names its message, too, in one of these ways: else
+  it is for the next. An answer that finds no link gives its message back: it
+  comes again.
   A message that needs no answer is yours to acknowledge, with
   {"do":"ack","delivery":N}: until then it holds up the acknowledgements behind
   it, and connectors stop delivering at some number of them. At 16 a warning

@@ -1,13 +1,17 @@
 //! Which delivery a request answers (`--ack answered`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The actions that answer a message of the chat that they go to. Typing, reactions and edits show that work goes on: an
 /// agent that crashes after them has not answered.
 const ANSWERS: [&str; 4] = ["send", "send_media", "prompt", "follow_up"];
 
-/// So many messages without an answer are worth a word: a common window of connectors, which deliver no more then.
-const MANY: usize = 16;
+/// So many deliveries whose acknowledgements wait for one answer are worth a word: a common window of connectors, which
+/// deliver no more then.
+const MANY: u64 = 16;
+
+/// So many keys are remembered.
+const KEYS: usize = 4096;
 
 /// What a request says about the message that it may answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,29 +33,70 @@ pub(super) struct Question {
     pub(super) session: String,
 }
 
+/// What holds up acknowledgements, which leave in order (ACK-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldUp {
+    /// The oldest delivery without an answer.
+    pub(super) oldest: u64,
+    /// How many have to wait for it, with itself.
+    pub(super) waiting: u64,
+}
+
 /// The messages without an answer, by the number of their delivery: numbers only grow.
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
     questions: BTreeMap<u64, Question>,
+    /// For each of them, how many deliveries with a buffer id there had been, with itself.
+    places: BTreeMap<u64, u64>,
     chats: BTreeMap<String, BTreeSet<u64>>,
     keys: BTreeMap<String, u64>,
-    /// That there are many was said.
+    /// The keys of the latest deliveries of all kinds, the last one last.
+    seen: VecDeque<String>,
+    seen_keys: BTreeSet<String>,
+    /// How many deliveries with a buffer id there have been.
+    buffered: u64,
+    /// That many are held up was said.
     told: bool,
 }
 
 impl Unanswered {
-    /// Adds a message. Whether it has to be said that there are many.
-    pub(super) fn insert(&mut self, number: u64, question: Question) -> bool {
-        self.chats.entry(question.chat.clone()).or_default().insert(number);
-        self.keys.insert(question.key.clone(), number);
-        self.questions.insert(number, question);
-        let many = self.questions.len() >= MANY;
-        many && !std::mem::replace(&mut self.told, true)
+    /// Takes notice of a delivery with this key. `question`: it waits for an answer. What is to be said now because it holds
+    /// up many.
+    pub(super) fn arrived(
+        &mut self,
+        number: u64,
+        key: String,
+        is_buffered: bool,
+        question: Option<Question>,
+    ) -> Option<HeldUp> {
+        self.buffered += u64::from(is_buffered);
+        if self.seen_keys.insert(key.clone()) {
+            self.seen.push_back(key.clone());
+            if self.seen.len() > KEYS
+                && let Some(oldest) = self.seen.pop_front()
+            {
+                self.seen_keys.remove(&oldest);
+            }
+        }
+        if let Some(question) = question {
+            self.chats.entry(question.chat.clone()).or_default().insert(number);
+            self.keys.insert(key, number);
+            self.places.insert(number, self.buffered);
+            self.questions.insert(number, question);
+        }
+        let held_up = self.held_up().filter(|held_up| held_up.waiting >= MANY)?;
+        (!std::mem::replace(&mut self.told, true)).then_some(held_up)
+    }
+
+    fn held_up(&self) -> Option<HeldUp> {
+        let (oldest, place) = self.places.first_key_value()?;
+        Some(HeldUp { oldest: *oldest, waiting: self.buffered - place + 1 })
     }
 
     /// Takes a message out that has ended, if it is there.
     pub(super) fn remove(&mut self, number: u64) {
         let Some(question) = self.questions.remove(&number) else { return };
+        self.places.remove(&number);
         if let Some(chat) = self.chats.get_mut(&question.chat) {
             chat.remove(&number);
             if chat.is_empty() {
@@ -62,7 +107,7 @@ impl Unanswered {
         if self.keys.get(&question.key) == Some(&number) {
             self.keys.remove(&question.key);
         }
-        self.told &= self.questions.len() > MANY / 2;
+        self.told &= self.held_up().is_some_and(|held_up| held_up.waiting > MANY / 2);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -73,7 +118,8 @@ impl Unanswered {
     ///
     /// One that names a message, by its key or its message id, answers that and the earlier ones of its chat. One that goes
     /// to the chat and names none answers the oldest there, so that of two messages the second is not lost if the agent
-    /// crashes on it.
+    /// crashes on it. For the same reason, one that names a delivery which waits for no answer answers nothing: it is a
+    /// further part of the answer.
     pub(super) fn claim(&mut self, aim: &Aim, key: Option<&str>) -> Vec<u64> {
         let claimed = self.answered_by(aim, key);
         for number in &claimed {
@@ -83,11 +129,11 @@ impl Unanswered {
     }
 
     fn answered_by(&self, aim: &Aim, key: Option<&str>) -> Vec<u64> {
-        if let Some(number) = key.filter(|_| aim.op != "typing").and_then(|key| self.keys.get(key)) {
-            return self.up_to(*number);
-        }
-        if !ANSWERS.contains(&aim.op.as_str()) {
-            return Vec::new();
+        match key.filter(|_| aim.op != "typing").map(|key| (self.keys.get(key), self.seen_keys.contains(key))) {
+            Some((Some(number), _)) => return self.up_to(*number),
+            Some((None, true)) => return Vec::new(),
+            _ if !ANSWERS.contains(&aim.op.as_str()) => return Vec::new(),
+            _ => {}
         }
         let fits = |question: &Question| {
             aim.platform.as_ref().is_none_or(|platform| *platform == question.platform)
@@ -130,14 +176,15 @@ mod tests {
     fn unanswered(messages: &[(&str, &str)]) -> Unanswered {
         let mut unanswered = Unanswered::default();
         for (number, (platform, chat)) in (1..).zip(messages) {
+            let key = format!("k{number}");
             let question = Question {
-                key: format!("k{number}"),
+                key: key.clone(),
                 platform: (*platform).into(),
                 chat: (*chat).into(),
                 message_id: Some(format!("m{number}")),
                 session: format!("s:{platform}:{chat}"),
             };
-            assert!(!unanswered.insert(number, question));
+            assert_eq!(unanswered.arrived(number, key, true, Some(question)), None);
         }
         unanswered
     }
@@ -181,20 +228,50 @@ mod tests {
     }
 
     #[test]
-    fn many_are_worth_a_word_once() {
-        let mut messages = unanswered(&[("a", "1"); MANY - 1]);
-        let more = |number: u64| Question {
-            key: number.to_string(),
-            platform: "a".into(),
-            chat: "1".into(),
-            message_id: None,
-            session: String::new(),
-        };
-        assert!(messages.insert(100, more(100)) && !messages.insert(101, more(101)));
-        for number in 1..MANY as u64 {
-            messages.remove(number);
+    fn a_further_part_of_an_answer_answers_no_other_message() {
+        let mut messages = unanswered(&[("a", "1"), ("a", "1")]);
+        assert_eq!(messages.arrived(3, "live".into(), false, None), None);
+        assert_eq!(messages.claim(&aim("send", "1"), Some("live")), NONE);
+        for claimed in [&[1][..], &[], &[]] {
+            assert_eq!(messages.claim(&aim("send", "1"), Some("k1")), claimed);
         }
-        assert_eq!(messages.len(), 2);
-        assert!((200..200 + MANY as u64).any(|number| messages.insert(number, more(number))));
+        assert_eq!(messages.claim(&aim("send", "1"), Some("its own id")), [2]);
+    }
+
+    #[test]
+    fn the_keys_that_are_remembered_are_bounded() {
+        let mut messages = unanswered(&[("a", "1")]);
+        for number in 2..=2 + KEYS as u64 {
+            let _ = messages.arrived(number, number.to_string(), false, None);
+            let _ = messages.arrived(number, number.to_string(), false, None);
+        }
+        assert_eq!((messages.seen.len(), messages.seen_keys.len()), (KEYS, KEYS));
+        assert_eq!(messages.claim(&aim("send", "1"), Some("k1")), [1], "it still waits");
+    }
+
+    #[test]
+    fn many_that_are_held_up_are_worth_a_word_once() {
+        for all in [true, false] {
+            let mut messages = unanswered(&[("a", "1"), ("a", "1")]);
+            let more = |messages: &mut Unanswered, number: u64| {
+                let question = Question {
+                    key: number.to_string(),
+                    platform: "a".into(),
+                    chat: "1".into(),
+                    message_id: None,
+                    session: String::new(),
+                };
+                messages.arrived(number, number.to_string(), true, Some(question).filter(|_| all))
+            };
+            let said: Vec<_> = (3..30).filter_map(|number| more(&mut messages, number)).collect();
+            assert_eq!(said, [HeldUp { oldest: 1, waiting: MANY }], "whether or not the others are answered");
+            messages.remove(1);
+            assert_eq!(more(&mut messages, 30), None, "it is still said");
+            for number in 2..30 {
+                messages.remove(number);
+            }
+            assert_eq!(messages.arrived(31, "31".into(), false, None), None);
+            assert_eq!(unanswered(&[("a", "1")]).held_up(), Some(HeldUp { oldest: 1, waiting: 1 }));
+        }
     }
 }

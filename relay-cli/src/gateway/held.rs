@@ -46,8 +46,17 @@ impl Held {
         })
     }
 
+    /// What names it in every run.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Message(delivery) => delivery.key(),
+            Self::Passthrough(delivery) => delivery.key(),
+            Self::Undecodable(delivery) => delivery.key(),
+        }
+    }
+
     /// Whether the connector waits for its acknowledgement.
-    fn is_buffered(&self) -> bool {
+    pub(super) fn is_buffered(&self) -> bool {
         match self {
             Self::Message(delivery) => delivery.buffer_id().is_some(),
             Self::Passthrough(delivery) => delivery.buffer_id().is_some(),

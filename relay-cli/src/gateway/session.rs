@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::answered::Unanswered;
+use super::answered::{HeldUp, Unanswered};
 use super::commands::{Command, Parsed, parse};
 use super::exec::{self, Child, DEAF, PATIENCE};
 use super::held::{Held, Table, Unseen};
@@ -305,16 +305,20 @@ impl Session {
     fn deliver(&mut self, number: u64, line: String, delivery: Held) {
         match self.options.ack {
             AckMode::Auto => self.outbox.event(line, Some(Unseen::new(delivery))),
-            AckMode::Answered => match delivery.question(&self.options.session_keys) {
-                Some(question) => {
-                    self.held.insert(number, delivery);
-                    if self.unanswered.insert(number, question) {
-                        self.warn_of_silence();
-                    }
-                    self.outbox.event(line, None);
+            AckMode::Answered => {
+                let question = delivery.question(&self.options.session_keys);
+                let is_asked = question.is_some();
+                if let Some(held_up) = self.unanswered.arrived(number, delivery.key(), delivery.is_buffered(), question)
+                {
+                    self.warn_of_silence(held_up);
                 }
-                None => self.outbox.event(line, Some(Unseen::new(delivery))),
-            },
+                if is_asked {
+                    self.held.insert(number, delivery);
+                    self.outbox.event(line, None);
+                } else {
+                    self.outbox.event(line, Some(Unseen::new(delivery)));
+                }
+            }
             AckMode::Manual => {
                 self.held.insert(number, delivery);
                 self.outbox.event(line, None);
@@ -323,10 +327,12 @@ impl Session {
     }
 
     /// Says that deliveries stop sooner or later.
-    fn warn_of_silence(&self) {
+    fn warn_of_silence(&self, held_up: HeldUp) {
+        let HeldUp { oldest, waiting } = held_up;
         crate::output::note(&format!(
-            "warning: {} messages are neither answered nor acknowledged: most connectors deliver no more then; answer in \
-             their chats, send {{\"do\":\"ack\",\"delivery\":N}} for those that need no answer, or start with --ack auto",
+            "warning: {} messages are neither answered nor acknowledged; the oldest, delivery {oldest}, holds up the \
+             acknowledgements of {waiting}: most connectors deliver no more then; answer in their chats, send \
+             {{\"do\":\"ack\",\"delivery\":N}} for those that need no answer, or start with --ack auto",
             self.unanswered.len()
         ));
     }

@@ -270,6 +270,68 @@ fn a_program_that_answers_nothing_is_warned_about_before_deliveries_stop() {
     assert_eq!(stderr.matches("16 messages are neither answered nor acknowledged").count(), 1, "{stderr}");
 }
 
+/// A message of this chat.
+fn message(chat: &str, buffer_id: &str) -> Value {
+    let source = json!({"platform": "discord", "chat_id": chat, "chat_type": "dm", "user_id": "u"});
+    json!({"type": "inbound", "bufferId": buffer_id, "event": {"text": buffer_id, "message_id": buffer_id, "source": source}})
+}
+
+// proves: ACK-2
+#[test]
+fn one_message_that_is_not_answered_is_warned_about_before_deliveries_stop() {
+    let connector = Connector::start();
+    let mut relay = Relay::start(&connector.url, &["--ack", "answered"]);
+    let mut peer = connector.ready(&["discord"]);
+    relay.event("ready");
+    peer.send(&message("group", "ignored"));
+    relay.event("message");
+    for number in 1..=15 {
+        let chat = number.to_string();
+        peer.send(&message(&chat, &format!("b{number}")));
+        relay.event("message");
+        relay.say(json!({"op": "send", "chat_id": chat, "content": "x"}).to_string() + "\n");
+        answer(&mut peer);
+        relay.event("result");
+    }
+    relay.end_input();
+    peer.see_it_close();
+    let (_, stderr, _) = relay.end();
+    let says =
+        "2 messages are neither answered nor acknowledged; the oldest, delivery 1, holds up the acknowledgements of 16";
+    assert_eq!(stderr.matches(says).count(), 1, "{stderr}");
+}
+
+// proves: ACK-1
+#[test]
+fn a_further_part_of_an_answer_does_not_acknowledge_the_next_message() {
+    let connector = Connector::start();
+    let mut relay = Relay::start(&connector.url, &["--ack", "answered"]);
+    let mut peer = connector.ready(&["discord"]);
+    relay.event("ready");
+    peer.send(&message("7", "b1"));
+    peer.send(&message("7", "b2"));
+    let key = relay.event("message")["key"].clone();
+    relay.event("message");
+    for _ in 0..2 {
+        relay.say(json!({"op": "send", "chat_id": "7", "content": "x", "id": key}).to_string() + "\n");
+        let request = loop {
+            let frame = peer.next();
+            if let Some(request) = frame["requestId"].as_str() {
+                break request.to_owned();
+            }
+            assert_eq!(frame, json!({"type": "inbound_ack", "bufferId": "b1"}));
+        };
+        peer.answer(&request, &json!({"success": true}));
+        relay.event("result");
+    }
+    relay.end_input();
+    let (said, _) = peer.see_it_close();
+    let acks: Vec<&Value> = said.iter().filter(|frame| frame["type"] == "inbound_ack").collect();
+    assert!(acks.iter().all(|ack| ack["bufferId"] == "b1"), "{acks:?}");
+    let (_, stderr, _) = relay.end();
+    assert!(stderr.contains("1 messages were neither answered nor acknowledged"), "{stderr}");
+}
+
 /// The program gets no password, neither from its own environment nor from that of the gateway.
 // proves: TOKEN-3
 #[cfg(target_os = "linux")]
