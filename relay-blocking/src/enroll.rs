@@ -229,6 +229,14 @@ impl CallError {
         }
     }
 
+    /// How long the connector wants to be left alone, if it said so (`Retry-After` of a 429 or 503).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Enroll(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// In one word, for logs and command lines.
     pub fn name(&self) -> &'static str {
         match self {

@@ -63,7 +63,11 @@ async fn enroll(args: &EnrollArgs, prepared: Arc<Prepared>) -> Result<ExitCode, 
             // Of a 403 nobody can tell whether it was redeemed before, perhaps by a call whose answer was lost.
             let forbidden = matches!(error, CallError::Enroll(EnrollError::Forbidden { .. }));
             let used = if forbidden || error.may_have_granted() { "perhaps" } else { "no" };
-            let failed = failed(error.name(), &advised(&error), used);
+            let mut failed = failed(error.name(), &advised(&error), used);
+            if let Some(wait) = error.retry_after() {
+                let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                failed = failed.number("retry_in_ms", Some(millis));
+            }
             return Ok(output::print(&failed.end(), ExitCode::from(crate::FAILED)));
         }
     };

@@ -66,6 +66,38 @@ async fn every_refusal_is_a_typed_error_with_its_status(host: Host) {
     }
 }
 
+// proves: LINK-1
+async fn a_refusal_that_says_when_to_come_again_is_heeded(host: Host) {
+    let second = Duration::from_secs(1);
+    for (answer, wait) in [
+        ("429 Too Many Requests\r\nRetry-After: 100", Some(100 * second)),
+        ("503 Service Unavailable\r\nretry-after:  1200 ", Some(1200 * second)),
+        ("503 Service Unavailable\r\nRetry-After: 99999999999999999999", Some(HOUR)),
+        ("503 Service Unavailable\r\nRetry-After: Wed, 21 Oct 2065 07:28:00 GMT", None),
+        ("500 Internal Server Error\r\nRetry-After: 100", None),
+    ] {
+        let peer = Peer::bind().await;
+        let mut timing = quick();
+        timing.backoff_max = HOUR;
+        let mut app = App::start(host, config(&peer).timing(timing));
+        let mut raw = peer.accept_raw().await;
+        raw.request().await;
+        raw.write(format!("HTTP/1.1 {answer}\r\nContent-Length: 4\r\n\r\nbusy")).await;
+        let (ended, retry_in) = app.disconnected().await;
+        assert_eq!((ended.cause, &*ended.reason), (Cause::HttpStatus, "busy"), "{answer}");
+        raw.read_to_end().await;
+        match wait {
+            Some(wait) => {
+                assert_eq!(retry_in, Some(wait), "{answer}");
+                app.gateway.advance(wait);
+            }
+            None => assert!(retry_in.is_some_and(|retry_in| retry_in < second), "{answer}: {retry_in:?}"),
+        }
+        peer.handshake().await;
+        app.ready().await;
+    }
+}
+
 // proves: DIAL-4
 async fn redirects_are_not_followed(host: Host) {
     for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
@@ -372,6 +404,7 @@ async fn what_comes_right_behind_the_upgrade_is_not_lost(host: Host) {
 relay_tests::suite! {
     an_upgrade_that_trickles_in_byte_by_byte,
     every_refusal_is_a_typed_error_with_its_status,
+    a_refusal_that_says_when_to_come_again_is_heeded,
     redirects_are_not_followed,
     answers_that_are_no_upgrade,
     a_good_answer_with_a_wrong_key_or_an_unasked_extension,

@@ -12,7 +12,8 @@ const ENROLL_HELP: &str = r#"The one line on standard output:
         The gateway has its credentials, in that file and nowhere else. Exit
         code 0.
   {"event":"failed","cause":…,"error":…,"token_used":"no"|"perhaps"|"yes"}
-        It has not; there may be an `env_file`. Exit code 1. Unless
+        It has not; there may be an `env_file`, and `retry_in_ms` if the
+        connector says when to try again. Exit code 1. Unless
         `token_used` is no, get a new enrolment token before you try again. The
         cause is unauthorized (401), forbidden (403: the token may be wrong,
         expired or used, so `token_used` is perhaps), bad_request (400),

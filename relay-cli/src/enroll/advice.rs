@@ -25,6 +25,8 @@ fn about(error: &EnrollError) -> Option<&'static str> {
     Some(match error {
         EnrollError::BadRequest { .. } => "is --id right, and does the connector take ids that are chosen?",
         EnrollError::Refused { status: 404 | 405, .. } => "is --url the connector's, and does it enrol gateways?",
+        // The error says when.
+        EnrollError::Refused { retry_after: Some(_), .. } => return None,
         EnrollError::Refused { status: 408 | 429 | 503, .. } => "try again later",
         EnrollError::Refused { status: 500..=599, .. } => {
             "try again later: if the token is refused then, get a new one"

@@ -48,6 +48,24 @@ fn every_refusal_has_its_cause() {
 
 // proves: ENROLL-3
 #[test]
+fn a_connector_that_says_when_to_try_again_is_quoted() {
+    let place = Place::new();
+    for (status, retry, says, millis) in [
+        (503, "Retry-After: 7\r\n", "try again in 7 s", Some(7000)),
+        (429, "Retry-After: 0\r\n", "try again in 0 s", Some(0)),
+        (503, "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n", "try again later", None),
+        (500, "Retry-After: 7\r\n", "get a new one", None),
+    ] {
+        let server = Server::answering(status, retry, r#"{"error":"busy"}"#);
+        let said = run(place.enroll(&server.url(), &[]));
+        let (_, _, error) = said.failure();
+        assert!(error.contains(says) && error.contains("busy"), "{error}");
+        assert_eq!(said.lines[0].get("retry_in_ms").map(|millis| millis.as_u64().unwrap()), millis, "{error}");
+    }
+}
+
+// proves: ENROLL-3
+#[test]
 fn an_answer_that_is_none_may_have_used_up_the_token() {
     let long = " ".repeat((64 << 10) + 1);
     for (body, cause) in [

@@ -247,6 +247,14 @@ pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
+/// When to try again, by the field `Retry-After` of an answer whose reason passes (429, 503). The other form of the field, a
+/// date, is passed over: it would need a calendar, and clocks that agree.
+pub(crate) fn retry_after(status: u16, field: Option<&str>) -> Option<Duration> {
+    let digits = field.filter(|_| matches!(status, 429 | 503))?;
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
+}
+
 fn respond(status: u16, json: &str, retry: &str) -> Zeroizing<Vec<u8>> {
     let phrase = match status {
         200 => "OK",

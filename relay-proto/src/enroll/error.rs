@@ -1,6 +1,7 @@
 //! What can go wrong.
 
 use alloc::string::String;
+use core::time::Duration;
 
 /// Why nothing came of a call.
 ///
@@ -49,12 +50,14 @@ pub enum EnrollError {
         detail: String,
     },
     /// Any other status that is no success.
-    #[error("the connector answered with HTTP {status}{}", said(.detail))]
+    #[error("the connector answered with HTTP {status}{}{}", said(.detail), again(*.retry_after))]
     Refused {
         /// The status.
         status: u16,
         /// In the connector's words; may be empty.
         detail: String,
+        /// How long to wait before another call, if the status is 429 or 503 and the connector says it (`Retry-After`).
+        retry_after: Option<Duration>,
     },
     /// A redirect to another host, port or scheme, or one that would change the request. Nothing was sent there.
     #[error("the connector redirects (HTTP {status}) to {to}, where no credentials are sent")]
@@ -118,6 +121,14 @@ impl EnrollError {
         )
     }
 
+    /// How long the connector wants to be left alone, if it said so (`Retry-After` of a 429 or 503).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// In one word, for logs and command lines.
     pub fn name(&self) -> &'static str {
         match self {
@@ -139,6 +150,11 @@ impl EnrollError {
             Self::OtherGateway { .. } => "other_gateway",
         }
     }
+}
+
+/// When to try again.
+fn again(retry_after: Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |wait| alloc::format!("; try again in {} s", wait.as_secs()))
 }
 
 /// The connector's own words, behind ours.

@@ -5,10 +5,12 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::MAX_ANSWER;
+use super::asked::retry_after;
 use super::error::EnrollError;
 
 /// The most bytes of a head.
@@ -94,6 +96,7 @@ pub(super) fn has(fields: &[httparse::Header<'_>], name: &str) -> bool {
 pub struct Reply {
     status: u16,
     location: Option<String>,
+    retry_after: Option<Duration>,
     body: Zeroizing<Vec<u8>>,
 }
 
@@ -106,6 +109,11 @@ impl Reply {
     /// Where a redirect leads, as it was sent.
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()
+    }
+
+    /// How long to wait before another call, if the status is 429 or 503 and the answer says it (`Retry-After`, in seconds).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The body. It may hold a secret.
@@ -248,7 +256,8 @@ fn parse(head: &[u8]) -> Result<Option<(Reply, Framing)>, EnrollError> {
             return if status == 101 { Err(not_http("it switches the protocol")) } else { Ok(None) };
         }
         let location = only(response.headers, "location").map(String::from);
-        let mut reply = Reply { status, location, body: Zeroizing::default() };
+        let retry_after = retry_after(status, only(response.headers, "retry-after"));
+        let mut reply = Reply { status, location, retry_after, body: Zeroizing::default() };
         let framing = framing(status, response.headers)?;
         // Of a refusal the status counts, and its body says nothing then.
         let plain = only(response.headers, "content-encoding")

@@ -229,7 +229,7 @@ impl<T: Answer> Call<T> {
             400 => Err(EnrollError::BadRequest { detail: detail() }),
             401 => Err(EnrollError::Unauthorized { detail: detail() }),
             403 => Err(EnrollError::Forbidden { detail: detail() }),
-            status => Err(EnrollError::Refused { status, detail: detail() }),
+            status => Err(EnrollError::Refused { status, detail: detail(), retry_after: reply.retry_after() }),
         }
     }
 

@@ -202,14 +202,34 @@ fn every_refusal_has_its_type_and_the_connectors_words() {
     assert_eq!(error(&answer(400, "", body)), EnrollError::BadRequest { detail: detail() });
     assert_eq!(error(&answer(401, "", body)), EnrollError::Unauthorized { detail: detail() });
     assert_eq!(error(&answer(403, "", body)), EnrollError::Forbidden { detail: detail() });
-    assert_eq!(error(&answer(500, "", body)), EnrollError::Refused { status: 500, detail: detail() });
-    let none = EnrollError::Refused { status: 404, detail: String::new() };
+    assert_eq!(
+        error(&answer(500, "", body)),
+        EnrollError::Refused { status: 500, detail: detail(), retry_after: None }
+    );
+    let none = EnrollError::Refused { status: 404, detail: String::new(), retry_after: None };
     assert_eq!(error(&answer(404, "", "<html>")), none);
     assert_eq!(error(&answer(404, "", &"x".repeat(MAX_ANSWER + 1))), none, "the status counts, and not the page");
     assert_eq!(error("HTTP/1.1 404 X\r\nContent-Length: 99\r\n\r\ncut"), none);
     assert!(!none.may_have_granted());
     let long = error(&answer(403, "", &format!(r#"{{"error":"{}"}}"#, "x".repeat(5000))));
     assert!(long.to_string().len() < 400, "{long}");
+}
+
+// proves: ENROLL-3
+#[test]
+fn an_answer_says_when_to_try_again() {
+    let wait = |status, fields: &str| error(&answer(status, fields, "")).retry_after().map(|wait| wait.as_secs());
+    assert_eq!(wait(503, "Retry-After: 120\r\n"), Some(120));
+    assert_eq!(wait(429, "retry-after:  0 \r\n"), Some(0));
+    assert_eq!(wait(503, "Retry-After: 99999999999999999999999\r\n"), Some(u64::MAX));
+    for none in
+        ["", "Retry-After: \r\n", "Retry-After: -1\r\n", "Retry-After: 1.5\r\n", "Retry-After: 1\r\nRetry-After: 2\r\n"]
+    {
+        assert_eq!(wait(503, none), None, "{none}");
+    }
+    assert_eq!([400, 401, 403, 408, 500, 502].map(|status| wait(status, "Retry-After: 5\r\n")), [None; 6]);
+    let error = error(&answer(503, "Retry-After: 120\r\n", r#"{"error":"busy"}"#));
+    assert_eq!(error.to_string(), "the connector answered with HTTP 503; it says: busy; try again in 120 s");
 }
 
 // proves: TOKEN-3
@@ -236,7 +256,7 @@ fn a_short_token_spoils_no_words() {
 // proves: ENROLL-3
 #[test]
 fn who_failed_may_have_granted() {
-    let may = |status| EnrollError::Refused { status, detail: String::new() }.may_have_granted();
+    let may = |status| EnrollError::Refused { status, detail: String::new(), retry_after: None }.may_have_granted();
     assert_eq!(
         [404, 429, 499, 500, 502, 503, 504, 599, 600].map(may),
         [false, false, false, true, true, false, true, true, false]

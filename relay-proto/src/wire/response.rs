@@ -6,7 +6,10 @@ use std::{format, string::String, vec::Vec};
 use tungstenite::http::StatusCode;
 
 use super::http::{Fields, HeadReader, clean, parse_head};
-use crate::{end::LinkEnd, enroll::asked::whole_seconds};
+use crate::{
+    end::LinkEnd,
+    enroll::asked::{retry_after, whole_seconds},
+};
 
 /// The longest body of a refusal that is waited for.
 const MAX_BODY: usize = 1024;
@@ -155,12 +158,7 @@ fn refusal(status: u16, phrase: String, fields: &Fields) -> Refusal {
         && !fields.only("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
     let length = fields.only("content-length").filter(|_| readable).and_then(|length| length.parse().ok());
     let length = length.filter(|length| *length <= MAX_BODY && !matches!(status, 204 | 304)).unwrap_or(0);
-    // The other form of the field, a date, is passed over: it would need a calendar, and clocks that agree.
-    let retry_after = fields
-        .only("retry-after")
-        .filter(|wait| matches!(status, 429 | 503) && wait.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(|wait| !wait.is_empty())
-        .map(|wait| Duration::from_secs(wait.parse().unwrap_or(u64::MAX)));
+    let retry_after = retry_after(status, fields.only("retry-after"));
     Refusal { status, phrase, body: Vec::new(), length, retry_after }
 }
 
