@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use super::input::Input;
+use super::input::{Input, STRANGE, unterminated};
 use world::World;
 
 /// How much of the input is looked at.
@@ -52,7 +52,14 @@ fn step(world: &mut World, input: &mut Input<'_>) {
         }
         2 | 3 => world.deliver(kind >= 192),
         4 | 5 => world.say_ack(back, input.byte()),
-        6 => world.say_line(back, LINES[usize::from(input.byte()) % LINES.len()]),
+        6 => match usize::from(input.byte()) {
+            which @ ..200 => world.say_line(back, LINES[which % LINES.len()]),
+            which @ 200..228 => world.say_frame(back, 0x81, STRANGE[which % STRANGE.len()]),
+            which => {
+                let frame = unterminated(input.byte(), LINES[which % LINES.len()]);
+                world.say_frame(back, 0x81, &frame);
+            }
+        },
         7 => {
             let first = input.byte();
             world.say_frame(back, first, input.piece());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::RequestOptions;
 
-use super::input::Input;
+use super::input::{Input, STRANGE, unterminated};
 use world::World;
 
 /// How much of the input is looked at.
@@ -65,6 +65,12 @@ fn step(world: &mut World, input: &mut Input<'_>) {
             });
         }
         8 => world.say_result(input.byte()),
+        9 if kind >= 224 => world.say_frame(0x81, STRANGE[usize::from(input.byte()) % STRANGE.len()]),
+        9 if kind >= 128 => {
+            let (how, id) = (input.byte(), input.byte() % 8);
+            let frame = format!(r#"{{"type":"inbound","bufferId":"{id}","event":{{"text":"{id}"}}}}"#);
+            world.say_frame(0x81, &unterminated(how, &frame));
+        }
         9 => world.say_line(r#"{"type":"going_idle_ack"}"#),
         10 => {
             let first = input.byte();

@@ -74,3 +74,19 @@ pub(crate) fn pieces<'a>(mut bytes: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
     }
     pieces
 }
+
+/// Messages of peers that write text which is no frame (FRAME-2).
+pub(crate) const STRANGE: [&[u8]; 10] =
+    [b"ping", b"[1,2]", b"<html>", b"5", b"\xef\xbb\xbf", b"\xef", b"\0", b"{}{}", b"{\"type\":", b"}\n\0"];
+
+/// A frame as peers write it that end no lines, glue frames together, or put byte order marks and NULs around them.
+pub(crate) fn unterminated(how: u8, frame: &str) -> Vec<u8> {
+    match how % 6 {
+        0 => frame.into(),
+        1 => format!("\u{feff}{frame}\0").into(),
+        2 => format!("{frame}{frame}").into(),
+        3 => format!("{frame}\0\r\n\u{feff} {frame}").into(),
+        4 => format!("{frame}ping").into(),
+        _ => format!("ping{frame}").into(),
+    }
+}
