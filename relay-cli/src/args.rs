@@ -6,12 +6,14 @@ mod connector;
 mod enroll;
 mod gateway;
 mod session;
+mod sizes;
 mod tls;
 
 pub(crate) use connector::{AnswerMode, ConnectorArgs};
 pub(crate) use enroll::{EnrollArgs, EnrolmentArgs};
 pub(crate) use gateway::{AckMode, GatewayArgs, Runtime, identities};
 pub(crate) use session::SessionArgs;
+pub(crate) use sizes::SizeArgs;
 pub(crate) use tls::TlsArgs;
 
 const EXIT_CODES: &str = "Exit codes:\n  \

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use crate::lines::{Line, Lines};
 use crate::streams::keep_serving;
 
-/// Lines that are read ahead. Each is at most 1 MiB.
+/// Lines that are read ahead.
 const AHEAD: usize = 8;
 
 /// One line of the input.
@@ -15,30 +15,30 @@ const AHEAD: usize = 8;
 pub(crate) struct Input {
     /// Its number, from 1.
     pub(crate) number: u64,
-    /// Its bytes; `None` when it was too long.
-    pub(crate) line: Option<Vec<u8>>,
+    /// Its bytes; or the limit that it is over.
+    pub(crate) line: Result<Vec<u8>, usize>,
 }
 
-/// Starts a reader. The receiver ends with the input.
-pub(crate) fn start(from: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<Input>> {
+/// Starts a reader of lines of so many bytes at most. The receiver ends with the input.
+pub(crate) fn start(from: impl Read + Send + 'static, limit: usize) -> io::Result<mpsc::Receiver<Input>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::Builder::new().name("relay-input".into()).spawn(move || {
         keep_serving();
-        read(from, &sender);
+        read(from, limit, &sender);
     })?;
     Ok(receiver)
 }
 
 /// Reads until the input ends, or until nobody takes lines any more.
-fn read(mut from: impl Read, sender: &mpsc::Sender<Input>) {
+fn read(mut from: impl Read, limit: usize, sender: &mpsc::Sender<Input>) {
     let send = |number, line: Line<'_>| {
         let line = match line {
-            Line::Bytes(bytes) => Some(bytes.to_vec()),
-            Line::TooLong => None,
+            Line::Bytes(bytes) => Ok(bytes.to_vec()),
+            Line::TooLong => Err(limit),
         };
         sender.blocking_send(Input { number, line })
     };
-    let mut lines = Lines::default();
+    let mut lines = Lines::new(limit);
     let mut buffer = vec![0; 16 << 10];
     loop {
         match from.read(&mut buffer) {

@@ -4,7 +4,7 @@
 //! which is right for WebSocket messages, and would make the cut of a pipe's reads visible here; and it gives up on a line
 //! that is too long, where this one goes on with the next.
 
-/// The longest line, in bytes without its newline: as long as the longest line of a link (FRAME-3).
+/// The longest line by default, in bytes without its newline: as long as the longest line of a link (FRAME-3).
 pub(crate) const LIMIT: usize = 1 << 20;
 
 /// What some editors and shells begin a text with, and none of it.
@@ -18,14 +18,15 @@ const KEEP: usize = 64 << 10;
 pub(crate) enum Line<'a> {
     /// Without newline and surrounding white space; never empty.
     Bytes(&'a [u8]),
-    /// It has more than [`LIMIT`] bytes, and was dropped. Said as soon as that is clear.
+    /// It has more bytes than the limit, and was dropped. Said as soon as that is clear.
     TooLong,
 }
 
 /// Cuts a stream into lines, at newlines only. Blank lines are left out, and counted, and so is a byte order mark at the start
 /// of the stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lines {
+    limit: usize,
     held: Vec<u8>,
     /// Within a line that is too long.
     skipping: bool,
@@ -33,7 +34,18 @@ pub(crate) struct Lines {
     number: u64,
 }
 
+impl Default for Lines {
+    fn default() -> Self {
+        Self::new(LIMIT)
+    }
+}
+
 impl Lines {
+    /// Lines of this many bytes at most.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, held: Vec::new(), skipping: false, number: 0 }
+    }
+
     /// Takes a piece of the stream, and calls `each` with the number (from 1) of every line that it completes.
     pub(crate) fn feed<E>(
         &mut self,
@@ -48,7 +60,7 @@ impl Lines {
         if self.skipping {
             return Ok(());
         }
-        if self.held.len() + bytes.len() > LIMIT {
+        if self.held.len() + bytes.len() > self.limit {
             self.held = Vec::new();
             self.skipping = true;
             return each(self.number + 1, Line::TooLong);
@@ -70,7 +82,7 @@ impl Lines {
         let mut held = std::mem::take(&mut self.held);
         let line = if held.is_empty() {
             rest
-        } else if held.len() + rest.len() > LIMIT {
+        } else if held.len() + rest.len() > self.limit {
             return each(self.number, Line::TooLong);
         } else {
             held.extend_from_slice(rest);
@@ -78,7 +90,7 @@ impl Lines {
         };
         let content = if self.number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         let result = match content.trim_ascii() {
-            _ if line.len() > LIMIT => each(self.number, Line::TooLong),
+            _ if line.len() > self.limit => each(self.number, Line::TooLong),
             [] => Ok(()),
             line => each(self.number, Line::Bytes(line)),
         };

@@ -105,8 +105,7 @@ impl Token {
 
     /// The signature that is in it, which a peer may show that decodes tokens (TOKEN-3). What precedes it is no secret.
     pub(crate) fn signature(&self) -> Zeroizing<String> {
-        let decoded = Zeroizing::new(decode(&self.text).unwrap_or_default());
-        Zeroizing::new(decoded.rsplit_once(':').map_or("", |(_, signature)| signature).into())
+        signature_of(&self.text)
     }
 
     /// The last second, in unix time, at which the token is good. `None`: it never expires.
@@ -160,6 +159,12 @@ impl TokenRefused {
             Self::BadSignature => "bad_signature",
         }
     }
+}
+
+/// The signature in a token; empty when there is none.
+pub(crate) fn signature_of(token: &str) -> Zeroizing<String> {
+    let decoded = Zeroizing::new(decode(token).unwrap_or_default());
+    Zeroizing::new(decoded.rsplit_once(':').map_or("", |(_, signature)| signature).into())
 }
 
 /// Mints a token for `id`, good up to and including the second `unix_now + ttl_seconds` (TOKEN-1). A TTL of 0 makes a

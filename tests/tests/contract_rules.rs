@@ -31,7 +31,7 @@ const GROUPS: &[(&str, u32)] = &[
     ("CLOCK", 4),
     ("IDLE", 2),
     ("CLOSE", 2),
-    ("CONN", 10),
+    ("CONN", 11),
     ("ENROLL", 6),
     ("POLICY", 1),
 ];

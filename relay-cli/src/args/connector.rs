@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use relay_proto::token::Secret;
 
-use super::EnrolmentArgs;
+use super::{EnrolmentArgs, SizeArgs};
 
 pub(super) const CONNECTOR_HELP: &str = r#"Commands, on standard input, one object a line; an `id` of any type comes back
 in the answer:
@@ -167,6 +167,8 @@ pub(crate) struct ConnectorArgs {
     /// Who answers outbounds
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) answer: AnswerMode,
+    #[command(flatten)]
+    pub(crate) sizes: SizeArgs,
     // The last, because its heading is for all that follow.
     #[command(flatten)]
     pub(crate) enrolment: EnrolmentArgs,

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use relay_proto::chat::SessionKeys;
+use relay_proto::gateway::Limits;
 use relay_tokio::{Config, Identity, Proxy};
 
-use super::{SessionArgs, TlsArgs};
+use super::{SessionArgs, SizeArgs, TlsArgs};
 use crate::{env_file, environment, gateway_id};
 
 /// When a delivery is acknowledged.
@@ -49,7 +50,8 @@ pub(super) const GATEWAY_HELP: &str = r#"Events, on standard output, one object 
   The cause of a disconnected: normal, failed, no_descriptor, replaced,
   going_away, protocol, too_large, unauthorized, forbidden, lost, http_status
   (its `code`), unreachable, proxy, tls, timed_out, queue_full, dormant,
-  requested. That of a revoked: unauthorized, or http_status with code 401.
+  requested, panicked. That of a revoked: unauthorized, or http_status with
+  code 401.
   The `problem` of a disconnected whose cause is tls: wrong_name, expired,
   not_yet_valid, unknown_issuer, revoked, bad_certificate, client_certificate,
   configuration, handshake.
@@ -227,6 +229,8 @@ pub(crate) struct GatewayArgs {
     /// Add each delivery's own JSON, as `raw`, with the fields that this version does not know
     #[arg(long)]
     pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) sizes: SizeArgs,
     /// A program that gets the events on its standard input, and whose standard output is the commands; everything after
     /// --exec is its command line. It does not see the secret, nor the user and the password of a proxy (on Linux not in /proc either, unless it
     /// may trace every process). When it exits the gateway closes in order, with exit code
@@ -269,8 +273,15 @@ impl GatewayArgs {
             None if self.no_proxy => config.no_proxy(),
             None => config.proxy_from_env().map_err(|error| error.to_string())?,
         };
-        let config = config.allow_plaintext_credentials(self.allow_plaintext_credentials);
+        let config = config.allow_plaintext_credentials(self.allow_plaintext_credentials).limits(self.limits());
         Ok((config.reconnect(!self.no_reconnect), self.session.keys(lookup)?))
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        (limits.line, limits.frame) = (self.sizes.max_line, self.sizes.max_frame);
+        limits.message = self.sizes.message(limits.message);
+        limits
     }
 
     fn variables(&self, lookup: &dyn Fn(&'static str) -> Result<Option<String>, String>) -> Result<Config, String> {

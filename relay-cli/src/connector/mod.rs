@@ -113,7 +113,7 @@ async fn serve(args: &ConnectorArgs, setup: Setup, store: Option<Disk>) -> Resul
         tokio::spawn(renew(connector.clone(), renewed, files));
     }
     setup::warn_about(connector.address(), tls, &gateways);
-    let commands = input::start(Patient(io::stdin())).map_err(cannot_start)?;
+    let commands = input::start(Patient(io::stdin()), args.sizes.input()).map_err(cannot_start)?;
     let outbox = Outbox::start(Patient(io::stdout()), Some(output::UNREAD)).map_err(cannot_start)?;
     outbox.event(report::listening(&args.listen, connector.address(), tls), None);
     let told = (events, http);

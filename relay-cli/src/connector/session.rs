@@ -20,7 +20,7 @@ use super::setup::Gateways;
 use super::{messages, report};
 use crate::input::Input;
 use crate::outbox::Outbox;
-use crate::{lines, output};
+use crate::output;
 
 /// Commands are taken while fewer deliveries than this are on their way into the store, ...
 const DELIVERIES: usize = 1024;
@@ -244,9 +244,12 @@ impl Session {
     fn carry_out(&mut self, input: Input) {
         self.commanded = true;
         let Input { number, line } = input;
-        let Some(line) = line else {
-            let problem = format!("the line is over the limit of {} bytes", lines::LIMIT);
-            return self.outbox.answer(report::error(number, None, &problem));
+        let line = match line {
+            Ok(line) => line,
+            Err(limit) => {
+                let problem = format!("the line is over the limit of {limit} bytes (see --max-frame)");
+                return self.outbox.answer(report::error(number, None, &problem));
+            }
         };
         let Parsed { id, command } = parse(&line);
         let done = match command {

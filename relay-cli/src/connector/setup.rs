@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use relay_proto::connector::{AckPolicy, Settings};
+use relay_proto::connector::{AckPolicy, Limits, Settings, Timing};
 use relay_proto::token::Secret;
 use relay_tokio::Descriptor;
 use relay_tokio::connector::Config;
@@ -36,7 +36,10 @@ pub(super) enum Gateways {
 pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     check_address(&args.listen)?;
     let window = usize::try_from(args.window).map_err(|error| format!("--window: {error}"))?;
-    let settings = Settings::with_window(window).map_err(|error| format!("--window: {error}"))?;
+    let mut limits = Limits::default();
+    (limits.window, limits.line, limits.frame) = (window, args.sizes.max_line, args.sizes.max_frame);
+    limits.message = args.sizes.message(limits.message);
+    let settings = Settings::new(Timing::default(), limits).map_err(|error| error.to_string())?;
     let presumes_all = args.presume_acks.iter().any(String::is_empty);
     let acks = if presumes_all { AckPolicy::Presumed } else { AckPolicy::Required };
     let mut config = Config::new().settings(settings.with_acks(acks));

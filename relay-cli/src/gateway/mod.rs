@@ -78,11 +78,11 @@ async fn serve(args: &GatewayArgs, checked: Checked) -> Result<ExitCode, String>
                 format!("cannot run `{}`: {error}", command.first().map(|c| c.to_string_lossy()).unwrap_or_default())
             })?;
             let outbox = Outbox::start(Patient(to), None).map_err(pipes)?;
-            (Some(child), input::start(Patient(from)).map_err(pipes)?, outbox)
+            (Some(child), input::start(Patient(from), args.sizes.input()).map_err(pipes)?, outbox)
         }
         None => {
             let outbox = Outbox::start(Patient(io::stdout()), Some(output::UNREAD)).map_err(pipes)?;
-            (None, input::start(Patient(io::stdin())).map_err(pipes)?, outbox)
+            (None, input::start(Patient(io::stdin()), args.sizes.input()).map_err(pipes)?, outbox)
         }
     };
     let (gateway, events) = connect(args.runtime, config, tls)?;

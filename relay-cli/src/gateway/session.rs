@@ -21,7 +21,6 @@ use super::held::{Held, Table, Unseen};
 use super::report;
 use crate::args::AckMode;
 use crate::input::Input;
-use crate::lines;
 use crate::members::excerpt;
 use crate::outbox::Outbox;
 
@@ -346,9 +345,12 @@ impl Session {
 
     fn carry_out(&mut self, input: Input) {
         let Input { number, line } = input;
-        let Some(line) = line else {
-            let problem = format!("the line is over the limit of {} bytes", lines::LIMIT);
-            return self.answer(report::error(number, None, &problem));
+        let line = match line {
+            Ok(line) => line,
+            Err(limit) => {
+                let problem = format!("the line is over the limit of {limit} bytes (see --max-frame)");
+                return self.answer(report::error(number, None, &problem));
+            }
         };
         let Parsed { id, command } = parse(&line);
         if let Err(problem) = command.and_then(|command| self.obey(command, id.clone(), line.len())) {

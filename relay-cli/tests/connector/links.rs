@@ -111,3 +111,37 @@ fn a_cut_is_a_lost_link_for_both() {
     gateway.event("ready");
     connector.event("hello");
 }
+
+// proves: FRAME-3, CONN-11
+#[test]
+fn a_delivery_over_the_gateways_limit_is_told_of_at_both_ends_and_comes_once_that_is_raised() {
+    let mut connector = Connector::start(&["--gateway-env", "gw=SECRET", "--max-frame", "4194304"]);
+    let gateway = connector.linked(&[]);
+    let text = "x".repeat(1_500_000);
+    connector.say(&json!({"deliver": {"text": text, "source": {"platform": "discord", "chat_id": "7"}}, "id": 1}));
+    let id = connector.event("accepted")["buffer_id"].as_str().unwrap().to_owned();
+    for again in [true, false] {
+        let ended = gateway.event("disconnected");
+        assert_eq!((&ended["cause"], &ended["code"]), (&json!("too_large"), &json!(1009)));
+        if again {
+            gateway.event("ready");
+        }
+    }
+    let mut gateway = gateway;
+    gateway.end_input();
+    let (_, stderr, _) = gateway.end();
+    let warnings = stderr.lines().filter(|line| line.contains("1048576 bytes twice in a row")).count();
+    assert!(warnings == 1 && stderr.contains("--max-line"), "{stderr}");
+
+    let gateway = gateway_with("gw", SECRET, &connector.url, &["--max-line", "2097152"]);
+    gateway.event("ready");
+    let message = gateway.event("message");
+    assert_eq!(message["buffer_id"], json!(id));
+    assert_eq!(message["message"]["text"].as_str().map(str::len), Some(1_500_000));
+    connector.relay.end_input();
+    let (_, stderr, _) = connector.relay.end();
+    let warnings: Vec<_> = stderr.lines().filter(|line| line.contains("1009 (too large)")).collect();
+    let [warning] = warnings[..] else { panic!("{stderr}") };
+    assert!(warning.contains("gateway=gw") && warning.contains(&id) && warning.contains(" bytes"), "{warning}");
+    assert!(warning.contains("WARN") && warning.contains("relay gateway --max-line"), "{warning}");
+}

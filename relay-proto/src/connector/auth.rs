@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::redact;
 use crate::time::Now;
 use crate::token::{self, Secret, TokenRefused};
 
@@ -81,12 +82,35 @@ pub fn authenticate(
     Ok(GatewayId(token::verify(token, &secrets, now.unix)?))
 }
 
+/// A text that a gateway wrote, such as a close reason, as it may stand in events and logs: without pieces of these tokens and
+/// secrets of it (TOKEN-3).
+pub fn without_credentials<'a>(text: &str, credentials: impl IntoIterator<Item = &'a Secret>) -> String {
+    let credentials: Vec<&str> = credentials.into_iter().map(Secret::text).collect();
+    let signatures: Vec<_> = credentials.iter().map(|token| token::signature_of(token)).collect();
+    let signatures = signatures.iter().map(|signature| signature.as_str());
+    redact::without(text, credentials.iter().copied().chain(signatures))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
 
     const NOW: Now = Now { monotonic: core::time::Duration::ZERO, unix: 1_800_000_000 };
+
+    // proves: TOKEN-3
+    #[test]
+    fn what_a_gateway_says_is_shown_without_its_credentials() {
+        let token = token::mint("gw", &"exactly8".into(), 300, NOW.unix);
+        let signature = token.signature().to_ascii_uppercase();
+        let bearer = Secret::new(token.as_str());
+        let secret = Secret::new("exactly8");
+        let hide = |text: &str| without_credentials(text, [&bearer, &secret]);
+        assert_eq!(hide("bye"), "bye");
+        assert_eq!(hide(&alloc::format!("bad: {}!", &token.as_str()[1..])), "bad: ***!");
+        assert_eq!(hide(&alloc::format!("bad: {}!", &signature[3..])), "bad: ***!");
+        assert_eq!(hide("myexactly8s"), "my***s");
+    }
 
     fn stored(id: &str) -> Option<Vec<Secret>> {
         match id {

@@ -44,11 +44,11 @@ pub struct Limits {
     /// Deliveries that may be unacknowledged on a link (CONN-3). Default 16.
     pub window: usize,
     /// The largest frame that is sent, in bytes without its newline (FRAME-1). Default 1 MiB, which is also the longest
-    /// line that gateways take by default.
+    /// line that gateways take by default. It has nothing to do with what is received.
     pub frame: usize,
     /// The longest line that is received, in bytes (FRAME-3). Default 1 MiB; at most 1 GiB.
     pub line: usize,
-    /// The largest WebSocket message that is received, in bytes. Default 2 MiB.
+    /// The largest WebSocket message that is received, in bytes. Above `line`. Default 2 MiB.
     pub message: usize,
     /// Hellos on one link. Default 256.
     pub hellos: usize,
@@ -132,6 +132,10 @@ impl Settings {
         if limits.line > MAX_LINE {
             return Err(SettingsError::Order("limits.line must not be above 1 GiB"));
         }
+        // A frame travels whole in one message (FRAME-1), with its newline: a longer line could not come.
+        if limits.message <= limits.line {
+            return Err(SettingsError::Order("limits.message must be above limits.line: a line comes in one message"));
+        }
         if limits.window == 0 || limits.window > MAX_WINDOW {
             return Err(SettingsError::Order("limits.window must be from 1 to 65536"));
         }
@@ -203,11 +207,15 @@ mod tests {
         assert!(Settings::new(silence(ping_after + Duration::from_millis(1)), Limits::default()).is_ok());
         for limits in [
             Limits { frame: 10, ..Limits::default() },
-            Limits { line: 2 << 30, ..Limits::default() },
+            Limits { line: 2 << 30, message: usize::MAX, ..Limits::default() },
+            Limits { line: 2048, message: 2048, ..Limits::default() },
             Limits { hellos: 0, ..Limits::default() },
         ] {
             assert!(matches!(Settings::new(Timing::default(), limits), Err(SettingsError::Order(_))));
         }
+        // A frame comes whole in a message, with its newline. What is sent does not depend on what is received.
+        let fits = Limits { line: 2047, message: 2048, frame: 4096, ..Limits::default() };
+        assert!(Settings::new(Timing::default(), fits).is_ok());
         assert!(Settings::with_window(0).is_err() && Settings::with_window(1 << 20).is_err());
         assert_eq!(Settings::with_window(16), Ok(Settings::default()));
     }

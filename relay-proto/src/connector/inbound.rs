@@ -25,9 +25,10 @@ impl Peer {
         let Some(open) = self.find(link) else { return };
         match fed {
             Ok(()) => open.lines = lines,
-            Err(LineTooLong { .. }) => {
+            Err(LineTooLong { limit }) => {
                 open.deaf = true;
                 if open.closing_until.is_none() {
+                    self.count_too_long("line", limit);
                     self.close_current(1009, "line too long");
                 }
             }

@@ -118,7 +118,7 @@ mod tests;
 mod timers;
 
 pub use crate::transmit::Transmit;
-pub use auth::{GatewayId, Refusal, authenticate};
+pub use auth::{GatewayId, Refusal, authenticate, without_credentials};
 pub use config::{AckPolicy, Limits, Settings, SettingsError, Timing};
 pub use output::{
     Deadline, Ended, EntryId, Event, Fetch, HelloId, Identity, LinkId, Notice, Outbound, OutboundId, Output, Reason,

@@ -252,6 +252,31 @@ pub enum Notice {
     ForwardGivenUp(EntryId),
     /// The application did not answer an outbound in time.
     OutboundExpired(OutboundId),
+    /// The second link in a row ended because the gateway sent something that is too long (FRAME-3).
+    TooLong {
+        /// What was too long, by the name of its limit: `line` or `message`.
+        what: &'static str,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The gateway closed several links with 1009 (too large) while this entry was the largest in flight: it takes no line of
+    /// this size, and nothing behind the entry is delivered (CONN-11). Told at the second such end, and whenever their number
+    /// has doubled since.
+    EntryTooLarge {
+        /// The entry.
+        entry: EntryId,
+        /// The size of its frame, in bytes.
+        size: usize,
+        /// How many links have ended so.
+        links: u32,
+    },
+}
+
+impl Notice {
+    /// Whether somebody has to do something about it: a line in the log that is seen by default.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::EntryTooLarge { .. })
+    }
 }
 
 impl fmt::Display for Notice {
@@ -262,6 +287,17 @@ impl fmt::Display for Notice {
             Self::ForwardPresumed(id) => write!(f, "forward {id} counts as taken: this gateway acknowledges none"),
             Self::ForwardGivenUp(id) => write!(f, "forward {id} was given up: no link acknowledged it"),
             Self::OutboundExpired(id) => write!(f, "outbound {} was not answered in time", id.0),
+            Self::TooLong { what, limit } => write!(
+                f,
+                "the gateway sent a {what} over the limit of {limit} bytes twice in a row. Raise the limit: \
+                 `Limits::{what}`, or `relay connector --max-line`"
+            ),
+            Self::EntryTooLarge { entry, size, links } => write!(
+                f,
+                "the gateway closed {links} links with 1009 (too large) while delivery {entry} of {size} bytes was in \
+                 flight: nothing behind it is delivered. Raise the gateway's limit above that size (`relay gateway \
+                 --max-line`); lower `Limits::frame` here (`relay connector --max-frame`) to have such deliveries refused"
+            ),
         }
     }
 }

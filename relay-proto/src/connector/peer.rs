@@ -44,6 +44,10 @@ pub struct Peer {
     pub(super) closing: VecDeque<Box<Link>>,
     /// Acknowledged entries that the store has not durably deleted.
     pub(super) discarding: BTreeSet<EntryId>,
+    /// How many links in a row ended because of something too long that the gateway sent (FRAME-3).
+    pub(super) too_long: u8,
+    /// The largest entry that was in flight when the gateway last closed a link with 1009, and how many it closed so.
+    pub(super) refused: Option<(EntryId, u32)>,
     pub(super) next_link: u64,
     pub(super) next_hello: u64,
     pub(super) next_outbound: u64,
@@ -110,6 +114,8 @@ impl Peer {
             current: None,
             closing: VecDeque::new(),
             discarding: BTreeSet::new(),
+            too_long: 0,
+            refused: None,
             next_link: 0,
             next_hello: 0,
             next_outbound: 0,
@@ -303,10 +309,41 @@ impl Peer {
     /// The link ended. Not called after [`Output::Drop`].
     pub fn handle_ended(&mut self, link: LinkId, end: LinkEnd, now: Now) {
         self.tick(now);
-        if self.current.take_if(|current| current.id == link).is_some() {
+        if let Some(current) = self.current.take_if(|current| current.id == link) {
+            match &end {
+                LinkEnd::MessageTooLarge { limit } => self.count_too_long("message", *limit),
+                LinkEnd::Closed { code: Some(1009), .. } => self.count_refused(current.cursor),
+                _ if current.answered => self.too_long = 0,
+                _ => {}
+            }
             self.push_event(Event::LinkEnded { link, ended: Ended::Remote(end) });
         } else {
             self.closing.retain(|closing| closing.id != link);
+        }
+    }
+
+    /// A gateway that sends the same again on each link does not get far: somebody has to raise the limit.
+    pub(super) fn count_too_long(&mut self, what: &'static str, limit: usize) {
+        self.too_long += 1;
+        if self.too_long == 2 {
+            self.too_long = 0;
+            self.notice(Notice::TooLong { what, limit });
+        }
+    }
+
+    /// The gateway closed a link with 1009 that was given everything below `cursor`: if an entry is too large for it, the
+    /// largest is. It will go out again, on each link, and hold up all that wait (CONN-11).
+    fn count_refused(&mut self, cursor: u64) {
+        self.too_long = 0;
+        let largest = self.buffer.in_flight(cursor).max_by_key(|entry| entry.frame.len());
+        let Some((entry, size)) = largest.map(|entry| (entry.id, entry.frame.trim_end().len())) else { return };
+        let links = match self.refused {
+            Some((refused, links)) if refused == entry => links.saturating_add(1),
+            _ => 1,
+        };
+        self.refused = Some((entry, links));
+        if links >= 2 && links.is_power_of_two() {
+            self.notice(Notice::EntryTooLarge { entry, size, links });
         }
     }
 

@@ -78,6 +78,14 @@ impl Skipped {
     /// How many kinds of reason there are.
     pub const KINDS: usize = 9;
 
+    /// The same with this instead of a type's name, which the peer chose.
+    pub(crate) fn with_shown(self, shown: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::UnknownType(name) => Self::UnknownType(shown(&name)),
+            other => other,
+        }
+    }
+
     /// The kind of reason as an index below [`Self::KINDS`], for counters.
     pub fn kind(&self) -> usize {
         match self {

@@ -112,17 +112,18 @@ impl Default for Timing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest frame that is sent, in bytes without its newline (FRAME-1). Default 1 MiB.
+    /// The largest frame that is sent, in bytes without its newline (FRAME-1). Default 1 MiB. It has nothing to do with what
+    /// is received: the connector has to take a line of this size.
     pub frame: usize,
     /// The longest line that is received, in bytes (FRAME-3). Default 1 MiB; at most 1 GiB.
     pub line: usize,
-    /// The largest WebSocket message that is received, in bytes. Default 2 MiB.
+    /// The largest WebSocket message that is received, in bytes. Above `line`. Default 2 MiB.
     pub message: usize,
     /// Bytes of unread events from which on the link is no longer read, unless requests wait for results (REQ-7).
     /// Default 4 MiB.
     pub queue: usize,
     /// Bytes of unread events, or of acknowledgements that the application holds up, at which the link is closed; what
-    /// had a `bufferId` comes again. Default 16 MiB.
+    /// had a `bufferId` comes again. One event alone may be larger. Default 16 MiB.
     pub queue_hard: usize,
     /// How many ended deliveries are remembered to recognise replays (ACK-4). Default 4096.
     pub replay_memory: usize,
@@ -411,6 +412,10 @@ impl Config {
         }
         if limits.line > MAX_LINE {
             return Err(ConfigError::Order("limits.line must not be above 1 GiB"));
+        }
+        // A frame travels whole in one message (FRAME-1), with its newline: a longer line could not come.
+        if limits.message <= limits.line {
+            return Err(ConfigError::Order("limits.message must be above limits.line: a line comes in one message"));
         }
         if limits.queue_hard <= limits.queue {
             return Err(ConfigError::Order("limits.queue_hard must be above limits.queue"));

@@ -8,7 +8,7 @@ use super::ending::{Cause, Ended, shown};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine, current};
 use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
-use crate::frame::{self, BufferId, FromConnector, PeerError, Skipped};
+use crate::frame::{self, ActionResult, BufferId, FromConnector, PeerError, Skipped};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 
@@ -28,7 +28,12 @@ impl Machine {
             match fed {
                 Ok(()) => open.lines = lines,
                 // Nobody knows where its next line begins: pieces of several would make one that was never sent.
-                Err(_) => open.deaf = true,
+                Err(LineTooLong { limit }) => {
+                    open.deaf = true;
+                    if open.is_open() {
+                        open.too_long = Some(("line", limit));
+                    }
+                }
             }
         }
         if let Err(LineTooLong { limit }) = fed {
@@ -47,6 +52,8 @@ impl Machine {
             Ok(frame) => frame,
             Err(skipped) => {
                 self.count_skipped(&skipped);
+                let token = current(&mut self.life, link).and_then(|link| link.token.as_ref());
+                let skipped = skipped.with_shown(|name| self.settings.without_secrets(name, token));
                 self.notice(Notice::Skipped(skipped));
                 return true;
             }
@@ -60,7 +67,7 @@ impl Machine {
             // This side has closed: nothing can be acknowledged any more, and what is buffered comes again. A result
             // still tells the truth about its request.
             if let FromConnector::OutboundResult { request_id, result } = frame {
-                self.handle_result(&request_id, Outcome::Result(result));
+                self.handle_result(&request_id, result);
             }
             return true;
         }
@@ -91,9 +98,7 @@ impl Machine {
                 });
             }
             FromConnector::Descriptor(descriptor) => self.handle_descriptor(frame::share(descriptor)),
-            FromConnector::OutboundResult { request_id, result } => {
-                self.handle_result(&request_id, Outcome::Result(result));
-            }
+            FromConnector::OutboundResult { request_id, result } => self.handle_result(&request_id, result),
             FromConnector::Interrupt(interrupt) => self.queue.push_interrupt(interrupt),
             FromConnector::GoingIdleAck => self.handle_idle_ack(),
             // Handled above, since it is heard while closing too.
@@ -110,8 +115,9 @@ impl Machine {
             self.close_link(1013, "too many unacknowledged deliveries", Closing::End(ended));
             return true;
         }
-        // What was left unread before is no fault of this link.
-        if self.queue.bytes() > limit.max(unread) {
+        // What was left unread before is no fault of this link. One event alone is taken whatever its size: it would come
+        // again on each link, and never be read.
+        if unread > 0 && self.queue.bytes() > limit.max(unread) {
             let reason = alloc::format!("the application left more than {limit} bytes of events unread");
             self.close_link(1013, "too many unread events", Closing::End(Ended::local(Cause::QueueFull, reason)));
         }
@@ -182,9 +188,14 @@ impl Machine {
         self.push_event(Event::Ready { descriptor });
     }
 
-    fn handle_result(&mut self, request_id: &str, outcome: Outcome) {
+    fn handle_result(&mut self, request_id: &str, mut result: ActionResult) {
+        // They end up in errors and logs (TOKEN-3). The JSON as it came is the application's.
+        let token = if let Life::Linked(link) = &self.life { link.token.as_ref() } else { None };
+        for text in [&mut result.error, &mut result.code].into_iter().flatten() {
+            *text = self.settings.without_secrets(text, token);
+        }
         match RequestId::parse(request_id).filter(|id| self.requests.remove_written(*id)) {
-            Some(request) => self.outputs.push(Output::RequestEnded { request, outcome }),
+            Some(request) => self.outputs.push(Output::RequestEnded { request, outcome: Outcome::Result(result) }),
             None => {
                 self.tables().stats.unmatched_results += 1;
                 self.notice(Notice::UnmatchedResult);

@@ -94,6 +94,8 @@ pub(crate) struct Link {
     pub(crate) again: bool,
     /// How long the peer that refused it wants the next dial to wait.
     pub(crate) retry_after: Duration,
+    /// What the peer sent that was too long: the name of the limit, and the limit.
+    pub(crate) too_long: Option<(&'static str, usize)>,
     /// Whether a `going_idle` waits for its ack.
     pub(crate) idling: bool,
     /// Whether the connector has acknowledged that this link is idle.
@@ -127,6 +129,7 @@ impl Link {
             resumed: false,
             again: false,
             retry_after: Duration::ZERO,
+            too_long: None,
             idling: false,
             idle: false,
         }

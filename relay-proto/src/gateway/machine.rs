@@ -61,6 +61,8 @@ pub struct Machine {
     pub(super) revocation: Revocation,
     /// How many ready links in a row were replaced by another one (LINK-2).
     pub(super) replaced: u8,
+    /// How many links in a row ended because of something too long that the connector sent (FRAME-3).
+    pub(super) too_long: u8,
     pub(super) requests: Requests,
     pub(super) traffic: Traffic,
     pub(super) prompts: PromptIds,
@@ -115,6 +117,7 @@ impl Machine {
             backoff: Backoff::default(),
             revocation: Revocation::default(),
             replaced: 0,
+            too_long: 0,
             requests: Requests::default(),
             traffic: Traffic::default(),
             prompts,
@@ -329,6 +332,9 @@ impl Machine {
         if let LinkEnd::RefusedForNow { retry_after, .. } = end {
             link.retry_after = retry_after;
         }
+        if let LinkEnd::MessageTooLarge { limit } = end {
+            link.too_long = Some(("message", limit));
+        }
         let mut ended = Ended::from(end);
         ended.reason = self.settings.without_secrets(&ended.reason, link.token.as_ref());
         // After our own close, only what must slow or stop the next dial is news; the rest would hide why we closed.
@@ -490,6 +496,7 @@ impl Machine {
         let Some(ended) = ended else { return self.finish(State::Closed) };
         let mut pace = if again { Pace::Now } else { ended.pace() };
         self.count_replaced(&ended, ready_for);
+        self.count_too_long(link.too_long, ready_for);
         self.revocation.on_end(ready_for, refused, self.settings.timing.stable);
         if refused {
             let token_expired =
@@ -543,6 +550,22 @@ impl Machine {
         if self.replaced == 3 {
             self.replaced = 0;
             self.notice(Notice::TakingTurns);
+        }
+    }
+
+    /// What is too long for this gateway comes again on each link, since the connector has to have it acknowledged: somebody
+    /// has to raise the limit. Dials that fail in between tell nothing about it.
+    fn count_too_long(&mut self, too_long: Option<(&'static str, usize)>, ready_for: Option<Duration>) {
+        let Some((what, limit)) = too_long else {
+            if ready_for.is_some() {
+                self.too_long = 0;
+            }
+            return;
+        };
+        self.too_long += 1;
+        if self.too_long == 2 {
+            self.too_long = 0;
+            self.notice(Notice::TooLong { what, limit });
         }
     }
 

@@ -283,6 +283,14 @@ pub enum Notice {
     },
     /// Other processes have taken this gateway's place for the third time in a row (LINK-2).
     TakingTurns,
+    /// The second link in a row ended because the connector sent something that is too long (FRAME-3). It is likely to send it
+    /// again on each link.
+    TooLong {
+        /// What was too long, by the name of its limit: `line` or `message`.
+        what: &'static str,
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// A request names none of the several bots that this gateway fronts on a platform, and nothing says which of them is
     /// meant: the connector chooses (CHAT-8).
     NoBot {
@@ -318,6 +326,11 @@ impl fmt::Display for Notice {
             Self::TakingTurns => f.write_str(
                 "this gateway was replaced three times in a row: another process uses the same gateway id, and the two \
                  take turns. Stop one of them, or enrol it under an id of its own",
+            ),
+            Self::TooLong { what, limit } => write!(
+                f,
+                "the connector sent a {what} over the limit of {limit} bytes twice in a row, and is likely to send it again \
+                 on each link. Raise the limit: `Limits::{what}`, or `relay gateway --max-line`"
             ),
             Self::NoBot { platform } => write!(
                 f,
@@ -467,6 +480,7 @@ mod tests {
             (Notice::Resumed { slept: Duration::from_secs(12) }, "12 s"),
             (Notice::Dropped, "until the next link"),
             (Notice::TakingTurns, "same gateway id"),
+            (Notice::TooLong { what: "line", limit: 9 }, "over the limit of 9 bytes twice in a row"),
             (Notice::NoBot { platform: "slack".into() }, "several on slack"),
             (Notice::PeerError("no such bot".into()), "no such bot"),
         ];

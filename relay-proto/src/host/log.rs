@@ -2,8 +2,9 @@
 //!
 //! All lines have the target `relay` and the fields `url` (without user information) and `gateway` (the id, when there is
 //! one), since a process may have several gateways. At WARN: a failed dial, a link that ended without being asked to, what a
-//! connector says in `error` frames, two gateways that take turns, requests that name none of several bots, deliveries
-//! that were dropped, and warnings about the configuration. At ERROR: revoked credentials, and a driver that panicked. Everything else is DEBUG.
+//! connector says in `error` frames, two gateways that take turns, lines that are too long again and again, requests that
+//! name none of several bots, deliveries that were dropped, and warnings about the configuration. At ERROR: revoked
+//! credentials, and a driver that panicked. Everything else is DEBUG.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ impl Often {
             }
             Notice::PeerError(words) => words.hash(&mut hasher),
             Notice::TakingTurns => 0_u8.hash(&mut hasher),
+            Notice::TooLong { what, limit } => (*what, *limit).hash(&mut hasher),
             Notice::NoBot { platform } => platform.hash(&mut hasher),
             _ => return Some(0),
         }
@@ -89,7 +91,11 @@ mod lines {
                 line!(warn, of, reason = %ended, retry_in_ms, untold, "{what}");
             }
             // A mistake of the application, and one that stops its deliveries sooner or later.
-            Notice::PeerError(_) | Notice::TakingTurns | Notice::NoBot { .. } | Notice::Dropped => {
+            Notice::PeerError(_)
+            | Notice::TakingTurns
+            | Notice::TooLong { .. }
+            | Notice::NoBot { .. }
+            | Notice::Dropped => {
                 line!(warn, of, untold, "{notice}");
             }
             _ => line!(debug, of, "{notice}"),

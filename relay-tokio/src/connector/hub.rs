@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use relay_proto::connector::{
     Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, authenticate,
+    without_credentials,
 };
+use relay_proto::end::LinkEnd;
 use relay_proto::host::{Clock as _, SystemClock};
 use relay_proto::time::Now;
 use relay_proto::token::{self, Secret};
@@ -21,7 +23,7 @@ use super::DeliverError;
 use super::config::Config;
 use super::enrolment::{Desk, HttpEvent, Known};
 use super::keeper::Keeper;
-use super::member::{Delivering, Inner, Member, Wake};
+use super::member::{Delivering, Inner, Linked, Member, Wake};
 use super::refusals::Refusals;
 use super::store::{Change, StoreError};
 use super::strangers::{Stranger, Strangers, sent_away};
@@ -390,8 +392,8 @@ impl Hub {
             match output {
                 Output::Hello { hello, identity } => hellos.push((hello, identity)),
                 Output::Drop(link) => {
-                    if let Some(notify) = member.links.remove(&link) {
-                        notify.notify_one();
+                    if let Some(linked) = member.links.remove(&link) {
+                        linked.news.notify_one();
                     }
                 }
                 Output::Accepted(entry) => {
@@ -412,7 +414,13 @@ impl Hub {
                         keeper.fetch(id.clone(), fetch);
                     }
                 }
-                Output::Notice(notice) => tracing::debug!(gateway = %id, "{notice}"),
+                Output::Notice(notice) if notice.is_warning() => tracing::warn!(gateway = %id, "{notice}"),
+                Output::Notice(notice) => {
+                    if tracing::enabled!(tracing::Level::DEBUG) {
+                        let notice = self.without_credentials(id.as_str(), member, &notice.to_string());
+                        tracing::debug!(gateway = %id, "{notice}");
+                    }
+                }
                 _ => {}
             }
         }
@@ -511,14 +519,31 @@ impl Hub {
 
     /// A link of this gateway is open. It is told through the notifier when there is something to write, and when it is
     /// dropped.
-    pub(super) fn open(&self, member: &Arc<Member>) -> (LinkId, Arc<Notify>) {
+    pub(super) fn open(&self, member: &Arc<Member>, bearer: Option<&str>) -> (LinkId, Arc<Notify>) {
         let notify = Arc::new(Notify::new());
         let link = self.change(member, Wake::All, |inner, now| {
             let link = inner.peer.handle_opened(now);
-            inner.links.insert(link, notify.clone());
+            inner.links.insert(link, Linked { news: notify.clone(), bearer: bearer.map(Secret::new) });
             link
         });
         (link, notify)
+    }
+
+    /// A link is over, as far as the transport knows.
+    pub(super) fn leave(&self, member: &Arc<Member>, link: LinkId, mut end: LinkEnd) {
+        if let LinkEnd::Closed { reason, .. } = &mut end {
+            let shown = self.without_credentials(member.id.as_str(), &member.lock(), reason);
+            *reason = shown;
+        }
+        self.with_link(member, link, |peer, now| peer.handle_ended(link, end, now));
+        member.lock().links.remove(&link);
+    }
+
+    /// What a gateway says, without its credentials (TOKEN-3).
+    fn without_credentials(&self, id: &str, member: &Inner, text: &str) -> String {
+        let secrets = self.secrets(id);
+        let bearers = member.links.values().filter_map(|linked| linked.bearer.as_ref());
+        without_credentials(text, secrets.iter().chain(bearers))
     }
 
     /// What to wait for on a link; `None` once it is dropped.

@@ -340,8 +340,7 @@ impl Connection {
     /// The link is over, if it was one.
     fn leave(&mut self, end: LinkEnd) {
         if let Some(Own { member, link, .. }) = self.own.take() {
-            self.hub.with_link(&member, link, |peer, now| peer.handle_ended(link, end, now));
-            member.lock().links.remove(&link);
+            self.hub.leave(&member, link, end);
         }
     }
 
@@ -357,7 +356,7 @@ impl Connection {
             Ok(id) => {
                 self.wire.accept();
                 let member = self.hub.member(&id);
-                let (link, news) = self.hub.open(&member);
+                let (link, news) = self.hub.open(&member, request.bearer());
                 self.own = Some(Own { member, link, news });
                 self.stranger = None;
             }

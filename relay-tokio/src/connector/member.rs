@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use relay_proto::connector::{EntryId, Event, GatewayId, LinkId, Peer};
 use relay_proto::time::Now;
+use relay_proto::token::Secret;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::store::StoreError;
@@ -26,7 +27,7 @@ pub(super) enum Wake {
 
 pub(super) struct Inner {
     pub(super) peer: Peer,
-    pub(super) links: BTreeMap<LinkId, Arc<Notify>>,
+    pub(super) links: BTreeMap<LinkId, Linked>,
     /// Whether it is in line to be read, or about to be.
     pub(super) readable: bool,
     /// Whoever delivered what is not durable yet.
@@ -36,6 +37,12 @@ pub(super) struct Inner {
     pub(super) discarding: BTreeMap<EntryId, bool>,
     /// Those that are durable by now.
     pub(super) acked: VecDeque<EntryId>,
+}
+
+pub(super) struct Linked {
+    pub(super) news: Arc<Notify>,
+    /// The token that it showed, to be hidden in what the gateway says (TOKEN-3).
+    pub(super) bearer: Option<Secret>,
 }
 
 pub(super) struct Delivering {
@@ -66,7 +73,7 @@ impl Inner {
     pub(super) fn wake(&self, wake: Wake) {
         if wake != Wake::None {
             let others = self.links.iter().filter(|(link, _)| wake != Wake::Others(**link));
-            others.for_each(|(_, notify)| notify.notify_one());
+            others.for_each(|(_, linked)| linked.news.notify_one());
         }
     }
 

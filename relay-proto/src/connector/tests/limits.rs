@@ -1,7 +1,10 @@
 //! What a gateway can cost.
 
 use super::*;
-use crate::connector::{Limits, Refused, Timing};
+use alloc::string::ToString as _;
+
+use crate::connector::{Limits, Notice, Refused, Timing};
+use crate::end::LinkEnd;
 
 // proves: FRAME-3
 #[test]
@@ -17,6 +20,78 @@ fn a_line_over_the_limit_closes_the_link_with_1009() {
     let id = rig.deliver(0);
     rig.ack(link, id);
     assert_eq!(rig.peer.stats().lines_received, 1, "where its lines begin is not known any more");
+}
+
+/// The warnings that were told since the last call.
+fn warnings(rig: &mut Rig) -> Vec<Notice> {
+    rig.settle();
+    let told = core::mem::take(&mut rig.outputs);
+    let notices = told.into_iter().filter_map(|output| match output {
+        Output::Notice(notice) => Some(notice),
+        _ => None,
+    });
+    notices.filter(Notice::is_warning).collect()
+}
+
+fn closes(rig: &mut Rig, link: LinkId, code: u16) -> Vec<Notice> {
+    let end = LinkEnd::Closed { code: Some(code), reason: String::new() };
+    rig.peer.handle_ended(link, end, rig.now);
+    warnings(rig)
+}
+
+// proves: FRAME-3
+#[test]
+fn what_is_too_long_on_two_links_in_a_row_is_told_of_with_its_limit() {
+    let limits = Limits { line: 1024, ..Limits::default() };
+    let mut rig = Rig::with(Settings::new(Timing::default(), limits).unwrap());
+    let line = |rig: &mut Rig| {
+        let link = rig.link();
+        rig.peer.handle_message(link, &[b'x'; 1025], rig.now);
+        closes(rig, link, 1009)
+    };
+    assert_eq!(line(&mut rig), []);
+    assert_eq!(line(&mut rig), [Notice::TooLong { what: "line", limit: 1024 }]);
+    assert_eq!(line(&mut rig), [], "the third begins anew");
+    let link = rig.link();
+    rig.peer.handle_ended(link, LinkEnd::MessageTooLarge { limit: 9 }, rig.now);
+    assert_eq!(warnings(&mut rig), [Notice::TooLong { what: "message", limit: 9 }]);
+    line(&mut rig);
+    let link = rig.link();
+    assert_eq!(closes(&mut rig, link, 1000), []);
+    assert_eq!(line(&mut rig), [], "a link that ended otherwise came in between");
+}
+
+// proves: CONN-11
+#[test]
+fn an_entry_that_a_gateway_closes_for_again_is_told_of_with_its_size() {
+    let mut rig = Rig::new();
+    rig.deliver(1);
+    let large = RawJson::parse(&format!("{{\"n\":\"{}\"}}", "x".repeat(2000))).unwrap();
+    let large = rig.peer.deliver(&large, rig.now).unwrap();
+    rig.deliver(3);
+    let refuse = |rig: &mut Rig, code| {
+        let link = rig.link();
+        let size = rig.frames(link).iter().map(String::len).max();
+        (closes(rig, link, code), size.unwrap() - 1)
+    };
+    assert_eq!(refuse(&mut rig, 1009).0, []);
+    assert_eq!(refuse(&mut rig, 1001).0, [], "an end of another kind says nothing about it");
+    let (told, size) = refuse(&mut rig, 1009);
+    assert_eq!(told, [Notice::EntryTooLarge { entry: large, size, links: 2 }]);
+    assert!(told[0].to_string().contains(&format!("delivery {large} of {size} bytes")), "{}", told[0]);
+    let links: Vec<usize> = (3..=9).filter(|_| !refuse(&mut rig, 1009).0.is_empty()).collect();
+    assert_eq!(links, [4, 8], "seldom, as it goes on");
+    // Once that one is taken, another has its own count.
+    let link = rig.link();
+    rig.transmits(link);
+    rig.ack(link, large);
+    assert_eq!(closes(&mut rig, link, 1009), []);
+    // An end with nothing in flight is not about an entry.
+    let mut rig = Rig::new();
+    for _ in 0..3 {
+        let link = rig.link();
+        assert_eq!(closes(&mut rig, link, 1009), []);
+    }
 }
 
 // proves: FRAME-2, FRAME-4

@@ -46,12 +46,13 @@ fn times_that_cannot_be_are_refused_by_name() {
 #[test]
 fn sizes_that_cannot_be_are_refused_by_name() {
     type Change = fn(&mut Limits);
-    let cases: [(&str, Change, Change); 7] = [
+    let cases: [(&str, Change, Change); 8] = [
         ("limits.frame", |l| l.frame = 1024, |l| l.frame = 1023),
         (".line", |l| l.line = 1024, |l| l.line = 1023),
-        (".message", |l| l.message = 1024, |l| l.message = 1023),
+        (".message", |l| (l.line, l.message) = (1024, 1025), |l| (l.line, l.message) = (1024, 1023)),
+        ("above limits.line", |l| l.message = l.line + 1, |l| l.message = l.line),
         (".queue", |l| l.queue = 1024, |l| l.queue = 1023),
-        ("limits.line must not", |l| l.line = 1 << 30, |l| l.line = (1 << 30) + 1),
+        ("limits.line must not", |l| (l.line, l.message) = (1 << 30, 2 << 30), |l| l.line = (1 << 30) + 1),
         ("limits.queue_hard", |l| l.queue_hard = l.queue + 1, |l| l.queue_hard = l.queue),
         ("limits.replay_memory", |l| l.replay_memory = 1, |l| l.replay_memory = 0),
     ];
@@ -63,6 +64,8 @@ fn sizes_that_cannot_be_are_refused_by_name() {
         let error = refused(limits(bad));
         assert!(matches!(error, ConfigError::Order(what) if what.contains(name)), "{name}: {error}");
     }
+    // What is sent does not depend on what is received.
+    assert!(limits(|l| l.frame = l.message + 1).build().is_ok());
 }
 
 // proves: HELLO-1, FRAME-1

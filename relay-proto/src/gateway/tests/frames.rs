@@ -1,6 +1,7 @@
 //! Lines that come in, whatever they are.
 
 use super::pair::*;
+use crate::end::LinkEnd;
 use crate::frame::Skipped;
 use crate::gateway::{Cause, Event, Limits, Notice, Outcome, State};
 
@@ -162,6 +163,41 @@ fn a_line_over_the_limit_closes_with_1009_and_is_reported() {
         assert!(world.events.is_empty());
         world.reconnect();
     }
+}
+
+// proves: FRAME-3
+#[test]
+fn what_is_too_long_on_two_links_in_a_row_is_told_of_with_its_limit() {
+    let limits = Limits { line: 1024, message: 4096, ..Limits::default() };
+    let mut world = World::ready_with(config().limits(limits));
+    let told = |world: &mut World| {
+        let notices = std::mem::take(&mut world.notices);
+        // A dial that fails in between is no link.
+        world.await_dial();
+        world.end(lost());
+        world.reconnect();
+        notices.into_iter().filter(|notice| matches!(notice, Notice::TooLong { .. })).collect::<Vec<_>>()
+    };
+    let line = |world: &mut World| {
+        world.bytes(&[b'x'; 1025]);
+        world.end(closed(1009, ""));
+        told(world)
+    };
+    let message = |world: &mut World| {
+        world.end(LinkEnd::MessageTooLarge { limit: 4096 });
+        told(world)
+    };
+    assert_eq!(line(&mut world), []);
+    assert_eq!(line(&mut world), [Notice::TooLong { what: "line", limit: 1024 }]);
+    assert_eq!(line(&mut world), [], "the third begins anew");
+    assert_eq!(message(&mut world), [Notice::TooLong { what: "message", limit: 4096 }]);
+    line(&mut world);
+    world.end(lost());
+    assert_eq!(told(&mut world), []);
+    assert_eq!(line(&mut world), [], "a link that ended otherwise came in between");
+    world.end(closed(1009, "the gateway's line was too long"));
+    assert_eq!(told(&mut world), [], "what was too long for the connector is not this limit's");
+    assert_eq!(line(&mut world), []);
 }
 
 // proves: FRAME-3

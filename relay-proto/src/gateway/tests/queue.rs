@@ -167,6 +167,19 @@ fn reports_left_unread_for_hours_do_not_pile_up() {
 
 // proves: REQ-7
 #[test]
+fn one_event_is_taken_whatever_its_size() {
+    let mut world = World::ready_with(config().limits(small()));
+    world.reads = false;
+    // Closing the link would bring it again, on each link.
+    world.line(&inbound("1", &"x".repeat(64 << 10)));
+    assert_eq!((world.state(), world.machine.wants_read()), (State::Ready, false));
+    world.line(&inbound("2", &"x".repeat(64 << 10)));
+    assert_eq!(world.state(), State::Closing, "a second one is over the limit");
+    assert!(matches!(world.machine.next_event(), Some(Event::Ready { .. }) | Some(Event::Message(_))));
+}
+
+// proves: REQ-7
+#[test]
 fn lists_of_tiny_things_weigh_what_they_cost() {
     for content in [
         format!(r#""type":"inbound","event":{{"media_urls":[{}1]}}"#, "1,".repeat(600)),

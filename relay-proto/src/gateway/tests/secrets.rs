@@ -2,7 +2,8 @@
 
 use super::pair::*;
 use crate::end::{LinkEnd, TlsProblem};
-use crate::gateway::{Config, Output};
+use crate::frame::Skipped;
+use crate::gateway::{Config, Notice, Outcome, Output};
 use crate::time::Now;
 
 const URL_PASSWORD: &str = "hunter2-in-the-url";
@@ -96,5 +97,44 @@ fn no_piece_of_a_credential_gets_into_an_event_whatever_the_peer_shows_of_it() {
         let (ended, _) = world.disconnected();
         assert!(!has_a_piece(&ended.reason, secret), "{} of {text}", ended.reason);
         assert!(ended.reason.starts_with("what is ***?"), "{} of {text}", ended.reason);
+    }
+}
+
+// proves: TOKEN-3
+#[test]
+fn the_error_of_a_result_shows_no_credential_and_its_json_is_the_applications() {
+    let mut world = World::ready();
+    let token = world.dials.last().unwrap().1.token.as_ref().unwrap().as_str().to_owned();
+    for secret in [&token[1..], SECRET] {
+        let id = world.request();
+        let json = format!(r#"{{"success":false,"error":"bad: {secret}.","code":"{secret}"}}"#);
+        world.line(&format!(r#"{{"type":"outbound_result","requestId":"{id}","result":{json}}}"#));
+        let Some(Outcome::Result(result)) = world.outcome(id) else { panic!() };
+        assert_eq!((result.error.as_deref(), result.code.as_deref()), (Some("bad: ***."), Some("***")));
+        assert_eq!(result.raw.as_str(), json);
+    }
+    let id = world.request();
+    let result = r#"{"success":false,"error":"no such chat","code":"unknown_chat"}"#;
+    world.line(&format!(r#"{{"type":"outbound_result","requestId":"{id}","result":{result}}}"#));
+    let Some(Outcome::Result(result)) = world.outcome(id) else { panic!() };
+    assert_eq!((result.error.as_deref(), result.code.as_deref()), (Some("no such chat"), Some("unknown_chat")));
+}
+
+// proves: TOKEN-3
+#[test]
+fn a_frame_type_that_is_made_of_a_token_is_not_told() {
+    let mut world = World::ready();
+    let token = world.dials.last().unwrap().1.token.as_ref().unwrap().as_str().to_owned();
+    world.line(&format!(r#"{{"type":"not_{token}"}}"#));
+    assert_eq!(world.notices.pop(), Some(Notice::Skipped(Skipped::UnknownType("not_***".into()))));
+}
+
+// proves: TOKEN-3
+#[test]
+fn a_secret_of_eight_bytes_is_hidden_everywhere_and_one_of_seven_as_a_word() {
+    for (secret, shown) in [("exactly8", "it is ***, my***s"), ("exactl7", "it is ***, myexactl7s")] {
+        let mut world = World::ready_with(config().credentials("gw", secret));
+        world.end(closed(4400, &format!("it is {secret}, my{secret}s")));
+        assert_eq!(world.disconnected().0.reason, shown);
     }
 }

@@ -97,6 +97,22 @@ fn bytes_before_the_answer_belong_to_the_websocket() {
 }
 
 #[test]
+fn an_empty_subprotocol_is_none() {
+    // proves: FRAME-2
+    for field in ["Sec-WebSocket-Protocol:\r\n", "Sec-WebSocket-Protocol: \r\n", "Sec-WebSocket-Protocol: chat\r\n"] {
+        let mut server = super::server();
+        server.receive(REQUEST.replace("\r\n\r\n", &format!("\r\n{field}\r\n")).as_bytes());
+        assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Request(_)]), "{field}");
+        server.accept();
+        let answer = String::from_utf8(server.transmit().to_vec()).unwrap().to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 101 ") && !answer.contains("sec-websocket-protocol"), "{answer}");
+        server.consume(usize::MAX);
+        server.receive(&from_client(TEXT, b"{}"));
+        assert_eq!(server_events(&mut server), [server_message(b"{}")], "{field}");
+    }
+}
+
+#[test]
 fn a_request_whose_client_has_gone_is_not_told() {
     let options = LinkOptions { plain_get: true, ..LinkOptions::default() };
     for request in [REQUEST, "GET /healthz HTTP/1.1\r\n\r\n"] {

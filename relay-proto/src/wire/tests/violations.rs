@@ -90,6 +90,25 @@ fn a_message_over_the_limit_ends_the_link_when_its_header_is_there() {
 }
 
 #[test]
+fn a_frame_limit_above_the_message_limit_has_no_effect() {
+    // proves: FRAME-3
+    let options = LinkOptions { max_message: 600, max_frame: 1000, ..LinkOptions::default() };
+    let long = from_server(BINARY, &[0; 601]);
+    for (what, bytes) in [
+        ("frame", long.clone()),
+        ("header of a frame", long[..4].to_vec()),
+        ("fragment", from_server(0x02, &[0; 601])),
+        ("second fragment", [from_server(0x02, &[0; 600]), from_server(0x80, &[0])].concat()),
+    ] {
+        let (end, code) = client_end(&options, &bytes);
+        assert_eq!((end, code), (LinkEnd::MessageTooLarge { limit: 600 }, 1009), "{what}");
+    }
+    let mut client = open_client_with(&options);
+    client.receive(&from_server(BINARY, &[0; 600]));
+    assert_eq!(events(&mut client), [message(&[0; 600])]);
+}
+
+#[test]
 fn frames_may_be_cut_inside_a_character_in_fragments_and_in_binary() {
     // proves: FRAME-2
     let (first, second) = "€".as_bytes().split_at(2);
@@ -108,4 +127,23 @@ fn empty_messages_are_not_reported() {
     );
     assert_eq!(client.poll_event(), None);
     assert!(client.is_open());
+}
+
+#[test]
+fn a_close_reason_that_is_too_long_is_cut_at_a_character() {
+    // proves: LINK-2
+    for (reason, sent) in [
+        ("x".repeat(123), "x".repeat(123)),
+        ("x".repeat(124), "x".repeat(123)),
+        ("é".repeat(62), "é".repeat(61)),
+        (format!("x{}", "é".repeat(62)), format!("x{}", "é".repeat(61))),
+        ("🔌".repeat(1000), "🔌".repeat(30)),
+    ] {
+        let mut client = open_client();
+        client.close(4000, &reason);
+        assert_eq!(only_close(&self::sent(&client)), (4000, sent.clone()), "the end that dialled");
+        let mut server = open_server();
+        server.close(4000, &reason);
+        assert_eq!(only_close(&sent_by_server(&server)), (4000, sent), "the end that accepted");
+    }
 }
