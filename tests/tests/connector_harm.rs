@@ -15,6 +15,7 @@ use relay_proto::host::{Event, Events, Gateway};
 use relay_proto::token::{Secret, mint};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
+use relay_tests::held::HeldClock;
 use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +27,10 @@ const GOOD: &str = "good";
 const BAD: &str = "bad";
 const SECRET: &str = "s3cret";
 const HELLO: &str = "{\"type\":\"hello\",\"platform\":\"discord\",\"botId\":\"b\"}\n";
+
+/// The first bytes of frames.
+const TEXT: u8 = 0x81;
+const PING: u8 = 0x89;
 
 fn config() -> connector::Config {
     connector::Config::new().gateway(GOOD, SECRET).gateway(BAD, SECRET)
@@ -80,6 +85,61 @@ async fn end_of_link(events: &mut connector::Events, id: &str) -> Ended {
             return ended;
         }
     }
+}
+
+/// One frame of the connector, as it is on the wire: its first byte, and its payload.
+async fn frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    guard("a frame", stream.read_exact(&mut head)).await.unwrap();
+    let length = match head[1] {
+        126 => usize::from(guard("its length", stream.read_u16()).await.unwrap()),
+        short => usize::from(short),
+    };
+    let mut payload = vec![0; length];
+    guard("its payload", stream.read_exact(&mut payload)).await.unwrap();
+    (head[0], payload)
+}
+
+// proves: LINK-2
+#[tokio::test]
+async fn a_connection_that_is_reset_ends_its_link_as_lost() {
+    let (connector, mut events) = serve(config()).await;
+    let mut stream = upgraded(&connector).await;
+    stream.write_all(&message(HELLO)).await.unwrap();
+    assert_eq!(frame(&mut stream).await.0, TEXT, "the descriptor");
+    // What is dropped now is reset: the connector's next read is an error, and no end.
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    let ended = end_of_link(&mut events, BAD).await;
+    assert!(matches!(&ended, Ended::Remote(LinkEnd::Lost { detail }) if detail.contains("reset")), "{ended:?}");
+    assert!(!connector.gateway(BAD).is_linked());
+}
+
+// proves: LINK-3, CLOCK-3
+#[tokio::test]
+async fn a_gateway_that_is_silent_is_pinged_and_then_given_up() {
+    let clock = HeldClock::pause();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (connector, mut events) = connector::serve(listener, config()).unwrap();
+    let mut stream = upgraded(&connector).await;
+    stream.write_all(&message(HELLO)).await.unwrap();
+    assert_eq!(frame(&mut stream).await.0, TEXT, "the descriptor");
+    for n in 0..4 {
+        clock.advance(Duration::from_secs(30)).await;
+        let (kind, payload) = frame(&mut stream).await;
+        assert_eq!(kind, PING, "after {n} half minutes and another");
+        let length = u8::try_from(payload.len()).unwrap();
+        // A mask of zeros. What is answered behind the pong shows that the pong has come.
+        stream.write_all(&[&[0x8a, 0x80 | length, 0, 0, 0, 0], payload.as_slice()].concat()).await.unwrap();
+        stream.write_all(&message(HELLO)).await.unwrap();
+        assert_eq!(frame(&mut stream).await.0, TEXT);
+    }
+    clock.advance(Duration::from_secs(89)).await;
+    assert_eq!(frame(&mut stream).await.0, PING, "nothing answers this one");
+    assert!(connector.gateway(BAD).is_linked());
+    clock.advance(Duration::from_secs(1)).await;
+    let ended = end_of_link(&mut events, BAD).await;
+    assert!(matches!(&ended, Ended::Dropped("the gateway is silent")), "{ended:?}");
 }
 
 #[tokio::test]
