@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use relay_proto::connector::{Ended, Event as Seen};
+use relay_proto::end::LinkEnd;
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::{Cause, Config, IdleOutcome, State};
 use relay_proto::host::{Delivery, Event, Events, Gateway, RequestError};
@@ -109,6 +110,35 @@ async fn a_refused_token_is_accepted_as_a_websocket_and_closed_with_4401_and_the
         assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
         let close = [&[0x88, 2 + reason.len() as u8, 0x11, 0x31], reason.as_bytes()].concat();
         assert!(answer.ends_with(&close), "{token:?}: {:?}", String::from_utf8_lossy(&answer));
+    }
+}
+
+// proves: TOKEN-3
+#[tokio::test]
+async fn a_gateway_that_closes_with_its_own_token_is_told_of_without_it() {
+    let (connector, mut events) = serve(connector::Config::new().gateway(ID, "exactly8")).await;
+    let token = mint(ID, &Secret::new("exactly8"), 0, 0);
+    for (reason, told) in [
+        (format!("bad: {}", &token.as_str()[3..80]), "bad: ***"),
+        ("the secret is exactly8".into(), "the secret is ***"),
+        ("bye".into(), "bye"),
+    ] {
+        let mut stream = TcpStream::connect(connector.address()).await.unwrap();
+        let request = format!(
+            "GET /relay HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Bearer {}\r\n\r\n",
+            token.as_str()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // A close frame with a mask that changes nothing.
+        let payload = [&4000_u16.to_be_bytes(), reason.as_bytes()].concat();
+        let head = [0x88, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        stream.write_all(&[&head[..], &payload].concat()).await.unwrap();
+        let ended = seen(&mut events, |seen| matches!(seen, Seen::LinkEnded { .. })).await;
+        let Seen::LinkEnded { ended: Ended::Remote(LinkEnd::Closed { reason: shown, .. }), .. } = ended else {
+            panic!("{ended:?}");
+        };
+        assert_eq!(shown, told);
     }
 }
 
