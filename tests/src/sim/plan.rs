@@ -354,7 +354,7 @@ fn gateway_settings(rng: &mut Rng) -> (gateway::Timing, gateway::Limits) {
         // What a connector may send always fits.
         limits.frame = [1024, 1 << 20][rng.usize(..2)];
         limits.line = [4096, 1 << 20][rng.usize(..2)];
-        limits.message = [4096, 2 << 20][rng.usize(..2)];
+        limits.message = [4097, 2 << 20][rng.usize(..2)].max(limits.line + 1);
     }
     (timing, limits)
 }
@@ -376,7 +376,7 @@ fn connector_settings(rng: &mut Rng) -> (connector::Timing, connector::Limits) {
         timing.ping_after = timing.ping_after.min(timing.lost_after / 2);
         limits.frame = [1024, 2048, 1 << 20][rng.usize(..3)];
         limits.line = [2048, 1 << 20][rng.usize(..2)];
-        limits.message = [2048, 2 << 20][rng.usize(..2)];
+        limits.message = [2049, 2 << 20][rng.usize(..2)].max(limits.line + 1);
         limits.outbounds = [1, 2, 256][rng.usize(..3)];
         limits.queue = [1024, 1 << 20][rng.usize(..2)];
         limits.transmit = [1, 700, 256 << 10][rng.usize(..3)];
