@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 
 use relay_proto::action::Action;
-use relay_proto::gateway::{Ambiguous, Config, ConfigError, NotSent, Outcome, RequestOptions, State};
+use relay_proto::gateway::{Ambiguous, Cause, Config, ConfigError, NotSent, Outcome, RequestOptions, State};
 use relay_proto::host::Event;
 use relay_tests::app::{App, config};
 use relay_tests::frames::buffered;
@@ -179,6 +179,8 @@ fn a_runtime_without_sockets() {
     };
     let ours = runtime();
     assert_eq!(ours.block_on(guard("the end", app.gateway.ended())), State::Closed);
+    // The runtime panics, and why comes first.
+    assert_eq!(ours.block_on(app.disconnected()).0.cause, Cause::Panicked);
     ours.block_on(app.closed());
 }
 

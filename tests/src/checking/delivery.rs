@@ -102,7 +102,7 @@ impl Delivery {
     fn start_gateway(&mut self) {
         let mut timing = gateway::Timing::default();
         // Whoever is silent for so long is cut off, and cuts are moves of their own.
-        timing.ping_after = FOREVER;
+        timing.ping_after = FOREVER - Duration::from_nanos(1);
         timing.lost_after = FOREVER;
         let config = Config::new("ws://127.0.0.1:1").identity("discord", "b").timing(timing);
         self.gateway = Some(Machine::new(config.build().unwrap(), 7, self.now));
@@ -110,7 +110,7 @@ impl Delivery {
 
     fn start_connector(&mut self) {
         let mut timing = connector::Timing::default();
-        timing.ping_after = FOREVER;
+        timing.ping_after = FOREVER - Duration::from_nanos(1);
         timing.lost_after = FOREVER;
         timing.handshake = FOREVER;
         let mut limits = connector::Limits::default();
