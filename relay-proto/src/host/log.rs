@@ -30,14 +30,22 @@ impl Named {
 
 /// For how long the same line is not repeated.
 const PAUSE: Duration = Duration::from_secs(60);
-/// How many different lines there may be in that time. A peer chooses its words.
+/// How many different lines of a kind there may be in that time. A peer chooses its words.
 const MOST: usize = 8;
 
 /// What the log was told of in the last minute, of all that a peer or the network can bring about again and again.
 #[derive(Default)]
 pub(super) struct Often {
-    told: Vec<(u64, Duration)>,
+    told: Vec<Told>,
     untold: u64,
+}
+
+struct Told {
+    /// The end of a link or of a dial. These have room of their own: how many there are is bounded by the waits between dials,
+    /// and no number of a connector's `error` frames may hide them.
+    is_end: bool,
+    line: u64,
+    at: Duration,
 }
 
 impl Often {
@@ -56,12 +64,14 @@ impl Often {
             _ => return Some(0),
         }
         let line = hasher.finish();
-        self.told.retain(|(_, at)| now.saturating_sub(*at) < PAUSE);
-        if self.told.len() >= MOST || self.told.iter().any(|(told, _)| *told == line) {
+        let is_end = matches!(notice, Notice::Disconnected { .. });
+        self.told.retain(|told| now.saturating_sub(told.at) < PAUSE);
+        let of_kind = self.told.iter().filter(|told| told.is_end == is_end).count();
+        if of_kind >= MOST || self.told.iter().any(|told| told.line == line) {
             self.untold = self.untold.saturating_add(1);
             return None;
         }
-        self.told.push((line, now));
+        self.told.push(Told { is_end, line, at: now });
         Some(std::mem::take(&mut self.untold))
     }
 }
@@ -147,9 +157,16 @@ mod tests {
         );
         let told = (0..1000).filter(|n| say(&format!("word {n}"), 61).is_some()).count();
         assert_eq!(told, 6);
-        assert_eq!(say("c", 121), Some(994));
+        let mut end = |reason: String, at: u64| {
+            let ended = crate::gateway::Ended::local(crate::gateway::Cause::Lost, reason);
+            often.count(&Notice::Disconnected { ended, was_ready: true, retry_in: None }, Duration::from_secs(at))
+        };
+        assert_eq!(end("eof".into(), 62), Some(994), "an end is told whatever a connector says");
+        assert_eq!((0..1000).filter(|n| end(n.to_string(), 63).is_some()).count(), 7);
+        let mut say = |words: &str, at: u64| often.count(&Notice::PeerError(words.into()), Duration::from_secs(at));
+        assert_eq!(say("c", 121), Some(993));
         assert_eq!(often.count(&Notice::UnmatchedResult, Duration::ZERO), Some(0), "debug lines are all told");
-        assert!(often.told.len() <= MOST);
+        assert!(often.told.len() <= 2 * MOST);
     }
 
     #[cfg(feature = "tracing")]
