@@ -310,7 +310,7 @@ fn a_peer_that_stops_reading_is_left_for_a_new_link_at_once() {
         assert_eq!(seen["action"]["op"], "typing");
         new.answer(&seen).await;
         assert!(matches!(guard("a result", request).await, Outcome::Result(_)));
-        assert_eq!(threads(), ["relay-driver", "relay-link"], "the old link's are gone");
+        until("the end of the old link's threads", || threads() == ["relay-driver", "relay-link"]).await;
         drop((requests, gateway, events, old));
         new.farewell().await;
     });

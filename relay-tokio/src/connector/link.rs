@@ -68,6 +68,10 @@ pub(super) struct Connection {
     /// Bytes wait for the socket, which took none of the last that it was offered: until when it may go on like that, if
     /// not for ever.
     stalled: Option<Instant>,
+    /// The socket took bytes that the runtime does not know of. Some systems, Linux among them, tell of room only when there
+    /// is a good deal of it, though they take less than that when they are offered it. So the runtime may wait for room that
+    /// is never told of, and bytes that wait have their time from now on.
+    unnoticed: bool,
     /// The socket takes no more bytes.
     deaf: bool,
     /// Bytes that were handled since the others last had their turn.
@@ -98,6 +102,7 @@ impl Connection {
             stranger,
             ended: None,
             stalled: None,
+            unnoticed: false,
             deaf: false,
             handled: 0,
         })
@@ -119,6 +124,9 @@ impl Connection {
             // The peer has dropped it.
             let Some(Interest { read, deadline }) = interest else { return };
             let coming = self.own.is_none() && self.ended.is_none();
+            if self.unnoticed && !self.deaf && !self.wire.transmit().is_empty() {
+                self.stalled = self.stalled.or_else(|| self.hub.deadline(self.hub.config.write_timeout));
+            }
             tokio::select! {
                 ready = self.stream.readable(), if read => {
                     let n = match ready {
@@ -200,6 +208,7 @@ impl Connection {
             let written = direct::write(&self.stream, self.wire.transmit());
             let goes_on = matches!(written, Ok(1..));
             self.wrote(written);
+            self.unnoticed |= goes_on;
             if !goes_on {
                 return;
             }
@@ -236,6 +245,7 @@ impl Connection {
 
     fn write(&mut self) {
         let written = self.stream.try_write(self.wire.transmit());
+        self.unnoticed = false;
         self.wrote(written);
     }
 
