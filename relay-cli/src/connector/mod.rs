@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use relay_tokio::connector::{self, Connector, Disk, StoreError, StoreProblem, listen};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::args::ConnectorArgs;
 use crate::outbox::Outbox;
@@ -53,14 +53,22 @@ fn open(path: &Path) -> Result<Disk, StoreError> {
 }
 
 /// Reads the certificate, its key and the authorities of clients again whenever that is asked for.
-async fn renew(
-    connector: Connector,
-    asked: Arc<Notify>,
-    (certificate, key, clients): (PathBuf, PathBuf, Vec<PathBuf>),
-) {
+async fn renew(connector: Connector, asked: Arc<Notify>, files: (PathBuf, PathBuf, Vec<PathBuf>)) {
     loop {
         asked.notified().await;
-        match tls::read(&certificate, &key, &clients) {
+        let (told, read) = oneshot::channel();
+        let files = files.clone();
+        // A pipe, or a disk that is far away, may take any time, and everything else goes on meanwhile. A task that blocks
+        // would be waited for at the end, too.
+        let started = std::thread::Builder::new().name("relay-tls".into()).spawn(move || {
+            let (certificate, key, clients) = files;
+            let _ = told.send(tls::read(&certificate, &key, &clients));
+        });
+        let read = match started {
+            Ok(_) => read.await.unwrap_or_else(|_| Err("the files could not be read".into())),
+            Err(error) => Err(format!("no thread to read the files: {error}")),
+        };
+        match read {
             Ok(tls) => {
                 connector.set_tls(tls);
                 output::note("SIGHUP: the TLS files were read again, and new connections are served with them");

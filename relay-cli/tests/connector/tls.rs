@@ -242,3 +242,22 @@ fn a_renewed_certificate_is_read_again_and_one_that_is_no_use_is_not() {
     assert_eq!(renewed.event("disconnected")["code"], 1001);
     assert_eq!(connector.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_renewal_that_is_slow_to_read_holds_up_nothing() {
+    let files = Files::new("tls-slow");
+    let (first, key, pin) = certificate("127.0.0.1", None);
+    let (mut connector, path) = connector(&files, &first, &key);
+    // A pipe in the place of the certificate: nobody can read it until somebody writes.
+    std::fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let pid = connector.relay.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    // It is opened when the connector reads it.
+    let slow = std::fs::File::options().write(true).open(&path).unwrap();
+    let dialled = gateway(&connector.url, &["--tls-pin", &pin]);
+    talks(&mut connector, dialled);
+    connector.relay.end_input();
+    assert_eq!(connector.relay.end().2, 0, "and it is not waited for at the end");
+    drop(slow);
+}
