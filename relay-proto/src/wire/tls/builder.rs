@@ -333,7 +333,7 @@ fn read_client(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, ClientTlsError>
 /// What to do, in a sentence, with the contents of a PEM file that are an encrypted private key, in either of the two forms;
 /// `None` when they are not.
 pub fn encrypted_key(contents: &[u8]) -> Option<&'static str> {
-    let is_encrypted = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----".as_slice(), b"Proc-Type: 4,ENCRYPTED"]
+    let is_encrypted = [b" ENCRYPTED PRIVATE KEY-----".as_slice(), b"Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| memchr::memmem::find(contents, mark).is_some());
     is_encrypted.then_some(
