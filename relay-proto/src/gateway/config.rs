@@ -508,7 +508,8 @@ impl Settings {
             (None, first) => Ok(match (platform, first) {
                 (None, _) => Actor::default(),
                 (Some(platform), None) => Actor::new(platform, ""),
-                (Some(platform), Some(identity)) => match fronted.next() {
+                // An identity that was configured twice is one.
+                (Some(platform), Some(identity)) => match fronted.find(|other| other.bot_id != identity.bot_id) {
                     None => Actor::new(platform, &identity.bot_id),
                     Some(_) => Actor { is_unclear: true, ..Actor::new(platform, "") },
                 },
@@ -519,7 +520,7 @@ impl Settings {
     /// Whether this gateway fronts that bot on the platform beside others, so that a request has to name it.
     pub(crate) fn is_one_of_several(&self, platform: &str, bot_id: &str) -> bool {
         let mut there = self.identities.iter().filter(|identity| identity.platform == platform);
-        there.clone().count() > 1 && there.any(|identity| identity.bot_id == bot_id)
+        there.clone().any(|identity| identity.bot_id != bot_id) && there.any(|identity| identity.bot_id == bot_id)
     }
 }
 

@@ -384,3 +384,13 @@ fn requests_that_ended_do_not_pile_up_on_a_link_that_takes_nothing() {
     assert_eq!(texts.len(), 1);
     assert!(texts[0].contains(&format!("{kept}")), "{texts:?}");
 }
+
+// proves: REQ-4
+#[test]
+fn an_identity_that_is_configured_twice_is_not_several_bots() {
+    let mut world = World::ready_with(config().identity("irc", "b9").identity("irc", "b9"));
+    let action = RawJson::parse(r#"{"op":"send"}"#).unwrap();
+    world.machine.request(&action, &RequestOptions::default().platform("irc"), world.now).unwrap();
+    world.write();
+    assert!(world.sent()[0].contains(r#""botId":"b9""#));
+}
