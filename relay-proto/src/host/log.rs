@@ -16,6 +16,7 @@ use crate::gateway::{Notice, Settings};
 use crate::target::Target;
 
 /// Whose lines they are.
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "nothing is written without it"))]
 pub(super) struct Named {
     gateway: Option<String>,
     target: Arc<Target>,
