@@ -206,9 +206,7 @@ impl Threads {
     /// write. After a stop of the whole process they go on at the same time as this one, so they are given a turn; and
     /// another, if this thread had to wait for its own for so long that they may not have had theirs. How many turns that is.
     fn give_turn(&self, turns: usize) -> usize {
-        if !self.driver.park(&self.waker) {
-            return turns + 1;
-        }
+        // Not parked: what happens meanwhile is looked at right after, whether or not it is told.
         let until = now() + TURN;
         let undisturbed = !self.news.wait(Some(until));
         if undisturbed && now() <= until + 4 * TURN { TURNS } else { turns + 1 }

@@ -231,6 +231,8 @@ fn fill(connector: &mut Connector, size: usize, next: &mut u64, store: &str) -> 
         }
         *next = batch.end;
     }
+    // They were taken up in order, and are told as they become durable.
+    accepted.sort_unstable();
     accepted
 }
 
