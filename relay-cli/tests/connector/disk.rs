@@ -244,7 +244,11 @@ fn fills_and_drains(mut connector: Connector, size: usize, store: &str) {
         let accepted = fill(&mut connector, size, &mut next, store);
         let gateway = connector.linked(&[]);
         for number in &accepted {
-            assert_eq!(next_text(&gateway), number.to_string(), "what was accepted, in order, and nothing else");
+            assert_eq!(
+                next_text(&gateway),
+                number.to_string(),
+                "what was accepted, in order, and nothing else: {size} bytes, after {rounds:?}"
+            );
             connector.event("ack");
         }
         // There is room again.

@@ -58,6 +58,8 @@ pub struct Entry {
     pub taken: bool,
     /// An acknowledgement of it has left a gateway.
     pub ack_sent: bool,
+    /// It was refused or had left, and was found in the store after a crash. Events behind it may have been shown before.
+    pub came_back: bool,
 }
 
 /// Every event of one gateway, in the order in which they were delivered.
@@ -86,6 +88,7 @@ impl Ledger {
             links: 0,
             taken: false,
             ack_sent: false,
+            came_back: false,
         };
         self.entries.push(entry);
         self.by_id.insert(id, number);
@@ -141,11 +144,14 @@ impl Ledger {
             }
             Some((shown_to, Fate::Back)) if shown_to == process => {}
             _ => {
-                if self.newest.is_some_and(|(shown_to, newest)| shown_to == process && newest >= number) {
+                let behind = self.newest.is_some_and(|(shown_to, newest)| shown_to == process && newest >= number);
+                if behind && !entry.came_back {
                     return violated("CONN-3", format!("event {number} is shown behind {:?}", self.newest))
                         .map(|()| None);
                 }
-                self.newest = Some((process, number));
+                if !behind {
+                    self.newest = Some((process, number));
+                }
             }
         }
         entry.shown = Some((process, Fate::Held));
@@ -224,10 +230,12 @@ impl Ledger {
                 }
                 Stage::Gone { durably: false } if there => {
                     crash.back += 1;
+                    entry.came_back = true;
                     Stage::Kept
                 }
                 Stage::Refused if there => {
                     crash.unrefused += 1;
+                    entry.came_back = true;
                     Stage::Kept
                 }
                 Stage::Gone { .. } => Stage::Gone { durably: true },
