@@ -106,11 +106,11 @@ fn streams_that_are_non_blocking_are_waited_for() {
     let messages: Vec<_> = seen.iter().filter(|event| event["event"] == "message").collect();
     assert!(messages.iter().enumerate().all(|(index, event)| event["delivery"] == json!(index + 1)));
     assert_eq!(messages.len(), MESSAGES);
-    drop(commands);
     while acknowledged < MESSAGES {
         assert_eq!(peer.next()["type"], "inbound_ack");
         acknowledged += 1;
     }
+    drop(commands);
     peer.see_it_close();
     let mut said = String::new();
     errors.read_to_string(&mut said).unwrap();
