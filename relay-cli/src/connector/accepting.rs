@@ -1,7 +1,7 @@
 //! Deliveries that are not safe yet.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -34,7 +34,8 @@ pub(super) struct Accepting {
 }
 
 impl Accepting {
-    /// Begins one. What it comes to at once is the answer.
+    /// Begins one. What it comes to at once is the answer, unless an earlier one of its gateway has none yet: then it waits
+    /// behind that one.
     pub(super) fn begin(
         &mut self,
         delivery: Delivery,
@@ -43,7 +44,11 @@ impl Accepting {
         let mut accepted: Pin<Box<dyn Future<Output = Accepted>>> = Box::pin(accepted);
         // Even behind others it takes its place now. Its waker is set when it is the first.
         if let Poll::Ready(result) = accepted.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return Some((delivery, result));
+            // The store's thread may have answered several while this one was begun, and those before it were not looked at.
+            if !self.of.contains_key(&delivery.gateway) {
+                return Some((delivery, result));
+            }
+            accepted = Box::pin(ready(result));
         }
         self.count += 1;
         self.bytes += delivery.bytes;
@@ -90,5 +95,40 @@ impl Accepting {
         self.count -= 1;
         self.bytes -= delivery.bytes;
         Poll::Ready((delivery, accepted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_tokio::connector::Refused;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn delivery(gateway: &str, line: u64) -> Delivery {
+        Delivery { gateway: gateway.into(), id: None, line, bytes: 10 }
+    }
+
+    fn refused() -> Accepted {
+        Err(DeliverError::Refused(Refused::ShutDown))
+    }
+
+    #[test]
+    fn those_of_one_gateway_are_answered_in_order_even_if_a_later_one_was_faster() {
+        let mut accepting = Accepting::default();
+        let (told, first) = oneshot::channel::<()>();
+        let first = async move {
+            let _ = first.await;
+            refused()
+        };
+        assert!(accepting.begin(delivery("a", 1), first).is_none());
+        assert!(accepting.begin(delivery("a", 2), ready(refused())).is_none(), "the first has no answer yet");
+        let (other, _) = accepting.begin(delivery("b", 3), ready(refused())).unwrap();
+        assert_eq!((other.line, accepting.len(), accepting.bytes()), (3, 2, 20));
+        assert!(accepting.ended().is_none());
+        told.send(()).unwrap();
+        let lines: Vec<u64> = std::iter::from_fn(|| accepting.ended()).map(|(delivery, _)| delivery.line).collect();
+        assert_eq!((lines, accepting.len(), accepting.bytes()), (vec![1, 2], 0, 0));
+        assert_eq!(accepting.begin(delivery("a", 4), ready(refused())).unwrap().0.line, 4);
     }
 }
