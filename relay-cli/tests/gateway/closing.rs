@@ -84,6 +84,8 @@ fn a_signal_ends_it_also_when_nobody_reads_its_output() {
     for number in 0..500 {
         peer.deliver(&format!("{number} {text}"), Some(&format!("b{number}")));
     }
+    // The link is up: everything above is read before the answer to going idle.
+    assert_eq!(peer.next()["type"], "inbound_ack");
     assert!(Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
     let (acknowledged, end) = peer.see_it_close();
     assert!(acknowledged.len() < 500);
@@ -97,6 +99,9 @@ fn answers_that_nobody_reads_do_not_hold_up_the_end() {
     let connector = Connector::start();
     let mut relay = Relay::start_unread(command(&["--url", &connector.url, "--platform", "discord", "--bot-id", "b1"]));
     let mut peer = connector.ready(&["discord"]);
+    // Before it knows of its link it would send nothing, and its output, which would tell, is not read.
+    peer.deliver("first", Some("b0"));
+    assert_eq!(peer.next()["type"], "inbound_ack");
     // Their answers are more than a pipe holds.
     relay.say("nonsense\n".repeat(2000));
     relay.say(r#"{"op":"send"}"#);

@@ -160,8 +160,9 @@ fn a_reader_that_does_not_read_holds_back_events_and_nothing_else() {
         peer.deliver(&format!("{number} {text}"), Some(&format!("b{number}")));
     }
     // Some are written, and acknowledged. A request goes out all the same, and its result comes in past all the rest.
+    assert_eq!(peer.next()["type"], "inbound_ack");
     relay.say(r#"{"op":"send","id":"now"}"#);
-    let mut acknowledged = 0;
+    let mut acknowledged = 1;
     let request = loop {
         let frame = peer.next();
         match frame["type"].as_str().unwrap() {
