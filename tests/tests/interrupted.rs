@@ -72,6 +72,8 @@ async fn every_bot_closes_in_order_on_ctrl_c() {
             assert_eq!(bot.try_wait().unwrap(), None, "{name}");
             tokio::task::yield_now().await;
         }
+        // Until it has read its descriptor, it has no link to put to sleep, and closes at once.
+        link.settled().await;
         let killed = Command::new("kill").args(["-INT", &bot.id().to_string()]).status().unwrap();
         assert!(killed.success());
         link.expect("going_idle").await;
