@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::alloc::System;
-use std::time::Duration;
 
 use relay_proto::action::Action;
 use relay_proto::gateway::{Cause, RequestOptions};
+use relay_tests::HOUR;
 use relay_tests::app::{App, config, quick};
 use relay_tests::frames::message;
 use relay_tests::host::Host;
@@ -139,7 +139,7 @@ async fn what_many_requests_needed_is_given_back_by_the_next_deadline(host: Host
     const MANY: usize = 5000;
     let peer = Peer::bind().await;
     let mut timing = quick();
-    timing.ping_after = Duration::from_millis(100);
+    (timing.ping_after, timing.lost_after) = (HOUR, 3 * HOUR);
     let (app, mut link) = App::linked(host, &peer, config(&peer).timing(timing)).await;
     let held = |region: &Region<'_, System>| {
         let change = region.change();
@@ -153,9 +153,12 @@ async fn what_many_requests_needed_is_given_back_by_the_next_deadline(host: Host
         link.expect("outbound").await;
     }
     drop(calls);
-    // The one after this belongs to a link that has been idle since.
-    while link.next().await != Incoming::Ping {}
-    while link.next().await != Incoming::Ping {}
+    // The second one belongs to a link that has been idle since.
+    for _ in 0..2 {
+        app.gateway.advance(HOUR);
+        assert_eq!(link.next().await, Incoming::Ping);
+        link.settled().await;
+    }
     let held = held(&region);
     println!("after the next deadline: {held} bytes held");
     assert!(held < 100 << 10, "{held} bytes are held for requests that are over");
