@@ -124,10 +124,6 @@ pub struct Link {
     pub pings: usize,
 }
 
-fn idle_ack() -> Message {
-    Message::text("{\"type\":\"going_idle_ack\"}\n")
-}
-
 impl Link {
     /// Sends a text message as it is.
     ///
@@ -240,8 +236,7 @@ impl Link {
         let mut close = None;
         loop {
             match self.next().await {
-                // It waits for that only so long, and may have gone.
-                Incoming::Frame(frame) if frame["type"] == "going_idle" => drop(self.send_message(idle_ack()).await),
+                Incoming::Frame(frame) if frame["type"] == "going_idle" => self.idle_ack().await,
                 Incoming::Close(frame) => close = frame.or(close),
                 Incoming::End(_) => return close,
                 _ => {}
@@ -251,7 +246,7 @@ impl Link {
 
     /// Acknowledges that the gateway goes idle.
     pub async fn idle_ack(&mut self) {
-        self.send_message(idle_ack()).await.expect("a connection that takes text");
+        self.send_text("{\"type\":\"going_idle_ack\"}\n").await;
     }
 
     /// Answers a request with success.
