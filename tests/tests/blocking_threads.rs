@@ -170,9 +170,10 @@ fn dropping_every_handle_ends_everything_at_any_moment() {
                     link.farewell().await;
                 }
                 6 => {
-                    // Events that nobody reads, more than it may hold: its reader waits.
+                    // More unread events than make its reader wait. What one read may bring beside them stays below the limit
+                    // at which the link would be closed.
                     let mut limits = relay_blocking::Limits::default();
-                    (limits.queue, limits.queue_hard) = (1024, 4096);
+                    (limits.queue, limits.queue_hard) = (1024, 1 << 20);
                     let (gateway, events, mut link) = linked(&peer, hasty(&peer).limits(limits)).await;
                     for _ in 0..100 {
                         link.send(&message(&"x".repeat(500))).await;
