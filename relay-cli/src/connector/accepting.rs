@@ -44,7 +44,7 @@ impl Accepting {
         let mut accepted: Pin<Box<dyn Future<Output = Accepted>>> = Box::pin(accepted);
         // Even behind others it takes its place now. Its waker is set when it is the first.
         if let Poll::Ready(result) = accepted.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            // The store's thread may have answered several while this one was begun, and those before it were not looked at.
+            // The store may have committed this one and those before it at once, before their answers were looked at.
             if !self.of.contains_key(&delivery.gateway) {
                 return Some((delivery, result));
             }

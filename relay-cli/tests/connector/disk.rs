@@ -210,7 +210,7 @@ fn image(files: &Files, directory: &str, size: &str) -> Option<Mount> {
 /// were not; their numbers go on from `next`.
 fn fill(connector: &mut Connector, size: usize, next: &mut u64, store: &str) -> (Vec<u64>, Vec<u64>) {
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-    // One at a time, these have room. What comes at once is stored at once, or refused together.
+    // These come one at a time, and have room. Messages that come together are stored together, or refused together.
     for number in *next..*next + 10 {
         connector.deliver(&number.to_string());
         accepted.push(number);

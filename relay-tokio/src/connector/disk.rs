@@ -76,9 +76,9 @@ const SPARE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("spare");
 /// # Room
 /// The file grows by doubling, and beyond 4 GiB by 4 GiB. On Linux, and on file systems that can reserve room, it takes all
 /// of that from the disk at once; when it cannot, what is appended fails with [`StoreProblem::Full`]. A quarter of a MiB
-/// always stays free inside the file, so that discards succeed while the disk is full, and make room for what is appended. That
-/// needs a disk with room for 2 MiB at least: a store that filled a smaller one may refuse everything even when it is empty
-/// again. File systems that never overwrite in place (btrfs, zfs) promise less: there, leave some room on the disk.
+/// always stays free inside the file, so that discards succeed while the disk is full, and make room for what is appended. Give
+/// the store room for 3 MiB at least: one that has filled the only MiB of its disk may refuse appends even after everything
+/// in it was discarded. File systems that never overwrite in place (btrfs, zfs) promise less: there, leave some room on the disk.
 ///
 /// # When its file goes away
 /// While the file is removed, replaced or moved, nothing is appended, granted or revoked: all of that fails with
