@@ -120,20 +120,44 @@ fn with_a_store_a_restart_forgets_no_gateway_and_no_revocation() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_enrolment_at_the_limit_of_threads_is_refused_and_keeps_the_token() {
+    use std::path::PathBuf;
+    use std::time::Instant;
+
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    use crate::PATIENCE;
 
     let place = Place::new();
     let store = place.path("relay.store");
-    let (connector, url) = place.connector(&["--store", store.to_str().unwrap()]);
-    // A thread needs two megabytes for its stack, which even a process of root's does not get beyond its limit.
+    let mut command = place.connector_command(&["--store", store.to_str().unwrap()]);
+    // A stack takes far more than everything else that the process asks for from here on. And without arenas: one that
+    // does not fit makes each allocation of its thread take a page, and the process may die of that.
+    command.env("RUST_MIN_STACK", (256 << 20).to_string()).env("MALLOC_ARENA_MAX", "1");
+    let (connector, url) = start(command);
+    let proc = PathBuf::from(format!("/proc/{}", connector.id()));
+    // One that has not begun would find no room, and the stack of one that ends would be room for another.
+    let needed = ["relay-input", "relay-output", "relay-store-rea", "relay-store-wri"];
+    let begun = Instant::now();
+    loop {
+        let tasks = fs::read_dir(proc.join("task")).unwrap();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        let names: Vec<_> = names.map(|name| name.trim_end().to_owned()).collect();
+        let known = |name: &String| ["relay", "relay-log"].contains(&&**name) || needed.contains(&&**name);
+        if needed.iter().all(|needed| names.iter().any(|name| name == needed)) && names.iter().all(known) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{names:?}");
+        std::thread::yield_now();
+    }
+    // The limit is on the address space, which binds root's processes as well.
     let process = Pid::from_raw(i32::try_from(connector.id()).unwrap());
-    let status = fs::read_to_string(format!("/proc/{}/status", connector.id())).unwrap();
+    let status = fs::read_to_string(proc.join("status")).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
     let size = size.unwrap().trim().parse::<u64>().unwrap() << 10;
     let limit = |most: Option<u64>| {
         prlimit(process, Resource::As, Rlimit { current: most, maximum: None }).unwrap();
     };
-    limit(Some(size + (1 << 20)));
+    limit(Some(size + (128 << 20)));
     let said = run(place.enroll(&url, &[]));
     let (cause, used, error) = said.failure();
     assert_eq!(used, "no", "{cause}: {error}");

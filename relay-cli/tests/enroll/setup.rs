@@ -59,10 +59,14 @@ impl Place {
 
     /// `relay connector` that enrols with the token, with its output told.
     pub(crate) fn connector(&self, arguments: &[&str]) -> (Relay, String) {
+        start(self.connector_command(arguments))
+    }
+
+    pub(crate) fn connector_command(&self, arguments: &[&str]) -> Command {
         let mut command = relay("connector");
         command.args(["--listen", "127.0.0.1:0", "--enroll-env", "TOKENS", "--identity-env", "IDENTITIES"]);
         command.args(arguments).env("TOKENS", TOKEN).env("IDENTITIES", IDENTITY);
-        start(command)
+        command
     }
 }
 
