@@ -1,4 +1,4 @@
-//! The end that dials: the tunnel, the upgrade, the WebSocket. The body is `tests/src/fuzz/client_link.rs`.
+//! The end that dials: the tunnel, the upgrade, the WebSocket. The body is `relay-sim/src/fuzz/client_link.rs`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fuzz::bodies::client_link::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_sim::fuzz::client_link::run(data));

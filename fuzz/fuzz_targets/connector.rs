@@ -1,4 +1,4 @@
-//! A connector's peer, from the bytes of its wires. The body is `tests/src/fuzz/connector.rs`.
+//! A connector's peer, from the bytes of its wires. The body is `relay-sim/src/fuzz/connector.rs`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fuzz::bodies::connector::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_sim::fuzz::connector::run(data));

@@ -1,4 +1,4 @@
-//! One line, read by either side. The body is `tests/src/fuzz/frames.rs`.
+//! One line, read by either side. The body is `relay-sim/src/fuzz/frames.rs`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fuzz::bodies::frames::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_sim::fuzz::frames::run(data));

@@ -1,4 +1,4 @@
-//! A gateway, from the bytes of its wire. The body is `tests/src/fuzz/gateway.rs`.
+//! A gateway, from the bytes of its wire. The body is `relay-sim/src/fuzz/gateway.rs`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fuzz::bodies::gateway::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_sim::fuzz::gateway::run(data));

@@ -1,4 +1,4 @@
-//! Lines out of messages. The body is `tests/src/fuzz/lines.rs`.
+//! Lines out of messages. The body is `relay-sim/src/fuzz/lines.rs`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fuzz::bodies::lines::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_sim::fuzz::lines::run(data));

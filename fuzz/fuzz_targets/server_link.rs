@@ -1,4 +1,4 @@
-//! The end that accepts: the upgrade, the WebSocket. The body is `tests/src/fuzz/server_link.rs`.
+//! The end that accepts: the upgrade, the WebSocket. The body is `relay-sim/src/fuzz/server_link.rs`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fuzz::bodies::server_link::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_sim::fuzz::server_link::run(data));

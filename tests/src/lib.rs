@@ -11,17 +11,13 @@
 )]
 
 pub mod app;
-pub mod checking;
 pub mod faults;
 pub mod frames;
-pub mod fuzz;
 pub mod held;
 pub mod host;
-pub mod model;
 pub mod peer;
 pub mod raw;
 pub mod readiness;
-pub mod sim;
 
 use std::future::Future;
 use std::sync::LazyLock;

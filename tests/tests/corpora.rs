@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use relay_tests::fuzz::{
+use relay_sim::fuzz::{
     Body, TARGETS, address, client_link, config, connector, enroll_answer, enroll_request, frames, gateway, lines,
     model, server_link, token,
 };

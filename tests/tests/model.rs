@@ -2,7 +2,7 @@
 //! on for longer.
 
 use proptest::prelude::*;
-use relay_tests::model::{ENDS, Step, run};
+use relay_sim::model::{ENDS, Step, run};
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let some = |most: u8| proptest::option::weighted(0.7, 0..most);

@@ -1,9 +1,9 @@
 //! Every state that small worlds can reach. What is checked in each, and the figures, are in `docs/model.md`.
 #![allow(clippy::panic, reason = "tests")]
 
-use relay_tests::checking::checker::{Report, World, explore};
-use relay_tests::checking::delivery::{Bounds, Delivery};
-use relay_tests::checking::revocation::{self, Revocation};
+use relay_sim::checking::checker::{Report, World, explore};
+use relay_sim::checking::delivery::{Bounds, Delivery};
+use relay_sim::checking::revocation::{self, Revocation};
 
 /// Searches a world. A search that has shrunk below `least` states, or that never did what is in `marks`, shows nothing.
 fn search(world: &impl World, least: usize, marks: &[&str]) -> Report {

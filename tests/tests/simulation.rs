@@ -1,6 +1,6 @@
 //! Simulated lives: a few hundred here, a million with the program `lives`. See `docs/simulation.md`.
 
-use relay_tests::sim::{Hard, Keep, Plan, crowd, explain, live, shrink};
+use relay_sim::sim::{Hard, Keep, Plan, crowd, explain, live, shrink};
 
 /// As many as reach every hard state with some to spare.
 const LIVES: u64 = 1500;

@@ -1,7 +1,7 @@
 //! Simulated lives in great numbers, or one of them with a trace. See `docs/simulation.md`.
 //!
 //! ```sh
-//! cargo run --release -p relay-tests --bin lives -- --count 1000000
+//! cargo run --release -p relay-sim --bin lives -- --count 1000000
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use relay_tests::sim::{Keep, Plan, crowd, explain, live};
+use relay_sim::sim::{Keep, Plan, crowd, explain, live};
 
 const USAGE: &str = "\
 lives --count N [--from SEED] [--threads N]    live N lives, the first with this seed (default 0)

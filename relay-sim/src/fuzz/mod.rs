@@ -1,8 +1,5 @@
 //! The bodies of the fuzz targets in `fuzz/fuzz_targets`: ordinary functions of some bytes, which panic when something is
-//! not as it should be. `cargo test` runs each over its committed corpus; see `tests/corpora.rs`.
-//!
-//! They depend on nothing but `relay-proto`, `serde_json` and `crate::model`, because the fuzz crate takes these files by
-//! path.
+//! not as it should be. `cargo test` runs each over its committed corpus; see `tests/tests/corpora.rs`.
 
 pub mod address;
 pub mod client_link;

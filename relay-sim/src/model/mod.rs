@@ -2,7 +2,7 @@
 //!
 //! It keeps everything for ever, searches lists from end to end, and knows no bytes, so that it can be read next to
 //! `docs/contract.md` and believed. [`run`] does the same to it and to the real machine, for
-//! `tests/model.rs` and for the fuzz target `model`. What it leaves out is what needs bytes or bounds: lines, limits,
+//! `tests/tests/model.rs` and for the fuzz target `model`. What it leaves out is what needs bytes or bounds: lines, limits,
 //! unread events, a socket that has no room.
 
 mod deliveries;

@@ -61,5 +61,5 @@ pub fn explain(plan: &Plan) -> String {
     let Some(first) = end(plan) else { return format!("the life of {plan} breaks no rule") };
     let small = shrink(plan, |plan| end(plan).is_some_and(|violation| violation.rule == first.rule));
     let violation = end(&small).unwrap_or(first);
-    format!("{violation}\n\n    cargo run --release -p relay-tests --bin lives -- {small}\n")
+    format!("{violation}\n\n    cargo run --release -p relay-sim --bin lives -- {small}\n")
 }
