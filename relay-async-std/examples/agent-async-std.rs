@@ -50,7 +50,7 @@ pub(crate) async fn run(
                 }
             }
             Ok(Some(Event::Passthrough(forward))) => match pressed(&gateway, &forward).await {
-                Err(error) if error.may_succeed_later() => forward.give_back(), // The next link brings it again.
+                Err(error) if error.may_succeed_later() => forward.nack(), // The next link brings it again.
                 result => {
                     log(result);
                     forward.ack();

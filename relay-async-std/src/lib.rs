@@ -11,7 +11,7 @@
 //!     match event {
 //!         Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())).await {
 //!             Ok(_) => message.ack(),
-//!             Err(error) if error.may_succeed_later() => message.give_back(), // The next link brings it again.
+//!             Err(error) if error.may_succeed_later() => message.nack(), // The next link brings it again.
 //!             Err(error) => {
 //!                 eprintln!("{error}");
 //!                 message.ack(); // Trying again would not help, or could say it twice.

@@ -41,7 +41,7 @@ pub(crate) fn run(gateway: Gateway, mut events: Events, journal: &Path, idle: Du
                 }
             }
             Ok(Some(Event::Passthrough(forward))) => match pressed(&gateway, &forward) {
-                Err(error) if error.may_succeed_later() => forward.give_back(), // The next link brings it again.
+                Err(error) if error.may_succeed_later() => forward.nack(), // The next link brings it again.
                 result => {
                     log(result);
                     forward.ack();

@@ -88,11 +88,11 @@ async fn what_is_given_back_or_dropped_comes_again(host: Host) {
     let (mut app, mut link) = App::linked(host, &peer, config(&peer)).await;
     let frames = [buffered("b0", "given back"), buffered("b1", "dropped"), buffered("b2", "taken")];
     link.send_all(&frames).await;
-    app.message().await.give_back();
+    app.message().await.nack();
     drop(app.message().await);
     app.message().await.ack();
     nothing_but_a_pong(&mut link).await;
-    assert_eq!((app.gateway.stats().given_back, app.gateway.stats().dropped), (1, 1));
+    assert_eq!((app.gateway.stats().nacked, app.gateway.stats().dropped), (1, 1));
     link.cut();
     app.disconnected().await;
     let mut link = peer.handshake().await;

@@ -79,7 +79,7 @@ impl All {
         thread::Builder::new().stack_size(stack).spawn(body).map(|thread| all.push((end, thread))).is_ok()
     }
 
-    fn give_back(self) {
+    fn nack(self) {
         for (end, thread) in self.0 {
             drop(end);
             thread.join().unwrap();
@@ -107,7 +107,7 @@ async fn fails_and_tries_again(mut events: Events, all: All) {
         let why = why(&mut events).await;
         assert!(why.contains("thread"), "{why}");
     }
-    all.give_back();
+    all.nack();
     while why(&mut events).await.contains("thread") {}
     eprintln!("{DONE}");
 }
@@ -177,7 +177,7 @@ fn on_threads() {
                         all.take_more();
                     }
                 }
-                all.give_back();
+                all.nack();
                 while why(&mut events).await.contains("(os error 11)") {}
             });
             drop(gateway);

@@ -28,7 +28,7 @@ pub(super) enum Command {
         unnamed_prompt: bool,
     },
     Ack(u64),
-    GiveBack(u64),
+    Nack(u64),
     Interrupt {
         session_key: String,
         reason: Option<String>,
@@ -120,7 +120,7 @@ fn chat(members: &Members<'_>) -> String {
 fn order(members: &Members<'_>, what: &str) -> Result<Command, String> {
     Ok(match what {
         "ack" => Command::Ack(delivery(members)?),
-        "give_back" => Command::GiveBack(delivery(members)?),
+        "give_back" => Command::Nack(delivery(members)?),
         "interrupt" => Command::Interrupt {
             session_key: members
                 .text("session_key")?
@@ -234,7 +234,7 @@ mod tests {
     fn orders() {
         let order = |line: &str| parse(line.as_bytes()).command.unwrap();
         assert_eq!(order(r#"{"do":"ack","delivery":7}"#), Command::Ack(7));
-        assert_eq!(order(r#"{"do":"give_back","delivery":7,"more":[]}"#), Command::GiveBack(7));
+        assert_eq!(order(r#"{"do":"give_back","delivery":7,"more":[]}"#), Command::Nack(7));
         let interrupt =
             |reason: Option<&str>| Command::Interrupt { session_key: "s".into(), reason: reason.map(Into::into) };
         assert_eq!(order(r#"{"do":"interrupt","session_key":"s"}"#), interrupt(None));

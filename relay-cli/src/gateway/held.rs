@@ -25,11 +25,11 @@ impl Held {
         }
     }
 
-    pub(super) fn give_back(self) {
+    pub(super) fn nack(self) {
         match self {
-            Self::Message(delivery) => delivery.give_back(),
-            Self::Passthrough(delivery) => delivery.give_back(),
-            Self::Undecodable(delivery) => delivery.give_back(),
+            Self::Message(delivery) => delivery.nack(),
+            Self::Passthrough(delivery) => delivery.nack(),
+            Self::Undecodable(delivery) => delivery.nack(),
         }
     }
 
@@ -97,7 +97,7 @@ impl OnWritten for Unseen {
 impl Drop for Unseen {
     fn drop(&mut self) {
         if let Some(delivery) = self.0.take() {
-            delivery.give_back();
+            delivery.nack();
         }
     }
 }

@@ -391,7 +391,7 @@ impl Session {
                 });
             }
             Command::Ack(number) => self.take(number)?.ack(),
-            Command::GiveBack(number) => self.take(number)?.give_back(),
+            Command::Nack(number) => self.take(number)?.nack(),
             Command::Interrupt { session_key, reason } => {
                 if let Err(why) = self.gateway.interrupt(&session_key, reason.as_deref()) {
                     self.answer(report::not_sent(id.as_deref(), &why));
@@ -454,7 +454,7 @@ impl Session {
         for number in deliveries {
             match self.held.remove(number) {
                 Some(delivery) if taken => delivery.ack(),
-                Some(delivery) => delivery.give_back(),
+                Some(delivery) => delivery.nack(),
                 // The program has ended it by hand.
                 None => {}
             }

@@ -185,11 +185,11 @@ impl Machine {
     }
 
     /// The application gives a delivery back: it will be replayed on the next link (ACK-6). Whether it held it.
-    pub fn give_back(&mut self, delivery: DeliveryId, now: Now) -> bool {
+    pub fn nack(&mut self, delivery: DeliveryId, now: Now) -> bool {
         self.tick(now);
         let Some(tables) = self.traffic.get_mut() else { return false };
-        let held = tables.deliveries.give_back(delivery);
-        tables.stats.given_back += u64::from(held);
+        let held = tables.deliveries.nack(delivery);
+        tables.stats.nacked += u64::from(held);
         held
     }
 
@@ -198,7 +198,7 @@ impl Machine {
         self.tick(now);
         let Some(tables) = self.traffic.get_mut() else { return };
         let owed = tables.deliveries.is_owed(delivery);
-        if tables.deliveries.give_back(delivery) {
+        if tables.deliveries.nack(delivery) {
             tables.stats.dropped += 1;
             // Otherwise there is no acknowledgement to hold up.
             if owed && self.shutdown.is_none() && matches!(&self.life, Life::Linked(link) if link.is_open()) {

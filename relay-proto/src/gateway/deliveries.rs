@@ -93,7 +93,7 @@ impl Deliveries {
                         }
                         return Admission::Suppress;
                     }
-                    Some(Fate::GivenBack) | None => slot = self.records.forget(seen),
+                    Some(Fate::Nacked) | None => slot = self.records.forget(seen),
                 }
             }
         }
@@ -192,8 +192,8 @@ impl Deliveries {
     }
 
     /// The application gave it back, or dropped it. Whether it was held.
-    pub(crate) fn give_back(&mut self, delivery: DeliveryId) -> bool {
-        self.records.end(delivery, Fate::GivenBack)
+    pub(crate) fn nack(&mut self, delivery: DeliveryId) -> bool {
+        self.records.end(delivery, Fate::Nacked)
     }
 
     /// The next acknowledgement that may leave: that of the oldest delivery on this link, once it was taken (ACK-2).
@@ -265,7 +265,7 @@ mod tests {
         let mut table = table();
         let a = buffered(&mut table, "a", "A").unwrap();
         let b = buffered(&mut table, "b", "B").unwrap();
-        assert!(table.give_back(a) && table.take(b));
+        assert!(table.nack(a) && table.take(b));
         assert!(acks(&mut table).is_empty());
         table.end_link();
         let again = buffered(&mut table, "a", "A").expect("given back: shown again");
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(buffered(&mut table, "a", "A"), None);
         assert_eq!(acks(&mut table), ["a"], "it missed the first ack: it gets another");
         let b = buffered(&mut table, "b", "B").unwrap();
-        table.give_back(b);
+        table.nack(b);
         let b = buffered(&mut table, "b", "B").unwrap();
         table.take(b);
         assert_eq!(acks(&mut table), ["b"], "given back and repeated: it keeps its place");

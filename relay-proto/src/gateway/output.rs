@@ -256,7 +256,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Delivered<T> {
-    /// Names the delivery in [`ack`](super::Machine::ack) and [`give_back`](super::Machine::give_back).
+    /// Names the delivery in [`ack`](super::Machine::ack) and [`nack`](super::Machine::nack).
     pub id: DeliveryId,
     /// The id in the connector's buffer. `None`: the connector expects no acknowledgement.
     pub buffer_id: Option<BufferId>,
@@ -434,7 +434,7 @@ pub struct Stats {
     /// Acknowledgements sent.
     pub acks_sent: u64,
     /// Deliveries given back.
-    pub given_back: u64,
+    pub nacked: u64,
     /// Deliveries dropped without a word, which counts as given back (ACK-6).
     pub dropped: u64,
     /// Results for no waiting request (REQ-3).

@@ -14,7 +14,7 @@ use crate::gateway::{Delivered, DeliveryId};
 ///
 /// [`ack`](Self::ack) it once the application has taken it, that is, once a crash would no longer lose it. Until then
 /// the connector keeps it, and sends it again on the next link. Dropping it without a word is the same as
-/// [`give_back`](Self::give_back), and is counted.
+/// [`nack`](Self::nack), and is counted.
 ///
 /// **Say something about every delivery**, also about those that are of no use. Acknowledgements leave in the order in
 /// which their deliveries arrived (ACK-2), so one that was given back or dropped holds up the acknowledgements of
@@ -27,7 +27,7 @@ use crate::gateway::{Delivered, DeliveryId};
 /// while let Some(event) = events.next().await {
 ///     match event {
 ///         Event::Message(message) => match gateway.reply(&message, message.text()).await {
-///             Err(error) if error.may_succeed_later() => message.give_back(), // The next link brings it again.
+///             Err(error) if error.may_succeed_later() => message.nack(), // The next link brings it again.
 ///             _ => message.ack(),
 ///         },
 ///         Event::Passthrough(other) => other.ack(),
@@ -64,9 +64,9 @@ impl<T> Delivery<T> {
     /// Until then it holds up the acknowledgements of everything behind it (ACK-2). So this is for what a new link mends;
     /// where the link is well, keep the delivery until it can be taken, or [`ack`](Self::ack) it and give up on it, or ask
     /// for the new link: [`Gateway::reconnect`](super::Gateway::reconnect).
-    pub fn give_back(mut self) {
+    pub fn nack(mut self) {
         self.open = false;
-        self.shared.with(|inner, now| inner.dialer.machine_mut().give_back(self.delivered.id, now));
+        self.shared.with(|inner, now| inner.dialer.machine_mut().nack(self.delivered.id, now));
     }
 
     /// The content.

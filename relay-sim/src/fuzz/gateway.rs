@@ -95,7 +95,7 @@ fn step(world: &mut World, input: &mut Input<'_>) {
         20 => world.read(usize::MAX),
         21 => world.read(1),
         22 => world.take(input.byte()),
-        23 => world.give_back(input.byte(), kind >= 128),
+        23 => world.nack(input.byte(), kind >= 128),
         24 | 25 => {
             let mut options = RequestOptions::default();
             let flags = input.byte();

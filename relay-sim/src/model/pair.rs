@@ -249,7 +249,7 @@ impl Pair {
                 };
                 if let Some(number) = number {
                     let id = self.deliveries[number];
-                    let held = if take { self.machine.ack(id, now) } else { self.machine.give_back(id, now) };
+                    let held = if take { self.machine.ack(id, now) } else { self.machine.nack(id, now) };
                     assert_eq!(held, self.model.decide(number, take), "{}", self.log.join("\n"));
                 }
             }

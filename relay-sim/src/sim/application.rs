@@ -81,7 +81,7 @@ impl World {
         let odd = !self.healed && !known && rng.u64(..16) < gateway.shape.oddness;
         let manner = match rng.u32(..4) {
             _ if !odd => Manner::Take,
-            0 => Manner::GiveBack,
+            0 => Manner::Nack,
             1 => Manner::Drop,
             _ => Manner::TakeTwice,
         };
@@ -123,7 +123,7 @@ impl World {
         let manner = if self.healed { Manner::Take } else { held.manner };
         let fate = match manner {
             Manner::Take | Manner::TakeTwice => Fate::Taken,
-            Manner::GiveBack | Manner::Drop => Fate::Back,
+            Manner::Nack | Manner::Drop => Fate::Back,
         };
         if held.buffered && held.conn != gateway.conn && fate == Fate::Taken {
             self.coverage.hit(Hard::TakenAfterLink);
@@ -139,8 +139,8 @@ impl World {
         self.note("decide", index, held.event as u64, || format!("{id:?} {manner:?}"));
         let counted = self.command(index, |machine, now| match manner {
             Manner::Take => machine.ack(id, now),
-            Manner::TakeTwice => machine.ack(id, now) && !machine.ack(id, now) && !machine.give_back(id, now),
-            Manner::GiveBack => machine.give_back(id, now) && !machine.ack(id, now),
+            Manner::TakeTwice => machine.ack(id, now) && !machine.ack(id, now) && !machine.nack(id, now),
+            Manner::Nack => machine.nack(id, now) && !machine.ack(id, now),
             Manner::Drop => {
                 machine.drop_delivery(id, now);
                 !machine.ack(id, now)
@@ -149,7 +149,7 @@ impl World {
         match manner {
             Manner::Take => {}
             Manner::TakeTwice => self.coverage.hit(Hard::TakenTwice),
-            Manner::GiveBack => self.coverage.hit(Hard::GivenBack),
+            Manner::Nack => self.coverage.hit(Hard::Nacked),
             Manner::Drop => self.coverage.hit(Hard::Dropped),
         }
         if counted {

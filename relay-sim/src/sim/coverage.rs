@@ -53,7 +53,7 @@ states! {
     TakenAfterLink: "deliveries taken after their link was gone",
     OutOfOrder: "deliveries taken out of order",
     TakenTwice: "deliveries taken twice",
-    GivenBack: "deliveries given back",
+    Nacked: "deliveries given back",
     Dropped: "deliveries dropped without a word",
     Undecodable: "undecodable deliveries",
     Junk: "lines that are no frames",

@@ -134,7 +134,7 @@ pub(super) struct Held {
 pub(super) enum Manner {
     Take,
     TakeTwice,
-    GiveBack,
+    Nack,
     Drop,
 }
 

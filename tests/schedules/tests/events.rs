@@ -136,7 +136,7 @@ fn deliveries_are_taken_while_links_come_and_go() {
                 let gateway = gateway.clone();
                 takers.push(thread::spawn(move || match text.as_str() {
                     "given back" if again => {
-                        delivery.give_back();
+                        delivery.nack();
                         gateway.reconnect();
                     }
                     "dropped" if again => {

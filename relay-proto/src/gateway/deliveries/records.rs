@@ -46,7 +46,7 @@ pub(super) enum Fate {
     /// It took it.
     Taken,
     /// It gave it back, or dropped it.
-    GivenBack,
+    Nacked,
 }
 
 #[derive(Clone, Debug)]
@@ -380,7 +380,7 @@ mod tests {
                     2 if !given.is_empty() => {
                         let id = *which.get(&given);
                         let held = plain.held.iter().position(|other| *other == id).map(|at| plain.held.remove(at));
-                        let fate = if buffer > 1 { Fate::Taken } else { Fate::GivenBack };
+                        let fate = if buffer > 1 { Fate::Taken } else { Fate::Nacked };
                         let named = records.get(id).is_some_and(|record| {
                             record.names.buffer.is_some() || record.names.message.is_some()
                         });

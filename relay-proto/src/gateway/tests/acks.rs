@@ -81,10 +81,10 @@ fn a_delivery_given_back_holds_back_the_acks_behind_it_until_the_next_link() {
         if silent {
             world.call(|machine, now| machine.drop_delivery(a, now));
         } else {
-            world.call(|machine, now| assert!(machine.give_back(a, now)));
+            world.call(|machine, now| assert!(machine.nack(a, now)));
         }
         let stats = world.machine.stats();
-        assert_eq!((stats.given_back, stats.dropped), (u64::from(!silent), u64::from(silent)));
+        assert_eq!((stats.nacked, stats.dropped), (u64::from(!silent), u64::from(silent)));
         world.ack(b);
         assert!(world.acked().is_empty());
         assert!(!world.machine.ack(a, world.now), "it is out of the application's hands");
@@ -216,7 +216,7 @@ fn a_copy_of_a_message_given_back_under_another_id_does_not_lose_it() {
     let mut world = World::ready();
     let one = shown(&mut world, &named(Some("1"), "m", "hi")).unwrap();
     assert_eq!(shown(&mut world, &named(Some("2"), "m", "hi")), None);
-    world.call(|machine, now| assert!(machine.give_back(one, now)));
+    world.call(|machine, now| assert!(machine.nack(one, now)));
     assert!(world.acked().is_empty());
     world.end(lost());
     world.reconnect();
@@ -276,7 +276,7 @@ fn poison_is_handed_over_with_the_right_to_acknowledge_it() {
 fn a_delivery_given_back_and_repeated_on_the_same_link_keeps_its_place() {
     let mut world = World::ready();
     let (a, b) = (world.deliver("a", "A").unwrap(), world.deliver("b", "B").unwrap());
-    world.call(|machine, now| assert!(machine.give_back(a, now)));
+    world.call(|machine, now| assert!(machine.nack(a, now)));
     world.ack(b);
     let again = world.deliver("a", "A").expect("given back: shown again");
     world.ack(again);

@@ -200,7 +200,7 @@ fn acks_that_one_delivery_holds_up_are_bounded() {
     let mut world = World::ready_with(config().limits(small()));
     let first = world.deliver("first", "given back").unwrap();
     world.call(|machine, now| {
-        machine.give_back(first, now);
+        machine.nack(first, now);
     });
     let mut number = 0;
     while world.state() == State::Ready {
@@ -229,7 +229,7 @@ fn everything_is_counted_once() {
     world.line("junk");
     let [first, second] = ["1", "2"].map(|id| world.deliver(id, id).unwrap());
     world.ack(first);
-    world.call(|machine, now| assert!(machine.give_back(second, now)));
+    world.call(|machine, now| assert!(machine.nack(second, now)));
     world.line(&inbound("1", "1"));
     world.acked();
     let third = world.deliver("3", "3").unwrap();
@@ -247,7 +247,7 @@ fn everything_is_counted_once() {
     // Two descriptors, junk, three deliveries and a replay, two results and an ack; and a descriptor on the second link.
     assert_eq!((stats.lines_received, stats.skipped_total()), (11, 1));
     assert_eq!((stats.deliveries, stats.replays_suppressed), (3, 1));
-    assert_eq!((stats.given_back, stats.dropped), (1, 1));
+    assert_eq!((stats.nacked, stats.dropped), (1, 1));
     assert_eq!((stats.unmatched_results, stats.unasked_idle_acks, stats.reports_dropped), (1, 1, 0));
     // Two hellos on each link, an ack and a request. What was given back holds up the replay's ack.
     assert_eq!((stats.acks_sent, stats.frames_sent), (1, 6));

@@ -113,7 +113,7 @@ impl Run {
             27 => {
                 if let Some(id) = Self::pick(&self.deliveries, arg) {
                     self.world.call(|machine, now| match arg & 3 {
-                        0 => drop(machine.give_back(id, now)),
+                        0 => drop(machine.nack(id, now)),
                         1 => machine.drop_delivery(id, now),
                         _ => drop(machine.ack(id, now)),
                     });
@@ -243,7 +243,7 @@ proptest! {
                 }
                 4 if !in_hand.is_empty() => {
                     let (_, id) = in_hand.remove(0);
-                    world.call(|machine, now| assert!(machine.give_back(id, now)));
+                    world.call(|machine, now| assert!(machine.nack(id, now)));
                 }
                 5 => {
                     // What was written and not read is lost with the link.

@@ -72,7 +72,7 @@ pub enum Move {
     /// The application takes a delivery that it holds.
     Take(usize),
     /// It gives one back.
-    GiveBack(usize),
+    Nack(usize),
     /// It drops one.
     Drop(usize),
     /// It calls for another link.

@@ -40,7 +40,7 @@ impl World for Delivery {
         }
         for at in 0..self.held.len() {
             add(true, Move::Take(at));
-            add(bounds.returns > 0, Move::GiveBack(at));
+            add(bounds.returns > 0, Move::Nack(at));
             add(bounds.returns > 0, Move::Drop(at));
         }
         add(self.needs_another_link(), Move::Reconnect);
@@ -81,7 +81,7 @@ impl World for Delivery {
                 }
                 self.lose(at, side);
             }
-            Move::Take(at) | Move::GiveBack(at) | Move::Drop(at) => {
+            Move::Take(at) | Move::Nack(at) | Move::Drop(at) => {
                 let (delivery, number) = self.held.remove(at);
                 let Some(gateway) = &mut self.gateway else { return Ok(()) };
                 let held = match step {
@@ -89,7 +89,7 @@ impl World for Delivery {
                         self.ledger.take(number);
                         gateway.ack(delivery, now)
                     }
-                    Move::GiveBack(_) => gateway.give_back(delivery, now),
+                    Move::Nack(_) => gateway.nack(delivery, now),
                     _ => {
                         gateway.drop_delivery(delivery, now);
                         true
@@ -146,7 +146,7 @@ impl World for Delivery {
                 link.gateway.is_some() && (link.connector.is_some() || !link.accepted)
             }
             Move::RefuseEntry
-            | Move::GiveBack(_)
+            | Move::Nack(_)
             | Move::Drop(_)
             | Move::GoIdle
             | Move::GoDormant

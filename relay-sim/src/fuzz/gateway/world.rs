@@ -423,11 +423,11 @@ impl World {
         assert!(!self.dialer.machine_mut().ack(held.id, self.now), "and is held no more");
     }
 
-    pub(super) fn give_back(&mut self, which: u8, quietly: bool) {
+    pub(super) fn nack(&mut self, which: u8, quietly: bool) {
         let Some(held) = self.pick(which) else { return };
         match quietly {
             true => self.dialer.machine_mut().drop_delivery(held.id, self.now),
-            false => assert!(self.dialer.machine_mut().give_back(held.id, self.now), "it was held"),
+            false => assert!(self.dialer.machine_mut().nack(held.id, self.now), "it was held"),
         }
     }
 
