@@ -88,7 +88,7 @@ async fn a_forward_waits_until_the_gateway_has_read_it_whatever_it_says() {
     seen(&mut events, |event| matches!(event, Seen::Interrupt { .. })).await;
     assert_eq!(gateway.buffered(), 1, "nothing of that says that it was received");
     say(&mut stream, 0x8a, &asked).await;
-    seen(&mut events, |event| *event == Seen::Presumed(forward)).await;
+    seen(&mut events, |event| *event == Seen::AssumedAcked(forward)).await;
     assert_eq!(gateway.buffered(), 0);
 }
 

@@ -77,7 +77,7 @@ fn a_gateway_shuts_down_in_order() {
 #[test]
 fn a_forward_is_presumed_taken() {
     let presumed = "forward presumed taken, or given up";
-    let bounds = Bounds { presumes_forwards: true, ..Bounds::peaceful(2, 1) };
+    let bounds = Bounds { assumes_forwards_acked: true, ..Bounds::peaceful(2, 1) };
     delivery(bounds, 50, &[presumed]);
     delivery(Bounds { gateway_crashes: 1, ..bounds }, 1_500, &[presumed]);
 }

@@ -67,7 +67,7 @@ pub(super) fn ack(gateway: &str, entry: EntryId) -> String {
     of("ack", gateway).text("buffer_id", &entry.to_string()).end()
 }
 
-pub(super) fn presumed(gateway: &str, entry: EntryId) -> String {
+pub(super) fn assumed_acked(gateway: &str, entry: EntryId) -> String {
     of("presumed", gateway).text("buffer_id", &entry.to_string()).end()
 }
 

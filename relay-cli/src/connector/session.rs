@@ -211,7 +211,7 @@ impl Session {
             }
             Event::Interrupt { session_key, reason } => report::interrupt(gateway, &session_key, reason.as_deref()),
             Event::Acked(entry) => report::ack(gateway, entry),
-            Event::Presumed(entry) => report::presumed(gateway, entry),
+            Event::AssumedAcked(entry) => report::assumed_acked(gateway, entry),
             Event::GivenUp(entry) => report::given_up(gateway, entry),
             Event::Idle => report::idle(gateway),
             Event::LinkEnded { link, ended } => {

@@ -41,7 +41,7 @@ pub(super) fn read(args: &ConnectorArgs) -> Result<Setup, String> {
     limits.message = args.sizes.message(limits.message);
     let settings = Settings::new(Timing::default(), limits).map_err(|error| error.to_string())?;
     let presumes_all = args.presume_acks.iter().any(String::is_empty);
-    let acks = if presumes_all { AckPolicy::Presumed } else { AckPolicy::Required };
+    let acks = if presumes_all { AckPolicy::Assumed } else { AckPolicy::Required };
     let mut config = Config::new().settings(settings.with_acks(acks));
     config = config.write_timeout(Duration::from_secs(args.write_timeout));
     let mut descriptors = descriptors::built_in().to_vec();

@@ -94,7 +94,7 @@ pub enum AckPolicy {
     /// Once it has been handed to the link, until the gateway acknowledges anything for the first time: then as with
     /// [`Required`](Self::Required). For gateways that acknowledge nothing; the price is in
     /// [the module](super#gateways-that-acknowledge-nothing). Not for gateways that are merely slow.
-    Presumed,
+    Assumed,
 }
 
 /// Timing and limits that have been checked, and what is asked of the gateway.

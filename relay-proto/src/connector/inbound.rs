@@ -42,7 +42,7 @@ impl Peer {
     pub fn handle_pong(&mut self, link: LinkId, payload: &[u8], now: Now) {
         self.tick(now);
         self.hear(link);
-        self.presume_forwards(link, payload);
+        self.assume_forwards_acked(link, payload);
     }
 
     /// One line. Whether to go on with the next.
@@ -144,7 +144,7 @@ impl Peer {
         // Of whatever entry: none of them comes from a gateway that acknowledges nothing.
         self.acknowledges |= id.is_some();
         let Some(entry) = id.and_then(|id| self.buffer.ack(id, link)) else {
-            self.acks_forwards |= id.is_some_and(|id| self.presumed.contains(&id));
+            self.acks_forwards |= id.is_some_and(|id| self.assumed_acked.contains(&id));
             self.stats.stray_acks += 1;
             self.notice(Notice::StrayAck);
             return;

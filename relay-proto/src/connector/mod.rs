@@ -59,7 +59,7 @@
 //!   [`Limits::forward_attempts`] links: then it is *given up*, since a gateway that dies of it, or that reconnects
 //!   faster than the patience, would be given the same request for ever.
 //!
-//! Both leave a [`Notice`] and an event ([`Event::Presumed`], [`Event::GivenUp`]), and are counted. What is risked is a
+//! Both leave a [`Notice`] and an event ([`Event::AssumedAcked`], [`Event::GivenUp`]), and are counted. What is risked is a
 //! forward that the gateway received and lost in a crash of its own, before it acknowledged any: exactly what its silence
 //! gives no means to notice.
 //!
@@ -72,10 +72,10 @@
 //!
 //! # Gateways that acknowledge nothing
 //! The reference gateway before 0.18 acknowledges no delivery at all. By the rule it gets one window on each link, then
-//! nothing more on it, and the same window on the next. With [`AckPolicy::Presumed`], given to
+//! nothing more on it, and the same window on the next. With [`AckPolicy::Assumed`], given to
 //! [`Settings::with_acks`], an entry counts as acknowledged once it has been handed to the link: taken from
 //! [`poll_transmit`](Peer::poll_transmit), it leaves the buffer with the next input, for which there is a
-//! [deadline](Peer::poll_timeout) that is due at once. [`Event::Presumed`] tells, and [`Output::Discard`] deletes it
+//! [deadline](Peer::poll_timeout) that is due at once. [`Event::AssumedAcked`] tells, and [`Output::Discard`] deletes it
 //! from a store.
 //!
 //! - *The price.* Delivery is at most once across a cut: what was under way when the link broke, in this host's buffers,
@@ -102,6 +102,7 @@
 //! stored but computed from what is there. What is in flight is not stored either, but for how much it is: it is what the
 //! buffer still has below the place that the current link has come to.
 
+mod assumed_acks;
 mod auth;
 mod buffer;
 mod commands;
@@ -110,7 +111,6 @@ mod inbound;
 mod link;
 mod output;
 mod peer;
-mod presume;
 mod queue;
 mod store;
 #[cfg(test)]

@@ -150,10 +150,10 @@ pub enum Event {
     /// A gateway took an entry, which has left the buffer.
     Acked(EntryId),
     /// An entry left the buffer without an acknowledgement: it counts as taken, by
-    /// [`AckPolicy::Presumed`](super::AckPolicy::Presumed) or as one of the
+    /// [`AckPolicy::Assumed`](super::AckPolicy::Assumed) or as one of the
     /// [forwards that nobody acknowledges](super#forwards-that-nobody-acknowledges). It will not go out again, unless
     /// the connector crashes before its store has deleted it.
-    Presumed(EntryId),
+    AssumedAcked(EntryId),
     /// A forward left the buffer and will not go out again: [enough links](super::Limits::forward_attempts) carried it,
     /// and none acknowledged it. Whether the gateway took it is not known.
     GivenUp(EntryId),
@@ -247,7 +247,7 @@ pub enum Notice {
     /// An acknowledgement came for an entry that is not in flight (CONN-3).
     StrayAck,
     /// A forward was taken as delivered without an acknowledgement.
-    ForwardPresumed(EntryId),
+    ForwardAssumedAcked(EntryId),
     /// A forward was given up after enough links had carried it.
     ForwardGivenUp(EntryId),
     /// The application did not answer an outbound in time.
@@ -284,7 +284,7 @@ impl fmt::Display for Notice {
         match self {
             Self::Skipped(why) => write!(f, "skipped a line: {why}"),
             Self::StrayAck => f.write_str("an acknowledgement of nothing in flight"),
-            Self::ForwardPresumed(id) => write!(f, "forward {id} counts as taken: this gateway acknowledges none"),
+            Self::ForwardAssumedAcked(id) => write!(f, "forward {id} counts as taken: this gateway acknowledges none"),
             Self::ForwardGivenUp(id) => write!(f, "forward {id} was given up: no link acknowledged it"),
             Self::OutboundExpired(id) => write!(f, "outbound {} was not answered in time", id.0),
             Self::TooLong { what, limit } => write!(
@@ -326,7 +326,7 @@ pub enum Reason {
     /// A forward was not acknowledged.
     Forward,
     /// Entries were handed to the link, and count as acknowledged. Due at once.
-    Presumed,
+    AssumedAcked,
     /// The gateway does not answer a close frame.
     Close,
 }
@@ -353,8 +353,8 @@ pub struct Stats {
     pub redelivered: u64,
     /// Entries acknowledged.
     pub acked: u64,
-    /// Entries that left the buffer as they were handed to a link ([`AckPolicy::Presumed`](super::AckPolicy::Presumed)).
-    pub presumed: u64,
+    /// Entries that left the buffer as they were handed to a link ([`AckPolicy::Assumed`](super::AckPolicy::Assumed)).
+    pub assumed_acked: u64,
     /// Acknowledgements of nothing in flight (CONN-3).
     pub stray_acks: u64,
     /// Forwards that left the buffer without an acknowledgement.

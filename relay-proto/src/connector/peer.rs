@@ -37,7 +37,7 @@ pub struct Peer {
     pub(super) acks_forwards: bool,
     /// The last forwards that left without an ack: one of these may still come, and shows that this gateway does
     /// acknowledge.
-    pub(super) presumed: VecDeque<EntryId>,
+    pub(super) assumed_acked: VecDeque<EntryId>,
     /// The one link that speaks for the gateway. Boxed, because most gateways of a connector have none.
     pub(super) current: Option<Box<Link>>,
     /// Links that this side has closed and that are not over, oldest first.
@@ -110,7 +110,7 @@ impl Peer {
             carried_until: 0,
             acknowledges: false,
             acks_forwards: false,
-            presumed: VecDeque::new(),
+            assumed_acked: VecDeque::new(),
             current: None,
             closing: VecDeque::new(),
             discarding: BTreeSet::new(),
@@ -159,7 +159,7 @@ impl Peer {
 
     fn upcoming(&self, link: &Link) -> Option<&Entry> {
         // Elsewhere it is the acks that are not read while nobody reads their events.
-        if !link.delivers() || (self.presumes() && self.is_queue_full()) {
+        if !link.delivers() || (self.assumes_acks() && self.is_queue_full()) {
             return None;
         }
         // What a crash would repeat: what is not acknowledged, and what is, as long as the store may forget that.
@@ -363,7 +363,7 @@ impl Peer {
         {
             link.moved_at = self.now;
         }
-        self.presume_handed();
+        self.assume_handed_acked();
     }
 
     /// The link of this id, closed or not. Inputs for any other are of the dead, and ignored.

@@ -17,7 +17,7 @@ impl Unread for Event {
         let len = |text: &Option<alloc::string::String>| text.as_ref().map_or(0, |text| text.len());
         match self {
             Event::Idle | Event::LinkEnded { .. } => 0,
-            Event::Acked(_) | Event::Presumed(_) | Event::GivenUp(_) => OVERHEAD,
+            Event::Acked(_) | Event::AssumedAcked(_) | Event::GivenUp(_) => OVERHEAD,
             Event::Hello(identity) => OVERHEAD + identity_weight(identity),
             Event::Interrupt { session_key, reason } => OVERHEAD + session_key.len() + len(reason),
             Event::Outbound(outbound) => {

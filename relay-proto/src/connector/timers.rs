@@ -28,7 +28,7 @@ impl Peer {
             at(self.stalled_at(link), Reason::Stalled);
             at(link.outbounds.first_key_value().map(|(_, pending)| pending.deadline), Reason::Outbound);
             at(self.probe_at(link), Reason::Forward);
-            at(self.has_handed().then_some(self.now), Reason::Presumed);
+            at(self.has_handed().then_some(self.now), Reason::AssumedAcked);
         }
         next
     }

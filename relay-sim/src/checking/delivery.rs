@@ -115,7 +115,7 @@ impl Delivery {
         timing.handshake = FOREVER;
         let mut limits = connector::Limits::default();
         limits.window = self.bounds.window;
-        if !self.bounds.presumes_forwards {
+        if !self.bounds.assumes_forwards_acked {
             timing.forward_patience = None;
             limits.forward_attempts = u32::MAX;
         }

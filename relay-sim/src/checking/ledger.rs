@@ -33,7 +33,7 @@ pub struct Line {
     /// Whether it left the buffer of the connector's present process.
     pub left: bool,
     /// Whether it left on the presumption that it was taken.
-    pub presumed: bool,
+    pub assumed_acked: bool,
     /// Whether a link of the connector's present process carried it.
     pub carried: bool,
     /// In the gateway's present process.
@@ -65,7 +65,7 @@ impl Ledger {
             void: false,
             taken: false,
             left: false,
-            presumed: false,
+            assumed_acked: false,
             carried: false,
             fate: Fate::Unseen,
         });
@@ -106,10 +106,10 @@ impl Ledger {
     }
 
     /// A forward left the connector's buffer without an ack.
-    pub fn presume(&mut self, entry: EntryId) -> Result<(), String> {
+    pub fn assume_acked(&mut self, entry: EntryId) -> Result<(), String> {
         let number = self.number(entry)?;
         self.lines[number].left = true;
-        self.lines[number].presumed = true;
+        self.lines[number].assumed_acked = true;
         Ok(())
     }
 
@@ -151,6 +151,6 @@ impl Ledger {
     /// Whether every event that was accepted was taken. A forward that was presumed taken may have gone with a process of
     /// the gateway's: that is the documented price.
     pub fn is_kept(&self) -> bool {
-        self.lines.iter().all(|line| line.taken || line.void || (line.presumed && self.lost_process))
+        self.lines.iter().all(|line| line.taken || line.void || (line.assumed_acked && self.lost_process))
     }
 }

@@ -64,7 +64,7 @@ states! {
     RefusedInDoubt: "entries that were refused while the store had them",
     RefusedAndKept: "refused entries that were found in the store after a crash",
     Fetched: "entries read back from the store",
-    Presumed: "forwards presumed taken",
+    AssumedAcked: "forwards presumed taken",
     GivenUp: "forwards given up",
     StrayAck: "acknowledgements of nothing in flight",
     // Requests.

@@ -46,7 +46,7 @@ pub struct Entry {
     pub kind: Kind,
     pub stage: Stage,
     /// It left without an acknowledgement.
-    pub presumed: bool,
+    pub assumed_acked: bool,
     pub live_copy: bool,
     /// The process of the gateway that it was last shown to, and what became of that.
     pub shown: Option<(u32, Fate)>,
@@ -81,7 +81,7 @@ impl Ledger {
             id,
             kind,
             stage,
-            presumed: false,
+            assumed_acked: false,
             live_copy: false,
             shown: None,
             carried_to: None,
@@ -184,7 +184,7 @@ impl Ledger {
                 format!("event {number} counts as acknowledged, and no acknowledgement was sent"),
             );
         }
-        entry.presumed |= !acknowledged;
+        entry.assumed_acked |= !acknowledged;
         if let Stage::Kept = entry.stage {
             entry.stage = Stage::Gone { durably };
         }
@@ -253,7 +253,7 @@ impl Ledger {
         for (number, entry) in self.entries.iter().enumerate() {
             let settled = match entry.stage {
                 Stage::Refused | Stage::Lost => true,
-                Stage::Gone { .. } => entry.taken || entry.presumed,
+                Stage::Gone { .. } => entry.taken || entry.assumed_acked,
                 Stage::Kept | Stage::Storing => false,
             };
             if !settled {

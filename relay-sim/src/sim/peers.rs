@@ -292,8 +292,8 @@ impl World {
                 self.note("server notice", index, 0, || notice.to_string());
                 match notice {
                     Notice::StrayAck => self.coverage.hit(Hard::StrayAck),
-                    Notice::ForwardPresumed(entry) => {
-                        self.coverage.hit(Hard::Presumed);
+                    Notice::ForwardAssumedAcked(entry) => {
+                        self.coverage.hit(Hard::AssumedAcked);
                         self.has_arrived(index, entry)?;
                         self.leave(index, entry)?;
                     }
@@ -330,7 +330,7 @@ impl World {
             return violated("CONN-3", format!("event {number} left without an acknowledgement"));
         }
         let durably = !self.script.shape.durable;
-        self.ledgers[index].entries[number].presumed = true;
+        self.ledgers[index].entries[number].assumed_acked = true;
         self.ledgers[index].go(number, false, durably)
     }
 

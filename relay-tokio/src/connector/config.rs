@@ -86,7 +86,7 @@ impl Config {
         self
     }
 
-    /// This gateway acknowledges nothing: [`AckPolicy::Presumed`] for it alone. For all of them, see
+    /// This gateway acknowledges nothing: [`AckPolicy::Assumed`] for it alone. For all of them, see
     /// [`Settings::with_acks`].
     #[must_use]
     pub fn presume_acks(mut self, id: impl Into<String>) -> Self {
@@ -166,7 +166,7 @@ impl Config {
     /// The settings of one gateway.
     pub(super) fn settings_for(&self, id: &GatewayId) -> Settings {
         let settings = self.settings.clone();
-        if self.presumed.contains(id.as_str()) { settings.with_acks(AckPolicy::Presumed) } else { settings }
+        if self.presumed.contains(id.as_str()) { settings.with_acks(AckPolicy::Assumed) } else { settings }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -210,8 +210,8 @@ mod tests {
     fn acknowledgements_are_presumed_of_those_alone_that_are_named() {
         let acks = |config: &Config, id: &str| config.settings_for(&GatewayId::unverified(id)).acks();
         let config = Config::new().presume_acks("old");
-        assert_eq!((acks(&config, "old"), acks(&config, "new")), (AckPolicy::Presumed, AckPolicy::Required));
-        let config = Config::new().settings(Settings::default().with_acks(AckPolicy::Presumed));
-        assert_eq!(acks(&config, "new"), AckPolicy::Presumed);
+        assert_eq!((acks(&config, "old"), acks(&config, "new")), (AckPolicy::Assumed, AckPolicy::Required));
+        let config = Config::new().settings(Settings::default().with_acks(AckPolicy::Assumed));
+        assert_eq!(acks(&config, "new"), AckPolicy::Assumed);
     }
 }

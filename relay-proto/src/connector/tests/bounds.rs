@@ -220,9 +220,9 @@ fn each_of_several_is_counted() {
 fn settings_say_what_they_were_made_with() {
     let settings = Settings::default();
     assert_eq!(settings.acks(), AckPolicy::Required);
-    let settings = settings.with_acks(AckPolicy::Presumed);
-    assert_eq!(settings.acks(), AckPolicy::Presumed);
-    assert_eq!(Rig::with(settings).peer.settings().acks(), AckPolicy::Presumed);
+    let settings = settings.with_acks(AckPolicy::Assumed);
+    assert_eq!(settings.acks(), AckPolicy::Assumed);
+    assert_eq!(Rig::with(settings).peer.settings().acks(), AckPolicy::Assumed);
 }
 
 #[test]

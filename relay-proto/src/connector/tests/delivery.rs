@@ -186,7 +186,7 @@ fn notices_name_what_they_are_about() {
     let id = EntryId::new(7, 1);
     for (notice, about) in [
         (Notice::StrayAck, "nothing in flight"),
-        (Notice::ForwardPresumed(id), &*format!("{id}")),
+        (Notice::ForwardAssumedAcked(id), &*format!("{id}")),
         (Notice::ForwardGivenUp(id), &*format!("{id}")),
     ] {
         assert!(format!("{notice}").contains(about), "{notice}");

@@ -52,9 +52,9 @@ fn a_window_full_of_forwards_does_not_stop_deliveries_for_ever() {
     pong(&mut rig, link);
     assert_eq!(rig.entries(link), [message]);
     assert_eq!((rig.peer.buffered(), rig.peer.stats().forwards_unacknowledged), (1, 16));
-    assert!(rig.outputs.contains(&Output::Notice(Notice::ForwardPresumed(forwards[0]))));
+    assert!(rig.outputs.contains(&Output::Notice(Notice::ForwardAssumedAcked(forwards[0]))));
     let told =
-        rig.events().into_iter().filter_map(|event| if let Event::Presumed(id) = event { Some(id) } else { None });
+        rig.events().into_iter().filter_map(|event| if let Event::AssumedAcked(id) = event { Some(id) } else { None });
     assert_eq!(told.collect::<Vec<_>>(), forwards);
 }
 
@@ -205,7 +205,7 @@ fn a_ping_that_waits_becomes_the_probe() {
 // proves: CONN-3
 #[test]
 fn what_was_handed_out_is_presumed_taken_without_an_answer_where_that_was_asked_for() {
-    let mut rig = Rig::with(Settings::default().with_acks(AckPolicy::Presumed));
+    let mut rig = Rig::with(Settings::default().with_acks(AckPolicy::Assumed));
     let link = rig.link();
     let forward = rig.forward(0);
     assert_eq!(rig.entries(link), [forward]);

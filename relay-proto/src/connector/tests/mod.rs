@@ -1,5 +1,6 @@
 //! The peer under a virtual clock.
 
+mod assumed_acks;
 mod bounds;
 mod buffer;
 mod delivery;
@@ -7,7 +8,6 @@ mod forwards;
 mod limits;
 mod links;
 mod pair;
-mod presumed;
 mod random;
 mod requests;
 mod store;

@@ -98,7 +98,7 @@ impl Onlooker {
     fn new(stored: bool, window: usize, acks: AckPolicy) -> Self {
         let limits = Limits { window, outbounds: 3, hellos: 4, forward_attempts: 2, buffer: 4096, ..Limits::default() };
         let settings = Settings::new(Timing::default(), limits).unwrap().with_acks(acks);
-        let once = acks == AckPolicy::Presumed;
+        let once = acks == AckPolicy::Assumed;
         let mut rig = if stored { Rig::on(Store::default(), settings, 1) } else { Rig::with(settings) };
         rig.describe = false;
         rig.durable = false;
@@ -287,8 +287,8 @@ fn check_what_is_kept(peer: &Peer) {
 proptest! {
     // proves: CONN-3, CONN-4, CONN-5, CONN-6, CONN-7
     #[test]
-    fn whatever_happens_the_rules_hold(stored: bool, presumed: bool, window in 1..5usize, ops in ops()) {
-        let acks = if presumed { AckPolicy::Presumed } else { AckPolicy::Required };
+    fn whatever_happens_the_rules_hold(stored: bool, assumed_acked: bool, window in 1..5usize, ops in ops()) {
+        let acks = if assumed_acked { AckPolicy::Assumed } else { AckPolicy::Required };
         let mut onlooker = Onlooker::new(stored, window, acks);
         for op in &ops {
             onlooker.apply(op);

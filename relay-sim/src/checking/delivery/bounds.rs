@@ -24,7 +24,7 @@ pub struct Bounds {
     /// How often the gateway shuts down in order.
     pub closes: u8,
     /// Whether forwards that are not acknowledged for long are presumed taken: the default of the connector.
-    pub presumes_forwards: bool,
+    pub assumes_forwards_acked: bool,
 }
 
 impl Bounds {
@@ -40,7 +40,7 @@ impl Bounds {
             refusals: 0,
             idles: 0,
             closes: 0,
-            presumes_forwards: false,
+            assumes_forwards_acked: false,
         }
     }
 }

@@ -150,8 +150,8 @@ impl Delivery {
                     self.ledger.leave(entry)?;
                     notes.mark("entry acknowledged");
                 }
-                connector::Event::Presumed(entry) | connector::Event::GivenUp(entry) => {
-                    self.ledger.presume(entry)?;
+                connector::Event::AssumedAcked(entry) | connector::Event::GivenUp(entry) => {
+                    self.ledger.assume_acked(entry)?;
                     notes.mark("forward presumed taken, or given up");
                 }
                 _ => {}

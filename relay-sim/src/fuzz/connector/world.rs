@@ -51,7 +51,7 @@ impl World {
             (LINE, MESSAGE, MESSAGE, 2048, 2048);
         (limits.window, limits.outbounds, limits.hellos) = (usize::from(shape % 4) + 1, OUTBOUNDS, 4);
         (limits.buffer, limits.forward_attempts) = (4096, 2);
-        let acks = if shape & 4 == 0 { AckPolicy::Required } else { AckPolicy::Presumed };
+        let acks = if shape & 4 == 0 { AckPolicy::Required } else { AckPolicy::Assumed };
         let settings = Settings::new(Timing::default(), limits).unwrap().with_acks(acks);
         let now = Now { monotonic: Duration::from_secs(100), unix: 1_800_000_000 };
         let mut store = (shape & 8 != 0).then(Store::default);
@@ -78,7 +78,7 @@ impl World {
             taken_up: 0,
             sent: BTreeSet::new(),
             left: BTreeSet::new(),
-            once: acks == AckPolicy::Presumed,
+            once: acks == AckPolicy::Assumed,
         }
     }
 
@@ -286,7 +286,7 @@ impl World {
         self.outbounds.clear();
         self.left.clear();
         self.sent.clear();
-        self.once = self.settings.acks() == AckPolicy::Presumed;
+        self.once = self.settings.acks() == AckPolicy::Assumed;
     }
 
     // ── the gateway ──────────────────────────────────────────────────────
@@ -333,7 +333,7 @@ impl World {
     fn hear(&mut self, event: Event) {
         match event {
             Event::Outbound(outbound) => self.outbounds.push(outbound.id),
-            Event::Acked(id) | Event::Presumed(id) | Event::GivenUp(id) => {
+            Event::Acked(id) | Event::AssumedAcked(id) | Event::GivenUp(id) => {
                 assert!(self.left.insert(id), "{id} left twice");
                 assert!(self.sent.contains(&id), "{id} left, and was never sent");
             }
@@ -461,7 +461,7 @@ impl World {
     pub(super) fn check(&mut self) {
         assert!(self.peer.in_flight() <= self.settings.limits().window, "a window at most");
         let stats = self.peer.stats();
-        let left = stats.acked + stats.presumed + stats.forwards_unacknowledged;
+        let left = stats.acked + stats.assumed_acked + stats.forwards_unacknowledged;
         assert_eq!(self.peer.buffered() + left, self.taken_up, "entries are somewhere");
         if let Some(current) = self.peer.current_link() {
             assert!(self.wires.iter().any(|wire| wire.link == current), "a link without a connection");

@@ -5,7 +5,7 @@ use crate::connector::{AckPolicy, Limits, Reason, Timing};
 use crate::end::LinkEnd;
 
 fn settings(window: usize) -> Settings {
-    Settings::with_window(window).unwrap().with_acks(AckPolicy::Presumed)
+    Settings::with_window(window).unwrap().with_acks(AckPolicy::Assumed)
 }
 
 /// Everything that goes out while the host keeps doing what is due.
@@ -21,8 +21,8 @@ fn drain(rig: &mut Rig, link: LinkId) -> Vec<EntryId> {
     }
 }
 
-fn presumed(rig: &mut Rig) -> Vec<EntryId> {
-    let only = |event| if let Event::Presumed(entry) = event { Some(entry) } else { None };
+fn assumed_acked(rig: &mut Rig) -> Vec<EntryId> {
+    let only = |event| if let Event::AssumedAcked(entry) = event { Some(entry) } else { None };
     rig.events().into_iter().filter_map(only).collect()
 }
 
@@ -34,14 +34,18 @@ fn silence_does_not_stop_deliveries_when_acks_are_presumed() {
     let link = rig.link();
     assert_eq!(rig.entries(link), ids[..4], "a window at a time");
     let deadline = rig.peer.poll_timeout().unwrap();
-    assert_eq!((deadline.at, deadline.reason), (rig.now.monotonic, Reason::Presumed), "and the next is due at once");
+    assert_eq!(
+        (deadline.at, deadline.reason),
+        (rig.now.monotonic, Reason::AssumedAcked),
+        "and the next is due at once"
+    );
     rig.wait(Duration::ZERO);
     assert_eq!(drain(&mut rig, link), ids[4..]);
     ids.push(rig.deliver(50));
     assert_eq!(drain(&mut rig, link), ids[50..]);
-    assert_eq!((rig.peer.buffered(), rig.peer.stats().presumed, rig.peer.stats().acked), (0, 51, 0));
-    assert_eq!(presumed(&mut rig), ids, "each is told once, in order");
-    assert_ne!(rig.peer.poll_timeout().unwrap().reason, Reason::Presumed);
+    assert_eq!((rig.peer.buffered(), rig.peer.stats().assumed_acked, rig.peer.stats().acked), (0, 51, 0));
+    assert_eq!(assumed_acked(&mut rig), ids, "each is told once, in order");
+    assert_ne!(rig.peer.poll_timeout().unwrap().reason, Reason::AssumedAcked);
 }
 
 // proves: CONN-3
@@ -104,7 +108,7 @@ fn a_gateway_that_acknowledges_is_held_to_its_acks() {
     rig.ack(link, ids[0]);
     assert_eq!(rig.entries(link), ids[4..], "what was in flight then counts as taken");
     rig.wait_secs(20);
-    assert_eq!((rig.peer.buffered(), rig.peer.stats().presumed), (2, 4));
+    assert_eq!((rig.peer.buffered(), rig.peer.stats().assumed_acked), (2, 4));
     let link = rig.link();
     assert_eq!(rig.entries(link), ids[4..], "a cut replays what it did not acknowledge");
     rig.ack(link, ids[4]);
@@ -156,7 +160,7 @@ fn what_the_store_has_not_deleted_keeps_its_place_in_the_window() {
 #[test]
 fn nothing_is_handed_out_while_nobody_reads_the_events() {
     let limits = Limits { queue: 1024, window: 4, ..Limits::default() };
-    let mut rig = Rig::with(Settings::new(Timing::default(), limits).unwrap().with_acks(AckPolicy::Presumed));
+    let mut rig = Rig::with(Settings::new(Timing::default(), limits).unwrap().with_acks(AckPolicy::Assumed));
     let ids: Vec<_> = (0..1000).map(|n| rig.deliver(n)).collect();
     let link = rig.link();
     let first = drain(&mut rig, link);

@@ -9,24 +9,25 @@ use super::output::{EntryId, Event, LinkId, Notice};
 use super::peer::Peer;
 
 /// How many forwards that left without an ack are remembered, in case that it comes late.
-const MAX_PRESUMED: usize = 64;
+const MAX_ASSUMED_ACKED: usize = 64;
 
 impl Peer {
     // ── gateways that acknowledge nothing ────────────────────────────────
 
     /// Whether entries leave as they are handed to a link. A gateway that acknowledges is held to its acks.
-    pub(super) fn presumes(&self) -> bool {
-        self.settings.acks == AckPolicy::Presumed && !self.acknowledges
+    pub(super) fn assumes_acks(&self) -> bool {
+        self.settings.acks == AckPolicy::Assumed && !self.acknowledges
     }
 
     /// Whether there is something to presume. Not done where entries are handed out: hosts drain the outputs, and look
     /// at events, after inputs.
     pub(super) fn has_handed(&self) -> bool {
-        self.presumes() && self.current.as_ref().is_some_and(|link| self.buffer.in_flight(link.cursor).next().is_some())
+        self.assumes_acks()
+            && self.current.as_ref().is_some_and(|link| self.buffer.in_flight(link.cursor).next().is_some())
     }
 
     /// What was handed to the link counts as taken. With the next input, whatever it is: also one that ends the link.
-    pub(super) fn presume_handed(&mut self) {
+    pub(super) fn assume_handed_acked(&mut self) {
         if !self.has_handed() {
             return;
         }
@@ -34,9 +35,9 @@ impl Peer {
         let handed: Vec<EntryId> = self.buffer.in_flight(link.cursor).map(|entry| entry.id).collect();
         for id in handed {
             self.buffer.remove(id);
-            self.stats.presumed += 1;
+            self.stats.assumed_acked += 1;
             self.discard(id);
-            self.push_event(Event::Presumed(id));
+            self.push_event(Event::AssumedAcked(id));
         }
         self.refill();
     }
@@ -45,7 +46,7 @@ impl Peer {
 
     /// The gateway answered a ping. If that was written behind forwards that it should have acknowledged long ago, they
     /// count as taken.
-    pub(super) fn presume_forwards(&mut self, link: LinkId, pong: &[u8]) {
+    pub(super) fn assume_forwards_acked(&mut self, link: LinkId, pong: &[u8]) {
         let Some(link) = self.current.as_mut().filter(|current| current.id == link) else { return };
         let Probe::Written { asked, payload } = link.probe else { return };
         if payload != pong {
@@ -61,7 +62,7 @@ impl Peer {
             .map(|entry| entry.id)
             .collect();
         for id in taken {
-            self.remove_forward(id, Notice::ForwardPresumed(id), Event::Presumed(id));
+            self.remove_forward(id, Notice::ForwardAssumedAcked(id), Event::AssumedAcked(id));
         }
         self.refill();
     }
@@ -87,9 +88,9 @@ impl Peer {
     fn remove_forward(&mut self, id: EntryId, notice: Notice, event: Event) {
         self.buffer.remove(id);
         self.stats.forwards_unacknowledged += 1;
-        self.presumed.push_back(id);
-        if self.presumed.len() > MAX_PRESUMED {
-            self.presumed.pop_front();
+        self.assumed_acked.push_back(id);
+        if self.assumed_acked.len() > MAX_ASSUMED_ACKED {
+            self.assumed_acked.pop_front();
         }
         self.discard(id);
         self.notice(notice);
