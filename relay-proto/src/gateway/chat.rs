@@ -18,7 +18,7 @@ impl Machine {
     /// messages said (CHAT-3), sets the platform to act on to the chat's, if this gateway fronts it and the options name no
     /// other (CHAT-8), and looks whether the connector supports the operation (CHAT-1).
     ///
-    /// `heard_on` tells the chat from those of the same id on other platforms: the [platform](crate::chat::Scope::platform) of the
+    /// `source_platform` tells the chat from those of the same id on other platforms: the [platform](crate::chat::Scope::platform) of the
     /// message that the action answers, or an empty text when that named none. `None`: where the chat was used last.
     ///
     /// # Errors
@@ -26,10 +26,10 @@ impl Machine {
     pub fn prepare(
         &mut self,
         action: Action,
-        heard_on: Option<&str>,
+        source_platform: Option<&str>,
         options: &mut RequestOptions,
     ) -> Result<RawJson, NotSent> {
-        Ok(self.direct(action, heard_on, options)?.to_json())
+        Ok(self.direct(action, source_platform, options)?.to_json())
     }
 
     /// [`prepare`](Self::prepare) and [`request`](Self::request) in one, without the JSON in between.
@@ -39,11 +39,11 @@ impl Machine {
     pub fn perform(
         &mut self,
         action: Action,
-        heard_on: Option<&str>,
+        source_platform: Option<&str>,
         mut options: RequestOptions,
         now: Now,
     ) -> Result<RequestId, NotSent> {
-        let action = self.direct(action, heard_on, &mut options)?;
+        let action = self.direct(action, source_platform, &mut options)?;
         self.submit(action.size(), |out| action.write(out), &options, now)
     }
 
@@ -51,12 +51,13 @@ impl Machine {
     fn direct(
         &mut self,
         action: Action,
-        heard_on: Option<&str>,
+        source_platform: Option<&str>,
         options: &mut RequestOptions,
     ) -> Result<Action, NotSent> {
-        let heard_on = heard_on.or(options.platform.as_deref());
-        let scope = action.chat_id().and_then(|chat| self.traffic.get_mut()?.scopes.recall(chat, heard_on)).cloned();
-        let platform = heard_on.or_else(|| scope.as_ref()?.platform.as_deref());
+        let source_platform = source_platform.or(options.platform.as_deref());
+        let scope =
+            action.chat_id().and_then(|chat| self.traffic.get_mut()?.scopes.recall(chat, source_platform)).cloned();
+        let platform = source_platform.or_else(|| scope.as_ref()?.platform.as_deref());
         if options.platform.is_none() {
             // A bot that is named decides, where it is on another platform than the chat.
             options.platform = self.fronted(platform).filter(|platform| {
@@ -79,15 +80,15 @@ impl Machine {
         })
     }
 
-    /// What can be done in a chat; `heard_on` as in [`prepare`](Self::prepare). `None` without a ready link.
-    pub fn capabilities(&mut self, chat_id: &str, heard_on: Option<&str>) -> Option<Capabilities> {
-        let platform = heard_on.map(ToOwned::to_owned).or_else(|| self.heard_on(chat_id));
+    /// What can be done in a chat; `source_platform` as in [`prepare`](Self::prepare). `None` without a ready link.
+    pub fn capabilities(&mut self, chat_id: &str, source_platform: Option<&str>) -> Option<Capabilities> {
+        let platform = source_platform.map(ToOwned::to_owned).or_else(|| self.source_platform(chat_id));
         let platform = self.fronted(platform.as_deref());
         self.described(platform.as_deref()).cloned().map(Capabilities::new)
     }
 
     /// The platform that a chat was heard from last, whether this gateway fronts it or not.
-    pub fn heard_on(&mut self, chat_id: &str) -> Option<String> {
+    pub fn source_platform(&mut self, chat_id: &str) -> Option<String> {
         self.traffic.get_mut()?.scopes.recall(chat_id, None)?.platform.clone()
     }
 

@@ -41,15 +41,15 @@ impl Gateway {
             machine.bot_of(to)
         };
         // Empty when the message names none: then it is not the chat of the same id on some platform.
-        let heard_on = Scope::of(to).platform.unwrap_or_default();
+        let source_platform = Scope::of(to).platform.unwrap_or_default();
         let answer = |text: &str, is_first| if is_first { Action::answer(to, text) } else { Action::go_on(to, text) };
-        self.send_parts(to.chat_id(), Some(&heard_on), bot_id, content, answer).await
+        self.send_parts(to.chat_id(), Some(&source_platform), bot_id, content, answer).await
     }
 
     async fn send_parts(
         &self,
         chat_id: &str,
-        heard_on: Option<&str>,
+        source_platform: Option<&str>,
         bot_id: Option<String>,
         content: &str,
         action: impl Fn(&str, bool) -> Action,
@@ -58,12 +58,12 @@ impl Gateway {
             let mut shared = self.shared.lock();
             let machine = shared.dialer.machine_mut();
             // What there may be a moment later was not asked how long a text may be.
-            machine.capabilities(chat_id, heard_on).ok_or_else(|| machine.unsent())?
+            machine.capabilities(chat_id, source_platform).ok_or_else(|| machine.unsent())?
         };
         let parts: Vec<Part<'_>> = capabilities.split(content).collect();
         let options = || RequestOptions { bot_id: bot_id.clone(), ..RequestOptions::default() };
         let content = parts.first().map_or(content.into(), Part::to_string);
-        let first = self.perform_in(action(&content, true), heard_on, options()).await;
+        let first = self.perform_in(action(&content, true), source_platform, options()).await;
         let of = parts.len();
         let partial = |sent, error| RequestError::Partial { sent, of, error: Box::new(error) };
         let mut sent = match first {
@@ -71,7 +71,7 @@ impl Gateway {
             Err(error) => return Err(if of > 1 { partial(Vec::new(), error) } else { error }),
         };
         for part in parts.iter().skip(1) {
-            match self.perform_in(action(&part.to_string(), false), heard_on, options()).await {
+            match self.perform_in(action(&part.to_string(), false), source_platform, options()).await {
                 Ok(result) => sent.rest.push(result),
                 Err(error) => return Err(partial(sent.into_results(), error)),
             }
@@ -101,9 +101,9 @@ impl Gateway {
     /// # Errors
     /// As [`perform`](Self::perform).
     pub async fn clear_typing(&self, chat_id: &str) -> Result<Option<ActionResult>, RequestError> {
-        let heard_on = self.shared.lock().dialer.machine_mut().heard_on(chat_id);
+        let source_platform = self.shared.lock().dialer.machine_mut().source_platform(chat_id);
         let described = || self.capabilities(chat_id).map(|known| known.platform().to_owned());
-        if heard_on.or_else(described).is_some_and(|platform| platform != PERSISTENT_TYPING) {
+        if source_platform.or_else(described).is_some_and(|platform| platform != PERSISTENT_TYPING) {
             return Ok(None);
         }
         self.perform(Action::clear_typing(chat_id), RequestOptions::default()).await.map(Some)
@@ -227,10 +227,10 @@ impl Gateway {
     async fn perform_in(
         &self,
         action: Action,
-        heard_on: Option<&str>,
+        source_platform: Option<&str>,
         options: RequestOptions,
     ) -> Result<ActionResult, RequestError> {
-        sort(self.call_in(action, heard_on, options).await)
+        sort(self.call_in(action, source_platform, options).await)
     }
 
     /// What can be done in a chat, on the platform where it was heard from last. `None` without a ready link.

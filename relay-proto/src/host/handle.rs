@@ -48,11 +48,17 @@ impl Gateway {
         Request::new(&self.shared, None, |machine, now| machine.request(action, options, now))
     }
 
-    /// As [`perform`](Self::perform), with its outcome as it is; `heard_on` as [`Machine::perform`] has it.
-    pub(super) async fn call_in(&self, action: Action, heard_on: Option<&str>, options: RequestOptions) -> Outcome {
+    /// As [`perform`](Self::perform), with its outcome as it is; `source_platform` as [`Machine::perform`] has it.
+    pub(super) async fn call_in(
+        &self,
+        action: Action,
+        source_platform: Option<&str>,
+        options: RequestOptions,
+    ) -> Outcome {
         // Whoever waits is known before the request is made, and need not be registered for it afterwards.
         let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-        Request::new(&self.shared, Some(waker), |machine, now| machine.perform(action, heard_on, options, now)).await
+        Request::new(&self.shared, Some(waker), |machine, now| machine.perform(action, source_platform, options, now))
+            .await
     }
 
     /// Tells the connector that the agent stopped a session.

@@ -19,8 +19,8 @@ fn hear(world: &mut World, event: &str) {
 }
 
 /// The frame of an action, but for its id.
-fn performed(world: &mut World, action: Action, heard_on: Option<&str>) -> Result<String, NotSent> {
-    let id = world.machine.perform(action, heard_on, RequestOptions::default(), world.now)?;
+fn performed(world: &mut World, action: Action, source_platform: Option<&str>) -> Result<String, NotSent> {
+    let id = world.machine.perform(action, source_platform, RequestOptions::default(), world.now)?;
     world.write();
     world.machine.cancel(id, world.now);
     Ok(world.sent().remove(0).split_once(r#""action":"#).unwrap().1.to_owned())
@@ -30,11 +30,11 @@ fn performed(world: &mut World, action: Action, heard_on: Option<&str>) -> Resul
 #[test]
 fn a_request_goes_where_the_chat_was_heard() {
     let mut world = world();
-    assert_eq!((world.machine.heard_on("c"), world.machine.heard_on("x")), (None, None));
+    assert_eq!((world.machine.source_platform("c"), world.machine.source_platform("x")), (None, None));
     hear(&mut world, r#"{"source":{"platform":"slack","chat_id":"c","scope_id":"T1"}}"#);
     hear(&mut world, r#"{"source":{"platform":"pager","chat_id":"p","scope_id":"P1"}}"#);
-    assert_eq!(world.machine.heard_on("c").as_deref(), Some("slack"));
-    assert_eq!(world.machine.heard_on("p").as_deref(), Some("pager"));
+    assert_eq!(world.machine.source_platform("c").as_deref(), Some("slack"));
+    assert_eq!(world.machine.source_platform("p").as_deref(), Some("pager"));
     let known =
         r#"{"op":"send","chat_id":"c","content":"hi","metadata":{"scope_id":"T1"}},"platform":"slack","botId":"b2"}"#;
     assert_eq!(performed(&mut world, Action::send("c", "hi"), None).unwrap(), known);
