@@ -178,7 +178,7 @@ impl Threads {
                 match work {
                     Work::Resolve { link, host, port } => self.resolve(link, host, port),
                     Work::Connect { link, attempt, address } => self.connect(link, attempt, address),
-                    Work::Disconnect { last_words, .. } => self.close(&last_words),
+                    Work::Disconnect { final_bytes, .. } => self.close(&final_bytes),
                     // An attempt to connect cannot be stopped, and will be told that it is not wanted.
                     _ => {}
                 }
@@ -212,11 +212,11 @@ impl Threads {
         if undisturbed && now() <= until + 4 * TURN { TURNS } else { turns + 1 }
     }
 
-    /// Closes the connection after one attempt to write `last_words`: whoever does not take a goodbye does not get one.
-    fn close(&self, last_words: &[u8]) {
+    /// Closes the connection after one attempt to write `final_bytes`: whoever does not take a goodbye does not get one.
+    fn close(&self, final_bytes: &[u8]) {
         let Socket { link, mut out, stalled, .. } = std::mem::take(&mut *lock(&self.socket));
         let Some(link) = link else { return };
-        out.extend_from_slice(last_words);
+        out.extend_from_slice(final_bytes);
         if !stalled && !out.is_empty() {
             let _ = link.write(&mut out);
         }

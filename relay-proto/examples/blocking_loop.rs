@@ -47,9 +47,9 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
                     }
                     Err(error) => dialer.handle_unreachable(link, attempt, &error.to_string(), now()),
                 },
-                Action::Work(Work::Disconnect { last_words, .. }) => {
+                Action::Work(Work::Disconnect { final_bytes, .. }) => {
                     if let Some((_, mut stream)) = socket.take() {
-                        let _ = stream.write(&last_words);
+                        let _ = stream.write(&final_bytes);
                     }
                 }
                 _ => {}

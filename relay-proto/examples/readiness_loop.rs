@@ -293,10 +293,10 @@ impl Host {
             }
             // Dropping a socket closes it, and takes it out of the poll.
             Work::Abort { attempt, .. } => member.connecting.retain(|(_, other, _)| *other != attempt),
-            Work::Disconnect { last_words, .. } => {
+            Work::Disconnect { final_bytes, .. } => {
                 member.connecting.clear();
                 if let Some((_, mut socket)) = member.link.take() {
-                    let _ = socket.stream.write(&last_words);
+                    let _ = socket.stream.write(&final_bytes);
                     let _ = socket.stream.shutdown(Shutdown::Write);
                 }
             }

@@ -211,12 +211,12 @@ impl Member {
                 }
             }
             Work::Abort { attempt, .. } => self.connecting.retain(|(_, other, _)| *other != attempt),
-            Work::Disconnect { last_words, .. } => {
+            Work::Disconnect { final_bytes, .. } => {
                 self.connecting.clear();
                 if let Some((_, mut socket)) = self.link.take()
                     && self.deaf.take().is_none()
                 {
-                    self.out.extend_from_slice(&last_words);
+                    self.out.extend_from_slice(&final_bytes);
                     let _ = socket.stream.write(&self.out);
                 }
                 self.out.clear();

@@ -486,7 +486,7 @@ impl Machine {
         let refused = ended.as_ref().is_some_and(Ended::is_refusal);
         let says_expired = ended.as_ref().is_some_and(Ended::says_expired);
         let ended =
-            if in_handshake { ended.map(|ended| ended.in_handshake(self.requests.last_words())) } else { ended };
+            if in_handshake { ended.map(|ended| ended.in_handshake(self.requests.last_error())) } else { ended };
         let outputs = &mut self.outputs;
         if self.shutdown.is_none() {
             self.requests.end_link(|request, outcome| outputs.push(Output::RequestEnded { request, outcome }));

@@ -108,7 +108,7 @@ impl Requests {
     }
 
     /// What the connector said last on this link.
-    pub(crate) fn last_words(&self) -> Option<&str> {
+    pub(crate) fn last_error(&self) -> Option<&str> {
         self.said.as_deref()
     }
 

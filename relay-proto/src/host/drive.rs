@@ -139,9 +139,9 @@ fn poll<N: Net>(
                         all.retain(|(other, _)| *other != attempt);
                     }
                 }
-                Some(Work::Disconnect { last_words, .. }) => {
+                Some(Work::Disconnect { final_bytes, .. }) => {
                     if let Socket::Open(_, stream) = socket {
-                        out.extend_from_slice(&last_words);
+                        out.extend_from_slice(&final_bytes);
                         // One attempt: whoever does not take a goodbye does not get one.
                         let _ = poll_write_all::<N>(stream, context, out);
                     }

@@ -123,7 +123,7 @@ impl ClientLink {
 
     /// What goes out before the connection is closed. Without an upgrade that is through there is nothing to say; what is
     /// still to be sent then has the token in it (TOKEN-3), which inside TLS nobody reads.
-    pub(super) fn last_words(&self) -> Vec<u8> {
+    pub(super) fn final_bytes(&self) -> Vec<u8> {
         if self.0.upgrade.response.is_some() && !self.0.is_tls() { Vec::new() } else { self.0.transmit().to_vec() }
     }
 

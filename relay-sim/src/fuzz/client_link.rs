@@ -126,8 +126,8 @@ fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Action>) {
     actions.extend(std::iter::from_fn(|| dialer.poll_action(now)));
     for action in &mut actions {
         // The request, with its random key.
-        if let Action::Work(Work::Disconnect { last_words, .. }) = action {
-            *last_words = vec![0; last_words.len()];
+        if let Action::Work(Work::Disconnect { final_bytes, .. }) = action {
+            *final_bytes = vec![0; final_bytes.len()];
         }
     }
     let events: Vec<Event> = std::iter::from_fn(|| dialer.machine_mut().next_event()).collect();

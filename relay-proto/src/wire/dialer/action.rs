@@ -65,11 +65,11 @@ pub enum Work {
         attempt: Attempt,
     },
     /// Close this link's connection, or stop looking up and connecting: at once, after at most one attempt to write
-    /// `last_words`, which may be an answer to the peer's close frame. Inputs for the link are ignored from now on.
+    /// `final_bytes`, which may be an answer to the peer's close frame. Inputs for the link are ignored from now on.
     Disconnect {
         /// The link.
         link: LinkId,
         /// What it still had to say; possibly empty.
-        last_words: Vec<u8>,
+        final_bytes: Vec<u8>,
     },
 }

@@ -499,11 +499,11 @@ impl Dialer {
 
     fn disconnect(&mut self) {
         if let Some(wire) = self.link.take() {
-            let last_words = match wire.stage {
-                Stage::Link(client) => client.last_words(),
+            let final_bytes = match wire.stage {
+                Stage::Link(client) => client.final_bytes(),
                 _ => Vec::new(),
             };
-            self.actions.push_back(Action::Work(Work::Disconnect { link: wire.id, last_words }));
+            self.actions.push_back(Action::Work(Work::Disconnect { link: wire.id, final_bytes }));
         }
     }
 }

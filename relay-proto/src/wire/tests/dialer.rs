@@ -49,7 +49,7 @@ fn a_dial_that_is_given_up_does_not_end_with_the_token() {
     dialer.handle_timeout(now(12));
     let words: Vec<_> = std::iter::from_fn(|| dialer.poll_action(now(12)))
         .filter_map(|action| match action {
-            Action::Work(Work::Disconnect { last_words, .. }) => Some(last_words),
+            Action::Work(Work::Disconnect { final_bytes, .. }) => Some(final_bytes),
             _ => None,
         })
         .collect();

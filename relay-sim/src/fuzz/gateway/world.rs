@@ -149,14 +149,14 @@ impl World {
                 self.attempts.retain(|other| *other != (link, attempt));
                 assert_eq!(self.attempts.len() + 1, before, "aborted what was not under way");
             }
-            Action::Work(Work::Disconnect { link, last_words }) => {
+            Action::Work(Work::Disconnect { link, final_bytes }) => {
                 assert_eq!(self.link.take(), Some(link), "disconnected what was not there");
                 self.asked = None;
                 self.attempts.clear();
                 if let Some(mut wire) = self.wire.take() {
                     assert_eq!(wire.link, link);
                     if !wire.tunnel {
-                        self.hear(&mut wire, &last_words);
+                        self.hear(&mut wire, &final_bytes);
                     }
                 }
             }
