@@ -7,7 +7,7 @@ use core::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
 
-use self::records::{Fate, Name, Names, Records};
+use self::records::{DedupKey, DeliveryState, IdHash, Records};
 use super::output::DeliveryId;
 use crate::frame::BufferId;
 
@@ -74,30 +74,30 @@ impl Deliveries {
         payload: &str,
         message: Option<[&str; 3]>,
     ) -> Admission {
-        let names = Names {
+        let key = DedupKey {
             payload: self.hash([payload]),
-            buffer: buffer_id.map(|id| Name::new(self.hash([id.as_str()]))),
-            message: message.map(|parts| Name::new(self.hash(parts))),
+            buffer: buffer_id.map(|id| IdHash::new(self.hash([id.as_str()]))),
+            message: message.map(|parts| IdHash::new(self.hash(parts))),
         };
         let mut slot = None;
         if let Some(buffer_id) = buffer_id {
             // Live deliveries are never suppressed, so only buffered ones are looked up.
-            let seen = self.records.by_buffer(names).or_else(|| self.records.by_message(names));
+            let seen = self.records.by_buffer(key).or_else(|| self.records.by_message(key));
             if let Some(seen) = seen {
-                match self.records.get(seen).map(|record| record.fate) {
-                    Some(fate @ (Fate::Held | Fate::Taken)) => {
+                match self.records.get(seen).map(|record| record.state) {
+                    Some(state @ (DeliveryState::Held | DeliveryState::Taken)) => {
                         // What is not shown weighs on no queue, so that its ids are bounded here. A replay that is not
                         // owed an acknowledgement comes again on the next link.
                         if self.owed_bytes + buffer_id.len() <= MAX_OWED_BYTES {
-                            self.owe(seen, buffer_id, names.buffer, fate == Fate::Taken);
+                            self.owe(seen, buffer_id, key.buffer, state == DeliveryState::Taken);
                         }
                         return Admission::Suppress;
                     }
-                    Some(Fate::Nacked) | None => slot = self.records.forget(seen),
+                    Some(DeliveryState::Nacked) | None => slot = self.records.forget(seen),
                 }
             }
         }
-        let delivery = self.records.insert(names);
+        let delivery = self.records.insert(key);
         if let Some(buffer_id) = buffer_id {
             match slot.filter(|slot| self.slot_mut(*slot).is_some_and(|slot| slot.buffer_id == *buffer_id)) {
                 // Given back and replayed on one link: it keeps its place in the order.
@@ -109,7 +109,7 @@ impl Deliveries {
                         record.slot = number;
                     }
                 }
-                None => self.owe(delivery, buffer_id, names.buffer, false),
+                None => self.owe(delivery, buffer_id, key.buffer, false),
             }
         }
         Admission::Show(delivery)
@@ -132,7 +132,7 @@ impl Deliveries {
     }
 
     /// This link owes an acknowledgement of `buffer_id`. One that it owes already is not owed twice.
-    fn owe(&mut self, delivery: DeliveryId, buffer_id: &BufferId, by_buffer: Option<Name>, taken: bool) {
+    fn owe(&mut self, delivery: DeliveryId, buffer_id: &BufferId, by_buffer: Option<IdHash>, taken: bool) {
         let next_slot = self.first_slot + self.order.len() as u64;
         // Seen live first: from now on its buffer id recognises it too.
         self.records.name_by_buffer(delivery, by_buffer);
@@ -164,7 +164,9 @@ impl Deliveries {
 
     /// The application took it. Whether it was held.
     pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
-        let Some(record) = self.records.get(delivery).filter(|record| record.fate == Fate::Held) else { return false };
+        let Some(record) = self.records.get(delivery).filter(|record| record.state == DeliveryState::Held) else {
+            return false;
+        };
         let number = record.slot;
         if let Some(slot) = self.slot_mut(number) {
             slot.taken = true;
@@ -172,7 +174,7 @@ impl Deliveries {
         if !self.aliases.is_empty() {
             self.take_aliases(delivery);
         }
-        self.records.end(delivery, Fate::Taken)
+        self.records.end(delivery, DeliveryState::Taken)
     }
 
     fn take_aliases(&mut self, delivery: DeliveryId) {
@@ -193,7 +195,7 @@ impl Deliveries {
 
     /// The application gave it back, or dropped it. Whether it was held.
     pub(crate) fn nack(&mut self, delivery: DeliveryId) -> bool {
-        self.records.end(delivery, Fate::Nacked)
+        self.records.end(delivery, DeliveryState::Nacked)
     }
 
     /// The next acknowledgement that may leave: that of the oldest delivery on this link, once it was taken (ACK-2).

@@ -15,7 +15,7 @@ use super::link::{Closing, Link, Phase, Queued, ack_weight};
 use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats};
 use super::queue::Queue;
 use super::requests::Requests;
-use super::revocation::{Judgement, Revocation};
+use super::revocation::{RefusalVerdict, Revocation};
 use super::traffic::{Counters, Tables, Traffic};
 use crate::chat::PromptIds;
 use crate::end::LinkEnd;
@@ -502,14 +502,14 @@ impl Machine {
             let token_expired =
                 ready_for.is_none() && link.token.as_ref().is_some_and(|token| token.is_expired(self.unix));
             match self.revocation.judge(says_expired, token_expired, self.settings.confirm_refusals) {
-                Judgement::Retry(retry) => pace = retry,
-                Judgement::Confirm => {
+                RefusalVerdict::Retry(retry) => pace = retry,
+                RefusalVerdict::Confirm => {
                     pace = Pace::Now;
                     if self.settings.reconnect {
                         self.notice(Notice::RefusalProvisional);
                     }
                 }
-                Judgement::Revoke => {
+                RefusalVerdict::Revoke => {
                     self.report_end(ended.clone(), ready_for, None);
                     self.push_event(Event::Revoked { ended });
                     return self.finish(State::Revoked);

@@ -6,7 +6,7 @@ use super::backoff::Pace;
 
 /// What to make of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judgement {
+pub(crate) enum RefusalVerdict {
     /// Dial again.
     Retry(Pace),
     /// Dial again at once; that dial decides.
@@ -15,7 +15,7 @@ pub(crate) enum Judgement {
     Revoke,
 }
 
-/// The facts that the judgement rests on.
+/// The facts that the verdict rests on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Revocation {
     /// A handshake completed once in this machine's life.
@@ -43,19 +43,19 @@ impl Revocation {
 
     /// Judges a refusal. `says_expired`: the connector gives that as the reason. `token_expired`: the token of the refused dial had passed its expiry, by the wall clock, when
     /// the refusal came, and its link never became ready. `confirm_all`: the stricter setting.
-    pub(crate) fn judge(&mut self, says_expired: bool, token_expired: bool, confirm_all: bool) -> Judgement {
+    pub(crate) fn judge(&mut self, says_expired: bool, token_expired: bool, confirm_all: bool) -> RefusalVerdict {
         if !self.ever_ready || says_expired {
-            return Judgement::Retry(Pace::Ladder);
+            return RefusalVerdict::Retry(Pace::Ladder);
         }
         match (token_expired || confirm_all && !self.confirming, self.confirming) {
             (true, false) => {
                 self.confirming = true;
-                Judgement::Confirm
+                RefusalVerdict::Confirm
             }
             // The deciding dial's own token expired on its way: it decides nothing. Waiting keeps a machine that is
             // frozen again and again, or whose tokens live too short, from dialling without a pause.
-            (true, true) => Judgement::Retry(Pace::Ladder),
-            (false, _) => Judgement::Revoke,
+            (true, true) => RefusalVerdict::Retry(Pace::Ladder),
+            (false, _) => RefusalVerdict::Revoke,
         }
     }
 }
@@ -66,10 +66,10 @@ mod tests {
 
     // proves: AUTH-1, AUTH-2, AUTH-3
     #[test]
-    fn the_table_of_judgements() {
-        use Judgement::{Confirm, Retry, Revoke};
+    fn the_table_of_verdicts() {
+        use RefusalVerdict::{Confirm, Retry, Revoke};
         let ladder = Retry(Pace::Ladder);
-        // ever ready, confirming, reason, token expired, confirm all → judgement
+        // ever ready, confirming, reason, token expired, confirm all → verdict
         for (ever, confirming, reason, expired, all, expected) in [
             (false, false, "unauthorized", false, false, ladder),
             (false, false, "unauthorized", true, true, ladder),

@@ -19,7 +19,7 @@ use relay_proto::time::Now;
 
 pub use bounds::{Bounds, Move, Side};
 
-use super::ledger::{Fate, Ledger, Number};
+use super::ledger::{DeliveryState, Ledger, Number};
 
 /// Something under way.
 #[derive(Clone, Debug)]
@@ -154,7 +154,7 @@ impl Delivery {
     /// nothing else is left to happen (ACK-2, IDLE-1).
     fn needs_another_link(&self) -> bool {
         let quiet = self.links.iter().all(|link| link.to_gateway.is_empty() && link.to_connector.is_empty());
-        let returned = self.ledger.lines.iter().any(|line| line.fate == Fate::Returned);
+        let returned = self.ledger.lines.iter().any(|line| line.state == DeliveryState::Nacked);
         let idle = self.links.iter().any(|link| link.idle);
         quiet && self.held.is_empty() && self.tasks.is_empty() && (returned || idle) && self.is_ready()
     }

@@ -7,7 +7,7 @@ pub type Number = usize;
 
 /// What the application of the gateway's present process knows of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fate {
+pub enum DeliveryState {
     /// Nothing.
     #[default]
     Unseen,
@@ -16,7 +16,7 @@ pub enum Fate {
     /// It was taken.
     Taken,
     /// It was given back, or dropped.
-    Returned,
+    Nacked,
 }
 
 /// One event.
@@ -37,7 +37,7 @@ pub struct Line {
     /// Whether a link of the connector's present process carried it.
     pub carried: bool,
     /// In the gateway's present process.
-    pub fate: Fate,
+    pub state: DeliveryState,
 }
 
 /// All of them.
@@ -67,7 +67,7 @@ impl Ledger {
             left: false,
             assumed_acked: false,
             carried: false,
-            fate: Fate::Unseen,
+            state: DeliveryState::Unseen,
         });
     }
 
@@ -116,9 +116,9 @@ impl Ledger {
     /// The gateway's application was shown it. Whether for the first time in this process.
     pub fn show(&mut self, number: Number) -> Result<bool, String> {
         let line = &mut self.lines[number];
-        let first = line.fate == Fate::Unseen;
-        rule(first || line.fate == Fate::Returned, "ACK-4: shown again, though it was not given back")?;
-        line.fate = Fate::Held;
+        let first = line.state == DeliveryState::Unseen;
+        rule(first || line.state == DeliveryState::Nacked, "ACK-4: shown again, though it was not given back")?;
+        line.state = DeliveryState::Held;
         if first {
             rule(self.newest.is_none_or(|newest| newest < number), "CONN-7: out of order")?;
             self.newest = Some(number);
@@ -128,7 +128,7 @@ impl Ledger {
 
     /// The gateway's application took it.
     pub fn take(&mut self, number: Number) {
-        self.lines[number].fate = Fate::Taken;
+        self.lines[number].state = DeliveryState::Taken;
         self.lines[number].taken = true;
     }
 
@@ -136,7 +136,7 @@ impl Ledger {
     pub fn gateway_ended(&mut self) {
         self.newest = None;
         self.lost_process = true;
-        self.lines.iter_mut().for_each(|line| line.fate = Fate::Unseen);
+        self.lines.iter_mut().for_each(|line| line.state = DeliveryState::Unseen);
     }
 
     /// The connector's process ended. `stored`: whether the store has an entry.

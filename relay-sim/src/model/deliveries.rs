@@ -1,6 +1,6 @@
 //! Deliveries and their acknowledgement (ACK-1 to ACK-6).
 
-use super::{Delivery, Fate, Model, Owed};
+use super::{Delivery, DeliveryState, Model, Owed};
 
 impl Model {
     /// A delivery arrives. The number of the one that is shown, if one is.
@@ -25,7 +25,7 @@ impl Model {
         let seen = buffer.as_ref().and_then(|_| find(&by_buffer).or_else(|| find(&by_message)));
         if let (Some(seen), Some(buffer)) = (seen, &buffer) {
             let delivery = &mut self.deliveries[seen];
-            if delivery.fate != Fate::Back {
+            if delivery.state != DeliveryState::Nacked {
                 delivery.buffer.get_or_insert_with(|| buffer.clone());
                 self.owe(buffer, seen);
                 self.flush_acks();
@@ -38,7 +38,7 @@ impl Model {
             buffer: buffer.clone(),
             message,
             payload: payload.into(),
-            fate: Fate::Held,
+            state: DeliveryState::Held,
             forgotten: false,
         });
         self.seen.told.push(format!("shown {number}"));
@@ -71,7 +71,8 @@ impl Model {
     }
 
     pub(super) fn flush_acks(&mut self) {
-        while self.is_open() && self.owed.first().is_some_and(|owed| self.deliveries[owed.delivery].fate == Fate::Taken)
+        while self.is_open()
+            && self.owed.first().is_some_and(|owed| self.deliveries[owed.delivery].state == DeliveryState::Taken)
         {
             let owed = self.owed.remove(0);
             self.seen.written.push(format!("ack {}", owed.buffer));
@@ -81,9 +82,9 @@ impl Model {
     /// The application takes a delivery, or gives it back. Whether it held it.
     pub fn decide(&mut self, number: usize, take: bool) -> bool {
         let delivery = &mut self.deliveries[number];
-        let held = delivery.fate == Fate::Held;
+        let held = delivery.state == DeliveryState::Held;
         if held {
-            delivery.fate = if take { Fate::Taken } else { Fate::Back };
+            delivery.state = if take { DeliveryState::Taken } else { DeliveryState::Nacked };
             self.flush_acks();
         }
         held

@@ -66,10 +66,10 @@ enum Pace {
 
 /// What the application did with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum DeliveryState {
     Held,
     Taken,
-    Back,
+    Nacked,
 }
 
 /// A delivery that was shown.
@@ -78,7 +78,7 @@ struct Delivery {
     buffer: Option<String>,
     message: Option<String>,
     payload: String,
-    fate: Fate,
+    state: DeliveryState,
     /// Nothing recognises it any more: it was given back, and has come again.
     forgotten: bool,
 }

@@ -5,7 +5,7 @@ use relay_proto::frame::RawJson;
 use relay_proto::gateway::{DeliveryId, Event, Machine};
 
 use super::coverage::Hard;
-use super::ledger::{Fate, Kind};
+use super::ledger::{DeliveryState, Kind};
 use super::plan::mix;
 use super::world::{Ev, World};
 use super::{Check, SECOND, violated};
@@ -121,21 +121,21 @@ impl World {
         let process = gateway.process;
         let Some(held) = gateway.app.held.remove(&id) else { return Ok(()) };
         let manner = if self.healed { Manner::Take } else { held.manner };
-        let fate = match manner {
-            Manner::Take | Manner::TakeTwice => Fate::Taken,
-            Manner::Nack | Manner::Drop => Fate::Back,
+        let state = match manner {
+            Manner::Take | Manner::TakeTwice => DeliveryState::Taken,
+            Manner::Nack | Manner::Drop => DeliveryState::Nacked,
         };
-        if held.buffered && held.conn != gateway.conn && fate == Fate::Taken {
+        if held.buffered && held.conn != gateway.conn && state == DeliveryState::Taken {
             self.coverage.hit(Hard::TakenAfterLink);
         }
-        if gateway.app.held.values().any(|other| other.event < held.event) && fate == Fate::Taken {
+        if gateway.app.held.values().any(|other| other.event < held.event) && state == DeliveryState::Taken {
             self.coverage.hit(Hard::OutOfOrder);
         }
-        if fate == Fate::Taken {
+        if state == DeliveryState::Taken {
             gateway.app.stored.insert(held.event);
         }
         // Before the call: the acknowledgement may leave within it.
-        self.ledgers[index].end(held.event, process, fate);
+        self.ledgers[index].end(held.event, process, state);
         self.note("decide", index, held.event as u64, || format!("{id:?} {manner:?}"));
         let counted = self.command(index, |machine, now| match manner {
             Manner::Take => machine.ack(id, now),
@@ -164,7 +164,7 @@ impl World {
         else {
             return;
         };
-        let held = self.ledgers[index].entries[number].shown.is_some_and(|(_, fate)| fate == Fate::Held);
+        let held = self.ledgers[index].entries[number].shown.is_some_and(|(_, state)| state == DeliveryState::Held);
         self.coverage.hit(if held { Hard::ReplayHeld } else { Hard::ReplayTaken });
     }
 
@@ -176,7 +176,7 @@ impl World {
         };
         let process = self.gateways[index].process;
         let entry = &self.ledgers[index].entries[number];
-        if entry.shown != Some((process, Fate::Taken)) {
+        if entry.shown != Some((process, DeliveryState::Taken)) {
             return violated("ACK-1", format!("event {number} is acknowledged, and was not taken: {entry:?}"))
                 .map(|()| false);
         }

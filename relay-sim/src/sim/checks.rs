@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use relay_proto::gateway::{DeliveryId, State};
 
-use super::ledger::Fate;
+use super::ledger::DeliveryState;
 use super::plan::mix;
 use super::world::{Ev, World};
 use super::{Check, SECOND, nanos, violated};
@@ -139,7 +139,7 @@ impl World {
         // And each forward that nobody acknowledges takes its ten seconds.
         let is_held_up = conn.idle
             || gateway.shape.legacy
-            || unacked.any(|entry| entry.shown == Some((gateway.process, Fate::Back)));
+            || unacked.any(|entry| entry.shown == Some((gateway.process, DeliveryState::Nacked)));
         if let Some((number, entry)) = self.ledgers[index].kept().next().filter(|_| !is_held_up) {
             return violated("DEADLOCK", format!("event {number} does not get through: {entry:?}"));
         }

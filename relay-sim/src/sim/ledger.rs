@@ -18,10 +18,10 @@ pub enum Kind {
 
 /// What the application did with what it was shown last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum DeliveryState {
     Held,
     Taken,
-    Back,
+    Nacked,
 }
 
 /// Where the connector is with an event.
@@ -49,7 +49,7 @@ pub struct Entry {
     pub assumed_acked: bool,
     pub live_copy: bool,
     /// The process of the gateway that it was last shown to, and what became of that.
-    pub shown: Option<(u32, Fate)>,
+    pub shown: Option<(u32, DeliveryState)>,
     /// The last process to which a link carried it.
     pub carried_to: Option<u32>,
     /// How many links carried it in this life of the connector.
@@ -139,10 +139,10 @@ impl Ledger {
         }
         let before = entry.shown;
         match before {
-            Some((shown_to, fate @ (Fate::Held | Fate::Taken))) if shown_to == process => {
-                return violated("ACK-4", format!("event {number} is {fate:?} and shown again")).map(|()| None);
+            Some((shown_to, state @ (DeliveryState::Held | DeliveryState::Taken))) if shown_to == process => {
+                return violated("ACK-4", format!("event {number} is {state:?} and shown again")).map(|()| None);
             }
-            Some((shown_to, Fate::Back)) if shown_to == process => {}
+            Some((shown_to, DeliveryState::Nacked)) if shown_to == process => {}
             _ => {
                 let behind = self.newest.is_some_and(|(shown_to, newest)| shown_to == process && newest >= number);
                 if behind && !entry.came_back {
@@ -154,16 +154,16 @@ impl Ledger {
                 }
             }
         }
-        entry.shown = Some((process, Fate::Held));
+        entry.shown = Some((process, DeliveryState::Held));
         Ok(before.map(|(shown_to, _)| shown_to))
     }
 
     /// The application did something with what it holds.
-    pub fn end(&mut self, number: usize, process: u32, fate: Fate) {
+    pub fn end(&mut self, number: usize, process: u32, state: DeliveryState) {
         let entry = &mut self.entries[number];
-        entry.taken |= fate == Fate::Taken;
-        if entry.shown == Some((process, Fate::Held)) {
-            entry.shown = Some((process, fate));
+        entry.taken |= state == DeliveryState::Taken;
+        if entry.shown == Some((process, DeliveryState::Held)) {
+            entry.shown = Some((process, state));
         }
     }
 

@@ -14,9 +14,9 @@ use crate::gateway::DeliveryId;
 
 /// The hash of ids that name a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Name(NonZeroU64);
+pub(super) struct IdHash(NonZeroU64);
 
-impl Name {
+impl IdHash {
     pub(super) fn new(hash: u64) -> Self {
         // That two of 2⁶⁴ hashes become one does not matter.
         Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
@@ -31,16 +31,16 @@ impl Name {
 /// What a delivery is recognised by: its payload, together with its id in the connector's buffer or with the message's own
 /// ids.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Names {
+pub(super) struct DedupKey {
     /// The hash of the payload.
     pub(super) payload: u64,
-    pub(super) buffer: Option<Name>,
-    pub(super) message: Option<Name>,
+    pub(super) buffer: Option<IdHash>,
+    pub(super) message: Option<IdHash>,
 }
 
 /// What the application did with a delivery (ACK-6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum DeliveryState {
     /// It holds it, or it waits in the queue.
     Held,
     /// It took it.
@@ -53,13 +53,13 @@ pub(super) enum Fate {
 pub(super) struct Record {
     /// Of the delivery that it is of; [`VACANT`] when it is of none.
     number: u64,
-    names: Names,
+    key: DedupKey,
     /// The number of its slot in the order of acknowledgements. It has none on this link when that is of an earlier one.
     pub(super) slot: u64,
     /// Its neighbours among the ended ones. Of a vacant record, `later` is the next vacant one.
     earlier: u32,
     later: u32,
-    pub(super) fate: Fate,
+    pub(super) state: DeliveryState,
 }
 
 const VACANT: u64 = u64::MAX;
@@ -117,14 +117,14 @@ impl Records {
     }
 
     /// The last delivery with this buffer id and payload.
-    pub(super) fn by_buffer(&self, names: Names) -> Option<DeliveryId> {
-        let place = self.by_buffer.find(names.buffer?.hash(names.payload), |place| self.is_by_buffer(*place, names));
+    pub(super) fn by_buffer(&self, key: DedupKey) -> Option<DeliveryId> {
+        let place = self.by_buffer.find(key.buffer?.hash(key.payload), |place| self.is_by_buffer(*place, key));
         self.id(*place?)
     }
 
     /// The last delivery of this message with this payload.
-    pub(super) fn by_message(&self, names: Names) -> Option<DeliveryId> {
-        let place = self.by_message.find(names.message?.hash(names.payload), |place| self.is_by_message(*place, names));
+    pub(super) fn by_message(&self, key: DedupKey) -> Option<DeliveryId> {
+        let place = self.by_message.find(key.message?.hash(key.payload), |place| self.is_by_message(*place, key));
         self.id(*place?)
     }
 
@@ -132,22 +132,22 @@ impl Records {
         self.at(place).map(|record| DeliveryId { number: record.number, place })
     }
 
-    fn is_by_buffer(&self, place: u32, names: Names) -> bool {
-        is_by_buffer(&self.records, place, names)
+    fn is_by_buffer(&self, place: u32, key: DedupKey) -> bool {
+        is_by_buffer(&self.records, place, key)
     }
 
-    fn is_by_message(&self, place: u32, names: Names) -> bool {
-        is_by_message(&self.records, place, names)
+    fn is_by_message(&self, place: u32, key: DedupKey) -> bool {
+        is_by_message(&self.records, place, key)
     }
 
     /// A delivery is held from now on, and what has these names is this one.
-    pub(super) fn insert(&mut self, names: Names) -> DeliveryId {
+    pub(super) fn insert(&mut self, key: DedupKey) -> DeliveryId {
         let number = self.next;
         self.next += 1;
-        let record = Record { number, names, slot: 0, earlier: NONE, later: NONE, fate: Fate::Held };
+        let record = Record { number, key, slot: 0, earlier: NONE, later: NONE, state: DeliveryState::Held };
         let place = self.place(record);
-        self.index_buffer(place, names);
-        self.index_message(place, names);
+        self.index_buffer(place, key);
+        self.index_message(place, key);
         DeliveryId { number, place }
     }
 
@@ -166,42 +166,44 @@ impl Records {
         place
     }
 
-    fn index_buffer(&mut self, place: u32, names: Names) {
-        let Some(name) = names.buffer else { return };
+    fn index_buffer(&mut self, place: u32, key: DedupKey) {
+        let Some(name) = key.buffer else { return };
         let records = &self.records;
         let entry = self.by_buffer.entry(
-            name.hash(names.payload),
-            |known| is_by_buffer(records, *known, names),
+            name.hash(key.payload),
+            |known| is_by_buffer(records, *known, key),
             |known| records.get(*known as usize).map_or(0, Record::buffer_hash),
         );
         set(entry, place);
     }
 
-    fn index_message(&mut self, place: u32, names: Names) {
-        let Some(name) = names.message else { return };
+    fn index_message(&mut self, place: u32, key: DedupKey) {
+        let Some(name) = key.message else { return };
         let records = &self.records;
         let entry = self.by_message.entry(
-            name.hash(names.payload),
-            |known| is_by_message(records, *known, names),
+            name.hash(key.payload),
+            |known| is_by_message(records, *known, key),
             |known| records.get(*known as usize).map_or(0, Record::message_hash),
         );
         set(entry, place);
     }
 
     /// A delivery that has come under no buffer id yet came under this one.
-    pub(super) fn name_by_buffer(&mut self, delivery: DeliveryId, name: Option<Name>) {
-        let Some(record) = self.get_mut(delivery).filter(|record| record.names.buffer.is_none()) else { return };
-        record.names.buffer = name;
-        let names = record.names;
-        self.index_buffer(delivery.place, names);
+    pub(super) fn name_by_buffer(&mut self, delivery: DeliveryId, name: Option<IdHash>) {
+        let Some(record) = self.get_mut(delivery).filter(|record| record.key.buffer.is_none()) else { return };
+        record.key.buffer = name;
+        let key = record.key;
+        self.index_buffer(delivery.place, key);
     }
 
     /// The application is done with a delivery. Whether it was held.
-    pub(super) fn end(&mut self, delivery: DeliveryId, fate: Fate) -> bool {
+    pub(super) fn end(&mut self, delivery: DeliveryId, state: DeliveryState) -> bool {
         let latest = self.latest;
-        let Some(record) = self.get_mut(delivery).filter(|record| record.fate == Fate::Held) else { return false };
-        record.fate = fate;
-        if record.names.buffer.is_none() && record.names.message.is_none() {
+        let Some(record) = self.get_mut(delivery).filter(|record| record.state == DeliveryState::Held) else {
+            return false;
+        };
+        record.state = state;
+        if record.key.buffer.is_none() && record.key.message.is_none() {
             // Nothing could ever recognise it.
             self.vacate(delivery.place);
             return true;
@@ -224,17 +226,17 @@ impl Records {
 
     /// Forgets a delivery that has ended, and tells which slot it had.
     pub(super) fn forget(&mut self, delivery: DeliveryId) -> Option<u64> {
-        let record = self.get(delivery).filter(|record| record.fate != Fate::Held)?;
-        let (names, slot, earlier, later) = (record.names, record.slot, record.earlier, record.later);
+        let record = self.get(delivery).filter(|record| record.state != DeliveryState::Held)?;
+        let (key, slot, earlier, later) = (record.key, record.slot, record.earlier, record.later);
         // What has its names may be a later one by now.
         let of_it = |place: &u32| *place == delivery.place;
-        if let Some(name) = names.buffer
-            && let Ok(entry) = self.by_buffer.find_entry(name.hash(names.payload), of_it)
+        if let Some(name) = key.buffer
+            && let Ok(entry) = self.by_buffer.find_entry(name.hash(key.payload), of_it)
         {
             entry.remove();
         }
-        if let Some(name) = names.message
-            && let Ok(entry) = self.by_message.find_entry(name.hash(names.payload), of_it)
+        if let Some(name) = key.message
+            && let Ok(entry) = self.by_message.find_entry(name.hash(key.payload), of_it)
         {
             entry.remove();
         }
@@ -279,8 +281,8 @@ impl fmt::Debug for Records {
         let mut known: Vec<_> = (self.records.iter().filter(|record| record.number != VACANT))
             .map(|record| {
                 let leads_here = |id: Option<DeliveryId>| id.is_some_and(|id| id.number == record.number);
-                let led_to = [self.by_buffer(record.names), self.by_message(record.names)].map(leads_here);
-                (record.number, record.names, record.slot, record.fate, led_to)
+                let led_to = [self.by_buffer(record.key), self.by_message(record.key)].map(leads_here);
+                (record.number, record.key, record.slot, record.state, led_to)
             })
             .collect();
         known.sort_by_key(|(number, ..)| *number);
@@ -290,22 +292,22 @@ impl fmt::Debug for Records {
 
 impl Record {
     fn buffer_hash(&self) -> u64 {
-        self.names.buffer.map_or(0, |name| name.hash(self.names.payload))
+        self.key.buffer.map_or(0, |name| name.hash(self.key.payload))
     }
 
     fn message_hash(&self) -> u64 {
-        self.names.message.map_or(0, |name| name.hash(self.names.payload))
+        self.key.message.map_or(0, |name| name.hash(self.key.payload))
     }
 }
 
-fn is_by_buffer(records: &[Record], place: u32, names: Names) -> bool {
-    let known = records.get(place as usize).map(|record| record.names);
-    known.is_some_and(|known| known.payload == names.payload && known.buffer == names.buffer)
+fn is_by_buffer(records: &[Record], place: u32, key: DedupKey) -> bool {
+    let known = records.get(place as usize).map(|record| record.key);
+    known.is_some_and(|known| known.payload == key.payload && known.buffer == key.buffer)
 }
 
-fn is_by_message(records: &[Record], place: u32, names: Names) -> bool {
-    let known = records.get(place as usize).map(|record| record.names);
-    known.is_some_and(|known| known.payload == names.payload && known.message == names.message)
+fn is_by_message(records: &[Record], place: u32, key: DedupKey) -> bool {
+    let known = records.get(place as usize).map(|record| record.key);
+    known.is_some_and(|known| known.payload == key.payload && known.message == key.message)
 }
 
 fn set(entry: Entry<'_, u32>, place: u32) {
@@ -334,9 +336,9 @@ mod tests {
         by_message: BTreeMap<(u64, u64), DeliveryId>,
     }
 
-    fn names(payload: u8, buffer: u8, message: u8) -> Names {
-        let name = |id: u8| (id > 0).then(|| Name::new(u64::from(id)));
-        Names { payload: u64::from(payload), buffer: name(buffer), message: name(message) }
+    fn names(payload: u8, buffer: u8, message: u8) -> DedupKey {
+        let name = |id: u8| (id > 0).then(|| IdHash::new(u64::from(id)));
+        DedupKey { payload: u64::from(payload), buffer: name(buffer), message: name(message) }
     }
 
     fn key(payload: u8, id: u8) -> (u64, u64) {
@@ -380,11 +382,11 @@ mod tests {
                     2 if !given.is_empty() => {
                         let id = *which.get(&given);
                         let held = plain.held.iter().position(|other| *other == id).map(|at| plain.held.remove(at));
-                        let fate = if buffer > 1 { Fate::Taken } else { Fate::Nacked };
+                        let state = if buffer > 1 { DeliveryState::Taken } else { DeliveryState::Nacked };
                         let named = records.get(id).is_some_and(|record| {
-                            record.names.buffer.is_some() || record.names.message.is_some()
+                            record.key.buffer.is_some() || record.key.message.is_some()
                         });
-                        prop_assert_eq!(records.end(id, fate), held.is_some());
+                        prop_assert_eq!(records.end(id, state), held.is_some());
                         if held.is_some() && named {
                             plain.ended.push_back(id);
                             if plain.ended.len() > MEMORY {

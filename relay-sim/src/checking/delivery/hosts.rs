@@ -8,7 +8,7 @@ use relay_proto::gateway;
 
 use super::{Delivery, Item, Link, Task, named, short};
 use crate::checking::checker::Notes;
-use crate::checking::ledger::{Fate, rule};
+use crate::checking::ledger::{DeliveryState, rule};
 
 impl Delivery {
     /// Both hosts do what their machines say, until neither says anything.
@@ -93,7 +93,10 @@ impl Delivery {
                         let number = self.ledger.number(entry)?;
                         let due = link.arrived.get(link.acked) == Some(&number);
                         rule(due, "ACK-1 to ACK-3: an ack that is not the next that this link owes")?;
-                        rule(self.ledger.lines[number].fate == Fate::Taken, "ACK-1: an ack of what was not taken")?;
+                        rule(
+                            self.ledger.lines[number].state == DeliveryState::Taken,
+                            "ACK-1: an ack of what was not taken",
+                        )?;
                         link.acked += 1;
                     }
                     notes.tell(|| format!("     gateway writes {}", short(&frame)));

@@ -5,7 +5,7 @@ use relay_proto::gateway::{Machine, State};
 use super::{Delivery, Item, Move, Side, Task};
 use crate::checking::checker::{Notes, World};
 use crate::checking::fingerprint;
-use crate::checking::ledger::{Fate, rule};
+use crate::checking::ledger::{DeliveryState, rule};
 
 /// What stays as it is, or only counts; and what decides when a peer that reads nothing is lost, which no peer is here.
 const WITHOUT: [&str; 4] = ["settings", "stats", "descriptors", "moved"];
@@ -98,7 +98,7 @@ impl World for Delivery {
                 rule(held, "ACK-6: the machine does not know what the application holds")?;
                 if !matches!(step, Move::Take(_)) {
                     take_one(&mut self.bounds.returns);
-                    self.ledger.lines[number].fate = Fate::Returned;
+                    self.ledger.lines[number].state = DeliveryState::Nacked;
                 }
             }
             Move::Reconnect => self.gateway.iter_mut().for_each(|gateway| gateway.reconnect(now)),
