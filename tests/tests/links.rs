@@ -165,13 +165,13 @@ async fn the_waits_double_and_only_stable_links_end_that(host: Host) {
     let mut timing = quick();
     (timing.backoff_initial, timing.backoff_max) = (Duration::from_millis(2), Duration::from_millis(32));
     let mut app = App::start(host, config(&peer).timing(timing));
-    for rung in [2, 4, 8, 16, 32, 32] {
+    for full in [2, 4, 8, 16, 32, 32] {
         // Made, ready, and gone again: no reason to start over.
         peer.handshake().await.cut();
         app.ready().await;
         let (_, retry_in) = app.disconnected().await;
-        let (rung, retry_in) = (Duration::from_millis(rung), retry_in.unwrap());
-        assert!(rung / 2 <= retry_in && retry_in <= rung, "{retry_in:?} is not in [{:?}, {rung:?}]", rung / 2);
+        let (full, retry_in) = (Duration::from_millis(full), retry_in.unwrap());
+        assert!(full / 2 <= retry_in && retry_in <= full, "{retry_in:?} is not in [{:?}, {full:?}]", full / 2);
     }
 }
 

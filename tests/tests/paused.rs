@@ -75,8 +75,8 @@ async fn a_connector_that_is_gone_is_dialled_for_a_day() {
     let (mut passed, mut dials) = (Duration::ZERO, 0);
     while passed < 24 * HOUR {
         let wait = app.disconnected().await.1.expect("another dial");
-        let rung = (SECOND * 2_u32.pow(dials.min(5))).min(30 * SECOND);
-        assert!(rung / 2 <= wait && wait <= rung, "dial {dials}: {wait:?} is not in [{:?}, {rung:?}]", rung / 2);
+        let full = (SECOND * 2_u32.pow(dials.min(5))).min(30 * SECOND);
+        assert!(full / 2 <= wait && wait <= full, "dial {dials}: {wait:?} is not in [{:?}, {full:?}]", full / 2);
         passed += wait;
         dials += 1;
         clock.advance(wait).await;

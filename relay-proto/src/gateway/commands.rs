@@ -283,7 +283,7 @@ impl Machine {
         }
     }
 
-    /// Makes a new link without waiting for the ladder, which is left as it is (LINK-1): dials, or closes the link there is
+    /// Makes a new link without waiting for the backoff, which is left as it is (LINK-1): dials, or closes the link there is
     /// and then dials. Closing takes a round trip, since the peer may have a reason not to dial again; a peer that says
     /// nothing is given 250 ms.
     pub fn reconnect(&mut self, now: Now) {

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-use super::backoff::Pace;
+use super::backoff::RetryDelay;
 use crate::end::{LinkEnd, TlsProblem};
 
 /// The class of a link's end, or of a failed dial's.
@@ -142,12 +142,14 @@ impl Ended {
     }
 
     /// How soon to dial again, as far as the end alone decides it.
-    pub(crate) fn pace(&self) -> Pace {
+    pub(crate) fn retry_delay(&self) -> RetryDelay {
         match (self.cause, self.code) {
-            (Cause::Replaced | Cause::Protocol | Cause::Forbidden, _) | (Cause::HttpStatus, Some(403)) => Pace::Slow,
-            (Cause::Dormant, _) => Pace::Dormant,
-            (Cause::Requested, _) => Pace::Now,
-            _ => Pace::Ladder,
+            (Cause::Replaced | Cause::Protocol | Cause::Forbidden, _) | (Cause::HttpStatus, Some(403)) => {
+                RetryDelay::Slow
+            }
+            (Cause::Dormant, _) => RetryDelay::Dormant,
+            (Cause::Requested, _) => RetryDelay::Now,
+            _ => RetryDelay::Backoff,
         }
     }
 }
@@ -248,11 +250,14 @@ mod tests {
     #[test]
     fn replaced_protocol_and_forbidden_ends_are_slow() {
         for slow in [closed(1000, "replaced"), closed(1002, ""), closed(1008, ""), closed(4403, ""), closed(4409, "")] {
-            assert_eq!(slow.pace(), Pace::Slow, "{slow}");
+            assert_eq!(slow.retry_delay(), RetryDelay::Slow, "{slow}");
         }
-        assert_eq!(Ended::from(LinkEnd::Refused { status: 403, reason: String::new() }).pace(), Pace::Slow);
+        assert_eq!(
+            Ended::from(LinkEnd::Refused { status: 403, reason: String::new() }).retry_delay(),
+            RetryDelay::Slow
+        );
         for other in [closed(1000, ""), closed(1001, ""), closed(1009, ""), closed(4401, ""), closed(1011, "")] {
-            assert_eq!(other.pace(), Pace::Ladder, "{other}");
+            assert_eq!(other.retry_delay(), RetryDelay::Backoff, "{other}");
         }
     }
 
@@ -264,7 +269,7 @@ mod tests {
         let problem = crate::end::TlsProblem::Expired;
         let tls = Ended::from(LinkEnd::Tls { problem, detail: "in May".into() });
         assert_eq!(tls.to_string(), format!("tls ({}): in May", problem.as_str()));
-        assert_eq!(Ended::local(Cause::Requested, "").pace(), Pace::Now);
+        assert_eq!(Ended::local(Cause::Requested, "").retry_delay(), RetryDelay::Now);
     }
 
     // proves: FRAME-5

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use fastrand::Rng;
 
-use super::backoff::{Backoff, Pace};
+use super::backoff::{Backoff, RetryDelay};
 use super::commands::{IdleCall, Shutdown};
 use super::config::{Settings, Timing};
 use super::ending::Ended;
@@ -338,7 +338,7 @@ impl Machine {
         let mut ended = Ended::from(end);
         ended.reason = self.settings.without_secrets(&ended.reason, link.token.as_ref());
         // After our own close, only what must slow or stop the next dial is news; the rest would hide why we closed.
-        let news = ended.code.is_some() && (ended.is_refusal() || ended.pace() == Pace::Slow);
+        let news = ended.code.is_some() && (ended.is_refusal() || ended.retry_delay() == RetryDelay::Slow);
         let closing = matches!(link.phase, Phase::Closing { .. });
         self.end_link(Some(ended).filter(|_| news || !closing));
     }
@@ -494,7 +494,7 @@ impl Machine {
         self.end_idle_calls(|_| true, IdleOutcome::NoLink);
 
         let Some(ended) = ended else { return self.finish(State::Closed) };
-        let mut pace = if again { Pace::Now } else { ended.pace() };
+        let mut delay = if again { RetryDelay::Now } else { ended.retry_delay() };
         self.count_replaced(&ended, ready_for);
         self.count_too_long(link.too_long, ready_for);
         self.revocation.on_end(ready_for, refused, self.settings.timing.stable);
@@ -502,9 +502,9 @@ impl Machine {
             let token_expired =
                 ready_for.is_none() && link.token.as_ref().is_some_and(|token| token.is_expired(self.unix));
             match self.revocation.judge(says_expired, token_expired, self.settings.confirm_refusals) {
-                RefusalVerdict::Retry(retry) => pace = retry,
+                RefusalVerdict::Retry(retry) => delay = retry,
                 RefusalVerdict::Confirm => {
-                    pace = Pace::Now;
+                    delay = RetryDelay::Now;
                     if self.settings.reconnect {
                         self.notice(Notice::RefusalProvisional);
                     }
@@ -519,13 +519,13 @@ impl Machine {
         if self.shutdown.is_some() {
             return self.finish(State::Closed);
         }
-        let dormant = pace == Pace::Dormant;
-        let commanded = again || matches!(pace, Pace::Dormant) || ended.cause == super::Cause::Requested;
+        let dormant = delay == RetryDelay::Dormant;
+        let commanded = again || matches!(delay, RetryDelay::Dormant) || ended.cause == super::Cause::Requested;
         if !self.settings.reconnect && !commanded {
             self.report_end(ended, ready_for, None);
             return self.finish(State::Closed);
         }
-        let wait = self.backoff.wait(pace, ready_for, &self.settings.timing, &mut self.rng);
+        let wait = self.backoff.wait(delay, ready_for, &self.settings.timing, &mut self.rng);
         // The peer's wish counts, within reason: a mistake of its must not keep this gateway away for a day.
         let wait = wait.max(link.retry_after.min(self.settings.timing.backoff_max));
         self.life = Life::Waiting { due: Some(self.now.saturating_add(wait)), dormant };

@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use super::backoff::Pace;
+use super::backoff::RetryDelay;
 
 /// What to make of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalVerdict {
     /// Dial again.
-    Retry(Pace),
+    Retry(RetryDelay),
     /// Dial again at once; that dial decides.
     Confirm,
     /// The credentials are revoked.
@@ -45,7 +45,7 @@ impl Revocation {
     /// the refusal came, and its link never became ready. `confirm_all`: the stricter setting.
     pub(crate) fn judge(&mut self, says_expired: bool, token_expired: bool, confirm_all: bool) -> RefusalVerdict {
         if !self.ever_ready || says_expired {
-            return RefusalVerdict::Retry(Pace::Ladder);
+            return RefusalVerdict::Retry(RetryDelay::Backoff);
         }
         match (token_expired || confirm_all && !self.confirming, self.confirming) {
             (true, false) => {
@@ -54,7 +54,7 @@ impl Revocation {
             }
             // The deciding dial's own token expired on its way: it decides nothing. Waiting keeps a machine that is
             // frozen again and again, or whose tokens live too short, from dialling without a pause.
-            (true, true) => RefusalVerdict::Retry(Pace::Ladder),
+            (true, true) => RefusalVerdict::Retry(RetryDelay::Backoff),
             (false, _) => RefusalVerdict::Revoke,
         }
     }
@@ -68,20 +68,20 @@ mod tests {
     #[test]
     fn the_table_of_verdicts() {
         use RefusalVerdict::{Confirm, Retry, Revoke};
-        let ladder = Retry(Pace::Ladder);
+        let backoff = Retry(RetryDelay::Backoff);
         // ever ready, confirming, reason, token expired, confirm all → verdict
         for (ever, confirming, reason, expired, all, expected) in [
-            (false, false, "unauthorized", false, false, ladder),
-            (false, false, "unauthorized", true, true, ladder),
+            (false, false, "unauthorized", false, false, backoff),
+            (false, false, "unauthorized", true, true, backoff),
             (true, false, "unauthorized", false, false, Revoke),
-            (true, false, "expired", false, false, ladder),
-            (true, true, "expired", false, true, ladder),
+            (true, false, "expired", false, false, backoff),
+            (true, true, "expired", false, true, backoff),
             (true, false, "unauthorized", true, false, Confirm),
             (true, true, "unauthorized", false, false, Revoke),
-            (true, true, "unauthorized", true, false, ladder),
+            (true, true, "unauthorized", true, false, backoff),
             (true, false, "unauthorized", false, true, Confirm),
             (true, true, "unauthorized", false, true, Revoke),
-            (true, true, "unauthorized", true, true, ladder),
+            (true, true, "unauthorized", true, true, backoff),
         ] {
             let mut revocation = Revocation { ever_ready: ever, confirming };
             let got = revocation.judge(reason == "expired", expired, all);

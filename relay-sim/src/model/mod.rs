@@ -57,9 +57,9 @@ pub enum Phase {
 
 /// How soon the next dial comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
+enum RetryDelay {
     Now,
-    Ladder,
+    Backoff,
     Slow,
     Dormant,
 }
@@ -127,7 +127,7 @@ pub struct Model {
     reconnects: bool,
     strict: bool,
     // Between links.
-    rung: u32,
+    attempt: u32,
     due: (Millis, Millis),
     hold: bool,
     // This link.
@@ -141,8 +141,8 @@ pub struct Model {
     idling: bool,
     idle: bool,
     again: bool,
-    /// Why this side closes: the cause, the code and the pace. `None`: to shut down.
-    why: Option<(&'static str, Option<u16>, Pace)>,
+    /// Why this side closes: the cause, the code and the delay. `None`: to shut down.
+    why: Option<(&'static str, Option<u16>, RetryDelay)>,
     // For ever.
     greeted: bool,
     deciding: bool,
@@ -162,7 +162,7 @@ impl Model {
             seen: Seen::default(),
             reconnects,
             strict,
-            rung: 0,
+            attempt: 0,
             due: (now, now),
             hold: false,
             until: 0,
@@ -199,7 +199,7 @@ impl Model {
 
     // ── time ─────────────────────────────────────────────────────────────
 
-    /// From when and until when the next dial may come: the ladder's waits are drawn from a range (LINK-1).
+    /// From when and until when the next dial may come: the backoffs are drawn from a range (LINK-1).
     pub fn redial(&self) -> Option<(Millis, Millis)> {
         let hold = if self.hold { 60 * SECOND } else { 0 };
         (self.phase == Phase::Waiting).then_some((self.due.0 + hold, self.due.1 + hold))
@@ -328,7 +328,7 @@ impl Model {
     /// This side ends the link without a word.
     fn give_up(&mut self, cause: &'static str) {
         self.seen.links.push("drop");
-        self.why = Some((cause, None, Pace::Ladder));
+        self.why = Some((cause, None, RetryDelay::Backoff));
         self.again = false;
         self.link_over(None);
     }
@@ -366,22 +366,23 @@ impl Model {
             matches!(end, LinkEnd::Closed { code: Some(4401), .. } | LinkEnd::Refused { status: 401, .. })
         });
         // After this side's own close only what must slow or stop the next dial is news.
-        let told = end.map(classify).filter(|(_, _, pace)| !closing || refusal.is_some() || *pace == Pace::Slow);
+        let told =
+            end.map(classify).filter(|(_, _, delay)| !closing || refusal.is_some() || *delay == RetryDelay::Slow);
         let again = self.again && told.is_none();
-        let Some((mut cause, code, mut pace)) = told.or(self.why) else { return self.over(Phase::Closed) };
+        let Some((mut cause, code, mut delay)) = told.or(self.why) else { return self.over(Phase::Closed) };
         if in_handshake && cause == "normal" {
             cause = "no_descriptor";
         }
         if again {
-            pace = Pace::Now;
+            delay = RetryDelay::Now;
         }
         if ready_for.is_some_and(|time| refusal.is_none() || time >= 60 * SECOND) {
             self.deciding = false;
         }
         if let Some(end) = refusal {
             match self.judge(end, ready_for.is_none() && self.unix > self.expires) {
-                "retry" => pace = Pace::Ladder,
-                "confirm" => pace = Pace::Now,
+                "retry" => delay = RetryDelay::Backoff,
+                "confirm" => delay = RetryDelay::Now,
                 _ => {
                     self.seen.told.push(describe(cause, code));
                     return self.over(Phase::Revoked);
@@ -391,22 +392,22 @@ impl Model {
         if self.shutdown.is_some() {
             return self.over(Phase::Closed);
         }
-        let commanded = again || pace == Pace::Dormant || cause == "requested";
+        let commanded = again || delay == RetryDelay::Dormant || cause == "requested";
         self.seen.told.push(describe(cause, code));
         if !self.reconnects && !commanded {
             return self.over(Phase::Closed);
         }
         if ready_for.is_some_and(|time| time >= 60 * SECOND) {
-            self.rung = 0;
+            self.attempt = 0;
         }
-        let (now, rung) = (self.now, (SECOND << self.rung.min(5)).min(30 * SECOND));
-        self.due = match pace {
-            Pace::Now => (now, now),
-            Pace::Dormant => (now + SECOND, now + SECOND),
-            Pace::Slow => (now + 30 * SECOND, now + 45 * SECOND),
-            Pace::Ladder => {
-                self.rung += 1;
-                (now + rung / 2, now + rung)
+        let (now, full) = (self.now, (SECOND << self.attempt.min(5)).min(30 * SECOND));
+        self.due = match delay {
+            RetryDelay::Now => (now, now),
+            RetryDelay::Dormant => (now + SECOND, now + SECOND),
+            RetryDelay::Slow => (now + 30 * SECOND, now + 45 * SECOND),
+            RetryDelay::Backoff => {
+                self.attempt += 1;
+                (now + full / 2, now + full)
             }
         };
         if self.redial() == Some((now, now)) {
@@ -438,27 +439,27 @@ impl Model {
     }
 }
 
-/// The class of an end, its code, and its pace (LINK-2).
-fn classify(end: &LinkEnd) -> (&'static str, Option<u16>, Pace) {
+/// The class of an end, its code, and its delay (LINK-2).
+fn classify(end: &LinkEnd) -> (&'static str, Option<u16>, RetryDelay) {
     match end {
         LinkEnd::Closed { code, reason } => {
-            let (cause, pace) = match (code, reason.as_str()) {
-                (Some(1000), "replaced") | (Some(1008), "duplicate session") => ("replaced", Pace::Slow),
-                (Some(4000 | 4409), _) => ("replaced", Pace::Slow),
-                (Some(1001 | 1012 | 1013), _) => ("going_away", Pace::Ladder),
-                (Some(1002 | 1003 | 1007 | 1008), _) => ("protocol", Pace::Slow),
-                (Some(1009), _) => ("too_large", Pace::Ladder),
-                (Some(4401), _) => ("unauthorized", Pace::Ladder),
-                (Some(4403), _) => ("forbidden", Pace::Slow),
-                (None | Some(1000), _) => ("normal", Pace::Ladder),
-                _ => ("failed", Pace::Ladder),
+            let (cause, delay) = match (code, reason.as_str()) {
+                (Some(1000), "replaced") | (Some(1008), "duplicate session") => ("replaced", RetryDelay::Slow),
+                (Some(4000 | 4409), _) => ("replaced", RetryDelay::Slow),
+                (Some(1001 | 1012 | 1013), _) => ("going_away", RetryDelay::Backoff),
+                (Some(1002 | 1003 | 1007 | 1008), _) => ("protocol", RetryDelay::Slow),
+                (Some(1009), _) => ("too_large", RetryDelay::Backoff),
+                (Some(4401), _) => ("unauthorized", RetryDelay::Backoff),
+                (Some(4403), _) => ("forbidden", RetryDelay::Slow),
+                (None | Some(1000), _) => ("normal", RetryDelay::Backoff),
+                _ => ("failed", RetryDelay::Backoff),
             };
-            (cause, *code, pace)
+            (cause, *code, delay)
         }
-        LinkEnd::Refused { status: 403, .. } => ("http_status", Some(403), Pace::Slow),
-        LinkEnd::Refused { status, .. } => ("http_status", Some(*status), Pace::Ladder),
-        LinkEnd::Unreachable { .. } => ("unreachable", None, Pace::Ladder),
-        _ => ("lost", None, Pace::Ladder),
+        LinkEnd::Refused { status: 403, .. } => ("http_status", Some(403), RetryDelay::Slow),
+        LinkEnd::Refused { status, .. } => ("http_status", Some(*status), RetryDelay::Backoff),
+        LinkEnd::Unreachable { .. } => ("unreachable", None, RetryDelay::Backoff),
+        _ => ("lost", None, RetryDelay::Backoff),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Going idle, sleeping, waking, and the end (IDLE-1, IDLE-2, CLOSE-1).
 
-use super::{Idle, Model, Pace, Phase, SECOND, Shutdown};
+use super::{Idle, Model, Phase, RetryDelay, SECOND, Shutdown};
 
 impl Model {
     /// A call to go idle, or dormant.
@@ -39,7 +39,7 @@ impl Model {
         }
         self.seen.told.push("idle".into());
         if dormant && self.shutdown.is_none() {
-            self.why = Some(("dormant", None, Pace::Dormant));
+            self.why = Some(("dormant", None, RetryDelay::Dormant));
             self.close_link(1000, "dormant", 2 * SECOND);
         }
     }
@@ -91,7 +91,7 @@ impl Model {
             Phase::Waiting => self.dial(),
             Phase::Handshaking | Phase::Ready => {
                 self.again = true;
-                self.why = Some(("requested", None, Pace::Now));
+                self.why = Some(("requested", None, RetryDelay::Now));
                 self.close_link(1000, "reconnect", SECOND / 4);
             }
             Phase::Closing => {

@@ -91,7 +91,7 @@ states! {
     Http: "upgrades refused with an HTTP status",
     Forbidden: "links refused by policy",
     Replaced: "links replaced by a later one",
-    AtCap: "waits at the longest rung of the ladder",
+    AtCap: "waits at the longest backoff",
     SlowPace: "waits at the slow pace",
     LadderReset: "ladders that started over",
     Reconnected: "links made anew on request",

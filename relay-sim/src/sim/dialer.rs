@@ -5,7 +5,7 @@ use relay_proto::gateway::{Dial, LinkId, Machine, Notice, Output, State, Transmi
 
 use super::codec::{End, Heard};
 use super::coverage::Hard;
-use super::judge::{Pace, Verdict, pace};
+use super::judge::{RetryDelay, Verdict, retry_delay};
 use super::network::{Conn, Pipe, Tail, TokenFacts, Way};
 use super::plan::mix;
 use super::world::{Ev, Read, World};
@@ -245,11 +245,11 @@ impl World {
         let Some(conn) = gateway.conn.take() else { return Ok(()) };
         let now = gateway.clock.monotonic(at);
         let commanded = if gateway.again {
-            Pace::Now
+            RetryDelay::Now
         } else if gateway.dormant {
-            Pace::Dormant
+            RetryDelay::Dormant
         } else {
-            Pace::Ladder
+            RetryDelay::Backoff
         };
         let link = &self.conns[conn];
         let why = match link.was_ready {
@@ -282,15 +282,15 @@ impl World {
         let (greeted, deciding) = (gateway.refusals.greeted, gateway.refusals.deciding);
         let ready_for = gateway.dials.ready_for(now);
         let verdict = gateway.refusals.judge(&end, ready_for, stale, gateway.shape.confirm_refusals);
-        let is_slow = pace(&end) == Pace::Slow;
+        let is_slow = retry_delay(&end) == RetryDelay::Slow;
         let is_news = verdict.is_some() || is_slow;
-        let pace = match verdict {
-            Some(Verdict::Provisional) => Pace::Now,
-            Some(_) => Pace::Ladder,
-            None if is_slow => Pace::Slow,
-            None if gateway.again => Pace::Now,
-            None if gateway.dormant => Pace::Dormant,
-            None => Pace::Ladder,
+        let delay = match verdict {
+            Some(Verdict::Provisional) => RetryDelay::Now,
+            Some(_) => RetryDelay::Backoff,
+            None if is_slow => RetryDelay::Slow,
+            None if gateway.again => RetryDelay::Now,
+            None if gateway.dormant => RetryDelay::Dormant,
+            None => RetryDelay::Backoff,
         };
         match (&end, verdict) {
             (_, Some(Verdict::Retry)) if !greeted => self.coverage.hit(Hard::RefusedCold),
@@ -310,14 +310,14 @@ impl World {
             (LinkEnd::Closed { code: Some(4403), .. }, None) => self.coverage.hit(Hard::Forbidden),
             _ => {}
         }
-        self.note("ended", index, conn as u64, || format!("{end:?} {verdict:?} {pace:?} news {is_news}"));
+        self.note("ended", index, conn as u64, || format!("{end:?} {verdict:?} {delay:?} news {is_news}"));
         let gateway = &mut self.gateways[index];
-        if gateway.again && pace == Pace::Now {
+        if gateway.again && delay == RetryDelay::Now {
             self.coverage.hit(Hard::Reconnected);
         }
         gateway.conn = None;
         let link = self.conns[conn].link;
-        self.end_of_link(index, pace, now);
+        self.end_of_link(index, delay, now);
         self.command(index, |machine, now| machine.handle_ended(link, end, now))?;
         let revoked = self.gateways[index].state == State::Revoked;
         if revoked != (verdict == Some(Verdict::Revoked)) {
@@ -327,12 +327,12 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn end_of_link(&mut self, index: usize, pace: Pace, now: Nanos) {
+    pub(super) fn end_of_link(&mut self, index: usize, delay: RetryDelay, now: Nanos) {
         let gateway = &mut self.gateways[index];
-        let (longest, reset) = gateway.dials.on_end(pace, now);
-        let reached = match pace {
-            Pace::Ladder if longest => Some(Hard::AtCap),
-            Pace::Slow => Some(Hard::SlowPace),
+        let (longest, reset) = gateway.dials.on_end(delay, now);
+        let reached = match delay {
+            RetryDelay::Backoff if longest => Some(Hard::AtCap),
+            RetryDelay::Slow => Some(Hard::SlowPace),
             _ => None,
         };
         if let Some(hard) = reached {

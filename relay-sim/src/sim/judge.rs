@@ -70,20 +70,20 @@ impl Refusals {
 
 /// How soon the next dial has to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub enum RetryDelay {
     Now,
-    Ladder,
+    Backoff,
     Slow,
     Dormant,
 }
 
-/// The pace of an end that the peer, or the network, made.
-pub fn pace(end: &LinkEnd) -> Pace {
+/// The delay of an end that the peer, or the network, made.
+pub fn retry_delay(end: &LinkEnd) -> RetryDelay {
     match end {
-        LinkEnd::Closed { code: Some(1000), reason } if reason == "replaced" => Pace::Slow,
-        LinkEnd::Closed { code: Some(1002 | 1003 | 1007 | 1008 | 4000 | 4403 | 4409), .. } => Pace::Slow,
-        LinkEnd::Refused { status: 403, .. } | LinkEnd::Protocol { .. } => Pace::Slow,
-        _ => Pace::Ladder,
+        LinkEnd::Closed { code: Some(1000), reason } if reason == "replaced" => RetryDelay::Slow,
+        LinkEnd::Closed { code: Some(1002 | 1003 | 1007 | 1008 | 4000 | 4403 | 4409), .. } => RetryDelay::Slow,
+        LinkEnd::Refused { status: 403, .. } | LinkEnd::Protocol { .. } => RetryDelay::Slow,
+        _ => RetryDelay::Backoff,
     }
 }
 
@@ -113,7 +113,7 @@ impl Waits {
 #[derive(Debug)]
 pub struct Dials {
     waits: Waits,
-    rung: u32,
+    attempt: u32,
     /// Since when the link is ready, and since when it is not open any more.
     ready: Option<Nanos>,
     closing: Option<Nanos>,
@@ -131,7 +131,7 @@ impl Dials {
     pub fn new(waits: Waits, now: Nanos) -> Self {
         Self {
             waits,
-            rung: 0,
+            attempt: 0,
             ready: None,
             closing: None,
             window: Some((now, now)),
@@ -194,30 +194,30 @@ impl Dials {
         }
     }
 
-    /// The link, or the dial, ended. Whether the wait that follows at the ladder's pace is the longest, and whether the
-    /// ladder started over.
-    pub fn on_end(&mut self, pace: Pace, now: Nanos) -> (bool, bool) {
+    /// The link, or the dial, ended. Whether the wait that follows at the backoff is the longest, and whether the
+    /// backoff started over.
+    pub fn on_end(&mut self, delay: RetryDelay, now: Nanos) -> (bool, bool) {
         let Waits { first, longest, stable, dormant, .. } = self.waits;
         let ready = self.ready_for(now);
         self.ready = None;
         self.closing = None;
-        let reset = ready.is_some_and(|time| time >= stable) && self.rung > 0;
+        let reset = ready.is_some_and(|time| time >= stable) && self.attempt > 0;
         if ready.is_some_and(|time| time >= stable) {
-            self.rung = 0;
+            self.attempt = 0;
         }
-        let rung = (first << self.rung.min(12)).min(longest);
-        let (least, most) = match pace {
-            Pace::Now => (0, 0),
-            Pace::Dormant => (dormant, dormant),
-            Pace::Slow => (longest, 2 * longest),
-            Pace::Ladder => (rung / 2, rung),
+        let full = (first << self.attempt.min(12)).min(longest);
+        let (least, most) = match delay {
+            RetryDelay::Now => (0, 0),
+            RetryDelay::Dormant => (dormant, dormant),
+            RetryDelay::Slow => (longest, 2 * longest),
+            RetryDelay::Backoff => (full / 2, full),
         };
-        if pace == Pace::Ladder {
-            self.rung += 1;
+        if delay == RetryDelay::Backoff {
+            self.attempt += 1;
         }
         self.window = Some((now + least, now + most));
         self.slept = false;
-        (rung == longest, reset)
+        (full == longest, reset)
     }
 
     /// There will be no dial any more.

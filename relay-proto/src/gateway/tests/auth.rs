@@ -34,14 +34,14 @@ fn a_refusal_before_any_handshake_is_retried_with_backoff() {
     for end in [refusal(), http(401), closed(4401, "")] {
         let mut world = World::new();
         world.tick();
-        for rung in [1, 2, 4, 8, 16, 30, 30] {
+        for full in [1, 2, 4, 8, 16, 30, 30] {
             if !matches!(end, LinkEnd::Refused { .. }) {
                 world.open();
             }
             world.end(end.clone());
             assert_eq!(world.state(), State::Disconnected);
             let waited = world.await_dial();
-            assert!(waited >= secs(rung) / 2 && waited <= secs(rung));
+            assert!(waited >= secs(full) / 2 && waited <= secs(full));
         }
         world.become_ready();
     }

@@ -23,10 +23,10 @@ fn failed_dials_wait_ever_longer_with_jitter() {
     for seed in 0..20 {
         let mut world = World::seeded(config(), seed);
         world.tick();
-        for rung in [1, 2, 4, 8, 16, 30, 30, 30] {
+        for full in [1, 2, 4, 8, 16, 30, 30, 30] {
             world.end(LinkEnd::Unreachable { detail: "no route".into() });
             let waited = world.await_dial();
-            assert!(waited >= secs(rung) / 2 && waited <= secs(rung), "{waited:?} on the rung of {rung} s");
+            assert!(waited >= secs(full) / 2 && waited <= secs(full), "{waited:?} with a full backoff of {full} s");
             seen.insert(waited);
         }
     }
@@ -48,7 +48,7 @@ fn the_ladder_starts_over_after_stability_and_not_after_a_connect() {
     world.become_ready();
     world.advance(secs(1));
     world.end(lost());
-    assert!(world.await_dial() >= secs(15), "seven short links: the top of the ladder");
+    assert!(world.await_dial() >= secs(15), "seven short links: the longest backoff");
     world.become_ready();
     world.advance(secs(50));
     world.machine.handle_traffic(world.id(), world.now);
@@ -180,7 +180,7 @@ fn the_fifth_replaced_link_waits_as_the_first_did() {
         assert_eq!(world.await_dial(), retry.unwrap());
         world.become_ready();
     }
-    // The ladder is where it was.
+    // The backoff is where it was.
     world.end(lost());
     assert!(world.await_dial() <= secs(1));
 }
@@ -283,7 +283,7 @@ fn a_wake_call_on_a_link_that_is_up_is_forgotten() {
     let mut world = World::ready();
     world.call(|machine, now| machine.wake(now));
     world.end(lost());
-    assert!(world.disconnected().1 >= Some(millis(500)), "it waits for its rung");
+    assert!(world.disconnected().1 >= Some(millis(500)), "it waits for its backoff");
 }
 
 // proves: LINK-1
