@@ -56,7 +56,7 @@ impl Machine {
     ) -> Result<Action, NotSent> {
         let source_platform = source_platform.or(options.platform.as_deref());
         let scope =
-            action.chat_id().and_then(|chat| self.traffic.get_mut()?.scopes.recall(chat, source_platform)).cloned();
+            action.chat_id().and_then(|chat| self.inbound.get_mut()?.scopes.recall(chat, source_platform)).cloned();
         let platform = source_platform.or_else(|| scope.as_ref()?.platform.as_deref());
         if options.platform.is_none() {
             // A bot that is named decides, where it is on another platform than the chat.
@@ -89,14 +89,14 @@ impl Machine {
 
     /// The platform that a chat was heard from last, whether this gateway fronts it or not.
     pub fn source_platform(&mut self, chat_id: &str) -> Option<String> {
-        self.traffic.get_mut()?.scopes.recall(chat_id, None)?.platform.clone()
+        self.inbound.get_mut()?.scopes.recall(chat_id, None)?.platform.clone()
     }
 
     /// Learns of the chat of a message as if it had just come (CHAT-3), unless the chat is known: for one that was kept over a
     /// restart.
     pub fn learn(&mut self, event: &MessageEvent) {
         let platform = Scope::of(event).platform.unwrap_or_default();
-        let scopes = &mut self.tables().scopes;
+        let scopes = &mut self.inbound_mut().scopes;
         if scopes.recall(event.chat_id(), Some(&platform)).is_none() {
             scopes.learn(event);
         }
@@ -114,7 +114,7 @@ impl Machine {
     /// Where a request about a chat goes: to the platform and, of several bots there, the bot that the chat's last message
     /// came to (CHAT-8).
     pub fn route(&mut self, chat_id: &str) -> RequestOptions {
-        let scope = self.traffic.get_mut().and_then(|tables| tables.scopes.recall(chat_id, None)).cloned();
+        let scope = self.inbound.get_mut().and_then(|inbound| inbound.scopes.recall(chat_id, None)).cloned();
         let Some(scope) = scope else { return RequestOptions::default() };
         let platform = self.fronted(scope.platform.as_deref());
         let bot_id = self.addressed(platform.as_deref(), scope.bot_id.as_deref());

@@ -172,7 +172,7 @@ impl Machine {
 
     /// The same for a host that would ask for the time for this alone, since nothing of it depends on the time.
     pub(crate) fn take(&mut self, delivery: DeliveryId) -> bool {
-        let taken = self.traffic.get_mut().is_some_and(|tables| tables.deliveries.take(delivery));
+        let taken = self.inbound.get_mut().is_some_and(|inbound| inbound.deliveries.take(delivery));
         if let Life::Linked(link) = &mut self.life
             && !link.has_unwritten()
         {
@@ -187,19 +187,19 @@ impl Machine {
     /// The application gives a delivery back: it will be replayed on the next link (ACK-6). Whether it held it.
     pub fn nack(&mut self, delivery: DeliveryId, now: Now) -> bool {
         self.tick(now);
-        let Some(tables) = self.traffic.get_mut() else { return false };
-        let held = tables.deliveries.nack(delivery);
-        tables.stats.nacked += u64::from(held);
+        let Some(inbound) = self.inbound.get_mut() else { return false };
+        let held = inbound.deliveries.nack(delivery);
+        inbound.stats.nacked += u64::from(held);
         held
     }
 
     /// The application dropped a delivery without a word: the same as giving it back, and counted (ACK-6).
     pub fn drop_delivery(&mut self, delivery: DeliveryId, now: Now) {
         self.tick(now);
-        let Some(tables) = self.traffic.get_mut() else { return };
-        let owed = tables.deliveries.is_owed(delivery);
-        if tables.deliveries.nack(delivery) {
-            tables.stats.dropped += 1;
+        let Some(inbound) = self.inbound.get_mut() else { return };
+        let owed = inbound.deliveries.is_owed(delivery);
+        if inbound.deliveries.nack(delivery) {
+            inbound.stats.dropped += 1;
             // Otherwise there is no acknowledgement to hold up.
             if owed && self.shutdown.is_none() && matches!(&self.life, Life::Linked(link) if link.is_open()) {
                 self.notice(Notice::Dropped);

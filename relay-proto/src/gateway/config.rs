@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::output::NotSent;
-use super::preset::{Preset, Standard};
+use super::shared_default::{SharedDefault, Standard};
 use crate::frame::encode;
 use crate::json::{self, RawJson};
 use crate::proxy::{Proxy, ProxyVars};
@@ -176,8 +176,8 @@ pub struct Config {
     proxy: ProxyChoice,
     reconnect: bool,
     confirm_refusals: bool,
-    timing: Preset<Timing>,
-    limits: Preset<Limits>,
+    timing: SharedDefault<Timing>,
+    limits: SharedDefault<Limits>,
 }
 
 /// How the proxy is found.
@@ -228,8 +228,8 @@ impl Config {
             proxy: ProxyChoice::None,
             reconnect: true,
             confirm_refusals: false,
-            timing: Preset::default(),
-            limits: Preset::default(),
+            timing: SharedDefault::default(),
+            limits: SharedDefault::default(),
         }
     }
 
@@ -310,14 +310,14 @@ impl Config {
     /// Replaces the time limits.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
-        self.timing = Preset::new(timing);
+        self.timing = SharedDefault::new(timing);
         self
     }
 
     /// Replaces the size limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = Preset::new(limits);
+        self.limits = SharedDefault::new(limits);
         self
     }
 
@@ -439,8 +439,8 @@ pub struct Settings {
     pub(crate) credentials: Option<Box<Credentials>>,
     pub(crate) reconnect: bool,
     pub(crate) confirm_refusals: bool,
-    pub(crate) timing: Preset<Timing>,
-    pub(crate) limits: Preset<Limits>,
+    pub(crate) timing: SharedDefault<Timing>,
+    pub(crate) limits: SharedDefault<Limits>,
     warnings: Box<[ConfigWarning]>,
 }
 

@@ -75,24 +75,24 @@ impl Machine {
         match frame {
             FromConnector::Message { mut event, buffer_id } => {
                 event.stamp_upstream();
-                let tables = self.tables();
-                tables.scopes.learn(&event);
-                let admission = tables.deliveries.admit(buffer_id.as_ref(), event.raw(), event.message_key());
+                let inbound = self.inbound_mut();
+                inbound.scopes.learn(&event);
+                let admission = inbound.deliveries.admit(buffer_id.as_ref(), event.raw(), event.message_key());
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Message(Delivered { id, buffer_id, payload: event })
                 });
             }
             FromConnector::Passthrough { forward, buffer_id } => {
-                let tables = self.tables();
-                tables.scopes.learn_forward(&forward);
-                let admission = tables.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
+                let inbound = self.inbound_mut();
+                inbound.scopes.learn_forward(&forward);
+                let admission = inbound.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Passthrough(Box::new(Delivered { id, buffer_id, payload: forward }))
                 });
             }
             FromConnector::Undecodable { content, buffer_id } => {
                 let payload = content.raw.as_ref().map_or("", |raw| raw.as_str());
-                let admission = self.tables().deliveries.admit(buffer_id.as_ref(), payload, None);
+                let admission = self.inbound_mut().deliveries.admit(buffer_id.as_ref(), payload, None);
                 self.show(admission, buffer_id, |id, buffer_id| {
                     Event::Undecodable(Delivered { id, buffer_id, payload: content })
                 });
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     fn count_skipped(&mut self, skipped: &Skipped) {
-        if let Some(count) = self.tables().stats.skipped.get_mut(skipped.kind()) {
+        if let Some(count) = self.inbound_mut().stats.skipped.get_mut(skipped.kind()) {
             *count += 1;
         }
     }
@@ -150,7 +150,7 @@ impl Machine {
 
     /// About how many bytes the acknowledgements that this link owes take.
     fn owed(&self) -> usize {
-        self.traffic.get().map_or(0, |tables| tables.deliveries.owed())
+        self.inbound.get().map_or(0, |inbound| inbound.deliveries.owed())
     }
 
     fn show(
@@ -161,11 +161,11 @@ impl Machine {
     ) {
         match (admission, buffer_id) {
             (Admission::Show(id), buffer_id) => {
-                self.tables().stats.deliveries += 1;
+                self.inbound_mut().stats.deliveries += 1;
                 self.push_event(event(id, buffer_id));
             }
             (Admission::Suppress, Some(buffer_id)) => {
-                self.tables().stats.replays_suppressed += 1;
+                self.inbound_mut().stats.replays_suppressed += 1;
                 self.notice(Notice::ReplaySuppressed(buffer_id));
             }
             (Admission::Suppress, None) => {}
@@ -197,7 +197,7 @@ impl Machine {
         match RequestId::parse(request_id).filter(|id| self.requests.remove_written(*id)) {
             Some(request) => self.outputs.push(Output::RequestEnded { request, outcome: Outcome::Result(result) }),
             None => {
-                self.tables().stats.unmatched_results += 1;
+                self.inbound_mut().stats.unmatched_results += 1;
                 self.notice(Notice::UnmatchedResult);
             }
         }
@@ -206,7 +206,7 @@ impl Machine {
     fn handle_idle_ack(&mut self) {
         let Life::Linked(link) = &mut self.life else { return };
         if !core::mem::take(&mut link.idling) {
-            self.tables().stats.unasked_idle_acks += 1;
+            self.inbound_mut().stats.unasked_idle_acks += 1;
             self.notice(Notice::UnaskedIdleAck);
             return;
         }
@@ -228,10 +228,10 @@ impl Machine {
         if !link.is_open() {
             return;
         }
-        let Some(tables) = self.traffic.get_mut() else { return };
-        while let Some(buffer_id) = tables.deliveries.pop_ack() {
+        let Some(inbound) = self.inbound.get_mut() else { return };
+        while let Some(buffer_id) = inbound.deliveries.pop_ack() {
             link.queue_ack(buffer_id);
-            tables.stats.acks_sent += 1;
+            inbound.stats.acks_sent += 1;
         }
     }
 }

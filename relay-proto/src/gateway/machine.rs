@@ -11,12 +11,12 @@ use super::backoff::{Backoff, RetryDelay};
 use super::commands::{IdleCall, Shutdown};
 use super::config::{Settings, Timing};
 use super::ending::Ended;
+use super::inbound_state::{Counters, InboundState, LazyInboundState};
 use super::link::{Closing, Link, Phase, Queued, ack_weight};
 use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats};
 use super::queue::Queue;
 use super::requests::Requests;
 use super::revocation::{RefusalVerdict, Revocation};
-use super::traffic::{Counters, Tables, Traffic};
 use crate::chat::PromptIds;
 use crate::end::LinkEnd;
 use crate::frame::{BufferId, Descriptor, encode};
@@ -64,7 +64,7 @@ pub struct Machine {
     /// How many links in a row ended because of something too long that the connector sent (FRAME-3).
     pub(super) too_long: u8,
     pub(super) requests: Requests,
-    pub(super) traffic: Traffic,
+    pub(super) inbound: LazyInboundState,
     pub(super) prompts: PromptIds,
     pub(super) idle_calls: Vec<IdleCall>,
     pub(super) queue: Queue,
@@ -119,7 +119,7 @@ impl Machine {
             replaced: 0,
             too_long: 0,
             requests: Requests::default(),
-            traffic: Traffic::default(),
+            inbound: LazyInboundState::default(),
             prompts,
             idle_calls: Vec::new(),
             queue: Queue::default(),
@@ -242,8 +242,8 @@ impl Machine {
     }
 
     /// What there is from the first delivery on.
-    pub(super) fn tables(&mut self) -> &mut Tables {
-        self.traffic.open(&mut self.rng, &self.settings)
+    pub(super) fn inbound_mut(&mut self) -> &mut InboundState {
+        self.inbound.open(&mut self.rng, &self.settings)
     }
 
     pub(super) fn is_queue_full(&self) -> bool {
@@ -279,7 +279,7 @@ impl Machine {
 
     /// What has been counted.
     pub fn stats(&self) -> Stats {
-        self.stats.with(&self.traffic)
+        self.stats.with(&self.inbound)
     }
 
     /// What it was made with.
@@ -411,7 +411,7 @@ impl Machine {
 
     pub(super) fn push_event(&mut self, event: Event) {
         if self.queue.push(event) {
-            self.tables().stats.reports_dropped += 1;
+            self.inbound_mut().stats.reports_dropped += 1;
         }
     }
 
@@ -482,7 +482,7 @@ impl Machine {
             Phase::Closing { why: Closing::End(ended), .. } => Some(ended),
             _ => None,
         });
-        self.traffic.end_link();
+        self.inbound.end_link();
         let refused = ended.as_ref().is_some_and(Ended::is_refusal);
         let says_expired = ended.as_ref().is_some_and(Ended::says_expired);
         let ended =

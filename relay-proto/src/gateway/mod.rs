@@ -55,18 +55,18 @@ mod deliveries;
 mod ending;
 mod env;
 mod inbound;
+mod inbound_state;
 mod link;
 mod machine;
 mod output;
-mod preset;
 mod queue;
 mod requests;
 mod revocation;
 mod scopes;
+mod shared_default;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod traffic;
 
 pub use crate::transmit::Transmit;
 pub use commands::RequestOptions;

@@ -212,6 +212,6 @@ fn an_acknowledgement_that_has_left_is_owed_no_more() {
 fn weight(world: &World) -> [usize; 3] {
     let machine = &world.machine;
     let Life::Linked(link) = &machine.life else { panic!("no link") };
-    let owed = machine.traffic.get().map_or(0, |tables| tables.deliveries.owed());
+    let owed = machine.inbound.get().map_or(0, |inbound| inbound.deliveries.owed());
     [machine.queue.bytes(), link.transmit_bytes, owed]
 }

@@ -11,27 +11,27 @@ pub(crate) trait Standard: PartialEq + 'static {
 }
 
 /// The standard, or one of its own, which clones share: thousands of gateways hold no copy of it each.
-pub(crate) struct Preset<T>(Option<Arc<T>>);
+pub(crate) struct SharedDefault<T>(Option<Arc<T>>);
 
-impl<T: Standard> Preset<T> {
+impl<T: Standard> SharedDefault<T> {
     pub(super) fn new(value: T) -> Self {
         Self((value != *T::STANDARD).then(|| Arc::new(value)))
     }
 }
 
-impl<T> Default for Preset<T> {
+impl<T> Default for SharedDefault<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T> Clone for Preset<T> {
+impl<T> Clone for SharedDefault<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T: Standard> Deref for Preset<T> {
+impl<T: Standard> Deref for SharedDefault<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -39,7 +39,7 @@ impl<T: Standard> Deref for Preset<T> {
     }
 }
 
-impl<T: Standard + fmt::Debug> fmt::Debug for Preset<T> {
+impl<T: Standard + fmt::Debug> fmt::Debug for SharedDefault<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -1,6 +1,6 @@
-//! What a gateway has from its first delivery on: the tables of deliveries and chats, and what is counted only then.
+//! What a gateway holds from its first delivery on: deliveries, chats, and the counters of both.
 //!
-//! Most gateways of a large host are idle, many of them since they were linked, and these tables would be a fifth of what one
+//! Most gateways of a large host are idle, many of them since they were linked, and this state would be a fifth of what one
 //! of those takes.
 
 use alloc::boxed::Box;
@@ -12,9 +12,9 @@ use super::deliveries::Deliveries;
 use super::output::Stats;
 use super::scopes::Scopes;
 
-/// The tables.
+/// Deliveries, chats and counters.
 #[derive(Clone, Debug)]
-pub(super) struct Tables {
+pub(super) struct InboundState {
     pub(super) deliveries: Deliveries,
     /// What is known of chats. The gateway's, not a link's (CHAT-3).
     pub(super) scopes: Scopes,
@@ -22,36 +22,36 @@ pub(super) struct Tables {
     pub(super) stats: Stats,
 }
 
-/// The tables, once there is something to put into them.
+/// The state, once there is something to put into it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Traffic(Option<Box<Tables>>);
+pub(super) struct LazyInboundState(Option<Box<InboundState>>);
 
-impl Traffic {
-    /// The tables, if there ever was something to put into them.
-    pub(super) fn get(&self) -> Option<&Tables> {
+impl LazyInboundState {
+    /// The state, if there ever was something to put into it.
+    pub(super) fn get(&self) -> Option<&InboundState> {
         self.0.as_deref()
     }
 
-    pub(super) fn get_mut(&mut self) -> Option<&mut Tables> {
+    pub(super) fn get_mut(&mut self) -> Option<&mut InboundState> {
         self.0.as_deref_mut()
     }
 
     /// The link is gone, and with it what it owed (ACK-3).
     pub(super) fn end_link(&mut self) {
-        if let Some(tables) = self.get_mut() {
-            tables.deliveries.end_link();
+        if let Some(inbound) = self.get_mut() {
+            inbound.deliveries.end_link();
         }
     }
 
-    /// The tables, to put something into them.
-    pub(super) fn open(&mut self, rng: &mut Rng, settings: &Settings) -> &mut Tables {
+    /// The state, made at the first call.
+    pub(super) fn open(&mut self, rng: &mut Rng, settings: &Settings) -> &mut InboundState {
         self.0.get_or_insert_with(|| made(rng, settings))
     }
 }
 
 #[cold]
-fn made(rng: &mut Rng, settings: &Settings) -> Box<Tables> {
-    Box::new(Tables {
+fn made(rng: &mut Rng, settings: &Settings) -> Box<InboundState> {
+    Box::new(InboundState {
         deliveries: Deliveries::new(rng.u64(..), settings.limits.replay_memory),
         scopes: Scopes::new(rng.u64(..)),
         stats: Stats::default(),
@@ -69,14 +69,14 @@ pub(super) struct Counters {
 
 impl Counters {
     /// All that was counted.
-    pub(super) fn with(&self, traffic: &Traffic) -> Stats {
+    pub(super) fn with(&self, inbound: &LazyInboundState) -> Stats {
         let Self { dials, links, lines_received, frames_sent } = *self;
         Stats {
             dials,
             links,
             lines_received,
             frames_sent,
-            ..traffic.get().map(|tables| tables.stats.clone()).unwrap_or_default()
+            ..inbound.get().map(|inbound| inbound.stats.clone()).unwrap_or_default()
         }
     }
 }
