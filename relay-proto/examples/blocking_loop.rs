@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use relay_proto::gateway::{Config, Event};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Dialer, Work};
+use relay_proto::wire::{Action, GatewayIo, Work};
 
 /// Reads of 4 KiB after a deadline before it is judged.
 const BACKLOG: usize = 2048;
@@ -25,27 +25,27 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         || Now { monotonic: origin.elapsed(), unix: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()) };
     // Request ids and the waits between dials come from it: no two gateways may have the same.
     let seed = getrandom::u64()?;
-    let mut dialer = Dialer::new(config.build()?, None, seed, now());
+    let mut gateway = GatewayIo::new(config.build()?, None, seed, now());
     let mut socket = None;
     let mut overdue = 0;
     loop {
         // Drain every output: actions, events, bytes. Each can make more of the others, so it begins anew after each.
-        if let Some(action) = dialer.poll_action(now()) {
+        if let Some(action) = gateway.poll_action(now()) {
             match action {
                 Action::Work(Work::Resolve { link, host, port }) => match (host.as_str(), port).to_socket_addrs() {
-                    Ok(addresses) => dialer.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
-                    Err(error) => dialer.handle_unresolved(link, &error.to_string(), now()),
+                    Ok(addresses) => gateway.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
+                    Err(error) => gateway.handle_unresolved(link, &error.to_string(), now()),
                 },
                 Action::Work(Work::Connect { link, attempt, address }) => match TcpStream::connect(address) {
                     Ok(stream) => {
                         stream.set_nodelay(true)?;
                         // A write that blocks holds up every deadline: after this, nothing more is written.
                         stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-                        if dialer.handle_connected(link, attempt, now()) {
+                        if gateway.handle_connected(link, attempt, now()) {
                             socket = Some((link, stream));
                         }
                     }
-                    Err(error) => dialer.handle_unreachable(link, attempt, &error.to_string(), now()),
+                    Err(error) => gateway.handle_unreachable(link, attempt, &error.to_string(), now()),
                 },
                 Action::Work(Work::Disconnect { final_bytes, .. }) => {
                     if let Some((_, mut stream)) = socket.take() {
@@ -56,7 +56,7 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             }
             continue;
         }
-        if let Some(event) = dialer.machine_mut().next_event() {
+        if let Some(event) = gateway.machine_mut().next_event() {
             let delivery = match event {
                 Event::Message(message) => {
                     println!("{}", message.payload.text());
@@ -69,24 +69,24 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             };
             // Every delivery gets a word: without one it would hold up the acknowledgements of those behind it.
             if let Some(id) = delivery {
-                dialer.machine_mut().ack(id, now());
+                gateway.machine_mut().ack(id, now());
             }
             continue;
         }
         if let Some((link, stream)) = &mut socket
-            && !dialer.transmit().is_empty()
+            && !gateway.transmit().is_empty()
         {
-            match stream.write(dialer.transmit()) {
-                Ok(n) => dialer.consume(n, now()),
+            match stream.write(gateway.transmit()) {
+                Ok(n) => gateway.consume(n, now()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // What the peer said before is still to be read, so reading goes on.
-                Err(_) => dialer.handle_transmit_failed(*link, now()),
+                Err(_) => gateway.handle_transmit_failed(*link, now()),
             }
             continue;
         }
-        // Nothing is left to do: wait for bytes or the deadline, whichever comes first. The dialer's deadline, and not the
+        // Nothing is left to do: wait for bytes or the deadline, whichever comes first. The gateway's deadline, and not the
         // machine's, which does not know of further addresses to try.
-        let deadline = dialer.poll_timeout();
+        let deadline = gateway.poll_timeout();
         let wait = deadline.map_or(Duration::MAX, |deadline| deadline.at.saturating_sub(now().monotonic));
         match &mut socket {
             Some((link, stream)) => {
@@ -95,10 +95,10 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
                 let read = stream.read(&mut bytes);
                 let found_nothing = matches!(&read, Err(error) if is_for_later(error.kind()));
                 match read {
-                    Ok(0) => dialer.handle_eof(*link, now()),
-                    Ok(n) => dialer.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now()),
+                    Ok(0) => gateway.handle_eof(*link, now()),
+                    Ok(n) => gateway.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now()),
                     Err(_) if found_nothing => {}
-                    Err(error) => dialer.handle_failed(*link, &error.to_string(), now()),
+                    Err(error) => gateway.handle_failed(*link, &error.to_string(), now()),
                 }
                 // What came in time counts, also when this process was stopped meanwhile: so the deadline is judged when a
                 // read that began after it found nothing, or when there was more than a socket holds (CLOCK-4).
@@ -110,7 +110,7 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             }
             None => std::thread::sleep(wait),
         }
-        dialer.handle_timeout(now());
+        gateway.handle_timeout(now());
     }
 }
 

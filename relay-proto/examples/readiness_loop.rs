@@ -1,6 +1,6 @@
 //! A host without a runtime: one thread, one readiness loop, many gateways.
 //!
-//! This is what to read before writing a host of one's own. [`Dialer`] is a whole gateway that speaks in bytes; everything
+//! This is what to read before writing a host of one's own. [`GatewayIo`] is a whole gateway that speaks in bytes; everything
 //! here is about moving those bytes: sockets that are ready, one deadline for all, and names that are looked up on a thread
 //! because most systems can do it only so. Each gateway repeats what it is told.
 //!
@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use relay_proto::action;
 use relay_proto::gateway::{Config, ConfigError, Event, LinkId, RequestOptions};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Attempt, Dialer, Work};
+use relay_proto::wire::{Action, Attempt, GatewayIo, Work};
 
 /// The token of the waker; sockets have the others.
 const WAKER: Token = Token(usize::MAX);
@@ -101,7 +101,7 @@ pub(crate) struct Remote {
 
 /// One gateway and its sockets.
 struct Member {
-    dialer: Dialer,
+    gateway: GatewayIo,
     /// Connections in the making: several at a time when a name has several addresses.
     connecting: Vec<(LinkId, Attempt, Socket)>,
     /// The link's connection.
@@ -141,8 +141,8 @@ impl Host {
                 config.build().map_err(|error: ConfigError| io::Error::new(ErrorKind::InvalidInput, error))?;
             // Request ids and the waits between dials come from it: no two gateways may have the same.
             let seed = getrandom::u64().map_err(io::Error::other)?;
-            let dialer = Dialer::new(settings, None, seed, now);
-            host.members.push(Member { dialer, connecting: Vec::new(), link: None });
+            let gateway = GatewayIo::new(settings, None, seed, now);
+            host.members.push(Member { gateway, connecting: Vec::new(), link: None });
             host.busy.push(n);
         }
         Ok(host)
@@ -150,7 +150,7 @@ impl Host {
 
     /// Whether any gateway has not ended.
     pub(crate) fn is_alive(&self) -> bool {
-        self.members.iter().any(|member| !member.dialer.machine().state().is_terminal())
+        self.members.iter().any(|member| !member.gateway.machine().state().is_terminal())
     }
 
     /// A way to reach the loop from other threads.
@@ -163,7 +163,7 @@ impl Host {
         let now = self.now();
         for n in 0..self.members.len() {
             if let Some(member) = self.members.get_mut(n) {
-                member.dialer.machine_mut().close(now);
+                member.gateway.machine_mut().close(now);
             }
             self.busy.push(n);
         }
@@ -174,7 +174,7 @@ impl Host {
     /// # Errors
     /// When the system's poll fails.
     pub(crate) fn turn(&mut self) -> io::Result<()> {
-        let deadline = self.members.iter().filter_map(|member| member.dialer.poll_timeout()).map(|next| next.at).min();
+        let deadline = self.members.iter().filter_map(|member| member.gateway.poll_timeout()).map(|next| next.at).min();
         let wait = deadline.map(|at| at.saturating_sub(self.now().monotonic));
         // A poll counts in milliseconds, and one that is cut short would come back at once, again and again.
         let wait = wait.map(|wait| wait.saturating_add(Duration::from_micros(999)));
@@ -199,8 +199,8 @@ impl Host {
                 News::Lookup { member: n, link, result } => {
                     if let Some(member) = self.members.get_mut(n) {
                         match result {
-                            Ok(addresses) => member.dialer.handle_resolved(link, &addresses, now),
-                            Err(error) => member.dialer.handle_unresolved(link, &error.to_string(), now),
+                            Ok(addresses) => member.gateway.handle_resolved(link, &addresses, now),
+                            Err(error) => member.gateway.handle_unresolved(link, &error.to_string(), now),
                         }
                         busy.push(n);
                     }
@@ -233,9 +233,9 @@ impl Host {
         }
         let now = self.now();
         if let Some(member) = self.members.get_mut(n).filter(|member| member.is_late(now)) {
-            member.dialer.handle_timeout(now);
+            member.gateway.handle_timeout(now);
             // Whoever has to wait for a deadline is idle, and can do with less memory.
-            member.dialer.shrink();
+            member.gateway.shrink();
         }
         self.pump(n);
     }
@@ -246,7 +246,7 @@ impl Host {
             let now = self.now();
             let Some(member) = self.members.get_mut(n) else { return false };
             // The rule: drain every output …
-            if let Some(action) = member.dialer.poll_action(now) {
+            if let Some(action) = member.gateway.poll_action(now) {
                 // An application that keeps the ids of its requests learns here how each ended; notices are for a log.
                 if let Action::Work(work) = action {
                     self.work(n, work);
@@ -254,7 +254,7 @@ impl Host {
                 continue;
             }
             // … hand the application its events …
-            if let Some(event) = member.dialer.machine_mut().next_event() {
+            if let Some(event) = member.gateway.machine_mut().next_event() {
                 member.answer(event, now);
                 continue;
             }
@@ -288,7 +288,7 @@ impl Host {
                         self.sockets += 1;
                         member.connecting.push((link, attempt, socket));
                     }
-                    Err(error) => member.dialer.handle_unreachable(link, attempt, &error.to_string(), now),
+                    Err(error) => member.gateway.handle_unreachable(link, attempt, &error.to_string(), now),
                 }
             }
             // Dropping a socket closes it, and takes it out of the poll.
@@ -314,7 +314,7 @@ impl Host {
 impl Member {
     /// Whether a deadline has passed.
     fn is_late(&self, now: Now) -> bool {
-        self.dialer.poll_timeout().is_some_and(|deadline| deadline.at <= now.monotonic)
+        self.gateway.poll_timeout().is_some_and(|deadline| deadline.at <= now.monotonic)
     }
 
     fn socket(&mut self, token: Token) -> Option<&mut Socket> {
@@ -327,7 +327,7 @@ impl Member {
         match event {
             Event::Message(message) => {
                 let action = action::Action::answer(&message.payload, &format!("you said: {}", message.payload.text()));
-                let machine = self.dialer.machine_mut();
+                let machine = self.gateway.machine_mut();
                 // It leaves with the acknowledgement; how it ends is an action above. One that needs its answer delivered
                 // acknowledges on that action instead, or gives back.
                 let _ = machine.request(&action.to_json(), &RequestOptions::default(), now);
@@ -335,10 +335,10 @@ impl Member {
             }
             // Nothing here uses these. Not acknowledged, they would hold up the acknowledgements of what comes behind them.
             Event::Passthrough(other) => {
-                self.dialer.machine_mut().ack(other.id, now);
+                self.gateway.machine_mut().ack(other.id, now);
             }
             Event::Undecodable(other) => {
-                self.dialer.machine_mut().ack(other.id, now);
+                self.gateway.machine_mut().ack(other.id, now);
             }
             Event::Disconnected { ended, .. } => eprintln!("disconnected: {ended}"),
             _ => {}
@@ -351,11 +351,11 @@ impl Member {
         let (link, attempt, socket) = self.connecting.swap_remove(at);
         match socket.stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
             Ok(()) => {
-                if self.dialer.handle_connected(link, attempt, now) {
+                if self.gateway.handle_connected(link, attempt, now) {
                     self.link = Some((link, socket));
                 }
             }
-            Err(error) => self.dialer.handle_unreachable(link, attempt, &error.to_string(), now),
+            Err(error) => self.gateway.handle_unreachable(link, attempt, &error.to_string(), now),
         }
         true
     }
@@ -363,17 +363,17 @@ impl Member {
     /// Writes once. Whether anything came of it.
     fn write(&mut self, now: Now) -> bool {
         let Some((link, socket)) = self.link.as_mut().filter(|(_, socket)| socket.writable) else { return false };
-        if self.dialer.transmit().is_empty() {
+        if self.gateway.transmit().is_empty() {
             return false;
         }
-        match socket.stream.write(self.dialer.transmit()) {
-            Ok(n) => self.dialer.consume(n, now),
+        match socket.stream.write(self.gateway.transmit()) {
+            Ok(n) => self.gateway.consume(n, now),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
                 socket.writable = false;
                 if error.kind() != ErrorKind::WouldBlock {
                     // What the peer said before is still to be read, so reading goes on.
-                    self.dialer.handle_transmit_failed(*link, now);
+                    self.gateway.handle_transmit_failed(*link, now);
                 }
             }
         }
@@ -382,17 +382,17 @@ impl Member {
 
     /// Reads once. Whether anything came of it.
     fn read(&mut self, now: Now) -> bool {
-        let wanted = self.dialer.wants_read();
+        let wanted = self.gateway.wants_read();
         let Some((link, socket)) = self.link.as_mut().filter(|(_, socket)| socket.readable && wanted) else {
             return false;
         };
         let mut bytes = [0; 16 << 10];
         match socket.stream.read(&mut bytes) {
-            Ok(0) => self.dialer.handle_eof(*link, now),
-            Ok(n) => self.dialer.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now),
+            Ok(0) => self.gateway.handle_eof(*link, now),
+            Ok(n) => self.gateway.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
-            Err(error) => self.dialer.handle_failed(*link, &error.to_string(), now),
+            Err(error) => self.gateway.handle_failed(*link, &error.to_string(), now),
         }
         true
     }

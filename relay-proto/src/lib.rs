@@ -10,7 +10,7 @@
 //! |---|---|
 //! | a tokio application | the crate `relay-tokio`: its `connect` gives a handle and a stream of events |
 //! | another runtime | [`host`]: the same handle and events; bring sockets and a timer as a [`Net`](host::Net) |
-//! | a loop of your own | [`wire::Dialer`]: a gateway that speaks in bytes, with a loop as its example |
+//! | a loop of your own | [`wire::GatewayIo`]: a gateway that speaks in bytes, with a loop as its example |
 //! | a simulator, a model checker, another transport | [`gateway::Machine`]: a gateway that speaks in WebSocket messages |
 //! | a connector to write | [`connector`]: the other half, and [`wire::ServerLink`], the accepting end of a link |
 //! | a gateway without credentials | [`enroll`]: what it asks for over HTTP, and what comes back |

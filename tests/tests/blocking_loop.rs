@@ -1,4 +1,4 @@
-//! The example of the smallest host, as it is in the documentation of `wire::Dialer`.
+//! The example of the smallest host, as it is in the documentation of `wire::GatewayIo`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 #[allow(dead_code, reason = "its `main`")]

@@ -213,7 +213,7 @@ impl Machine {
         event
     }
 
-    /// Gives back memory that holds nothing. A host calls it when a link has nothing to do; `wire::Dialer` does
+    /// Gives back memory that holds nothing. A host calls it when a link has nothing to do; `wire::GatewayIo` does
     /// so by itself.
     pub fn shrink(&mut self) {
         self.queue.shrink();

@@ -36,7 +36,7 @@ impl Gateway {
         // It may be one that was kept over a restart.
         let bot_id = {
             let mut shared = self.shared.lock();
-            let machine = shared.dialer.machine_mut();
+            let machine = shared.gateway.machine_mut();
             machine.learn(to);
             machine.bot_of(to)
         };
@@ -56,7 +56,7 @@ impl Gateway {
     ) -> Result<Sent, RequestError> {
         let capabilities = {
             let mut shared = self.shared.lock();
-            let machine = shared.dialer.machine_mut();
+            let machine = shared.gateway.machine_mut();
             // What there may be a moment later was not asked how long a text may be.
             machine.capabilities(chat_id, source_platform).ok_or_else(|| machine.unsent())?
         };
@@ -101,7 +101,7 @@ impl Gateway {
     /// # Errors
     /// As [`perform`](Self::perform).
     pub async fn clear_typing(&self, chat_id: &str) -> Result<Option<ActionResult>, RequestError> {
-        let source_platform = self.shared.lock().dialer.machine_mut().source_platform(chat_id);
+        let source_platform = self.shared.lock().gateway.machine_mut().source_platform(chat_id);
         let described = || self.capabilities(chat_id).map(|known| known.platform().to_owned());
         if source_platform.or_else(described).is_some_and(|platform| platform != PERSISTENT_TYPING) {
             return Ok(None);
@@ -154,13 +154,13 @@ impl Gateway {
 
     /// A new id for a prompt, for one that is asked with an [`Action`] of your own: [`prompt`](Self::prompt) makes its own.
     pub fn new_prompt_id(&self) -> String {
-        self.shared.lock().dialer.machine_mut().mint_prompt()
+        self.shared.lock().gateway.machine_mut().mint_prompt()
     }
 
     /// Whether this gateway asked a prompt. A press on a button reaches every gateway of its owner; all but the one that
     /// asked should acknowledge it and do nothing.
     pub fn is_own_prompt(&self, prompt_id: &str) -> bool {
-        self.shared.lock().dialer.machine().is_own_prompt(prompt_id)
+        self.shared.lock().gateway.machine().is_own_prompt(prompt_id)
     }
 
     /// Makes a thread in a chat.
@@ -193,7 +193,7 @@ impl Gateway {
     /// As [`perform`](Self::perform).
     pub async fn follow_up(&self, session_key: &str, kind: &str, content: &str) -> Result<ActionResult, RequestError> {
         let prefix = kind.split_once('.').map(|(prefix, _)| prefix);
-        let platform = self.shared.lock().dialer.machine().fronted(prefix);
+        let platform = self.shared.lock().gateway.machine().fronted(prefix);
         let options = RequestOptions { platform, ..Default::default() };
         self.perform(Action::follow_up(session_key, kind, content), options).await
     }
@@ -204,7 +204,7 @@ impl Gateway {
     /// As [`perform`](Self::perform).
     pub async fn chat_info(&self, chat_id: &str) -> Result<ChatInfo, RequestError> {
         // Connectors look the chat up by its id and platform alone.
-        let options = self.shared.lock().dialer.machine_mut().route(chat_id);
+        let options = self.shared.lock().gateway.machine_mut().route(chat_id);
         match self.call(&Action::chat_info(chat_id).to_json(), &options).await {
             // Connectors answer this one also without a `success`.
             Outcome::Result(result) if result.verdict == Verdict::Rejected && !result.says_failed() => {
@@ -235,7 +235,7 @@ impl Gateway {
 
     /// What can be done in a chat, on the platform where it was heard from last. `None` without a ready link.
     pub fn capabilities(&self, chat_id: &str) -> Option<Capabilities> {
-        self.shared.lock().dialer.machine_mut().capabilities(chat_id, None)
+        self.shared.lock().gateway.machine_mut().capabilities(chat_id, None)
     }
 }
 

@@ -66,7 +66,7 @@ impl<T> Delivery<T> {
     /// for the new link: [`Gateway::reconnect`](super::Gateway::reconnect).
     pub fn nack(mut self) {
         self.open = false;
-        self.shared.with(|inner, now| inner.dialer.machine_mut().nack(self.delivered.id, now));
+        self.shared.with(|inner, now| inner.gateway.machine_mut().nack(self.delivered.id, now));
     }
 
     /// The content.
@@ -172,7 +172,7 @@ impl<T: fmt::Debug> fmt::Debug for Delivery<T> {
 impl<T> Drop for Delivery<T> {
     fn drop(&mut self) {
         if self.open {
-            self.shared.with(|inner, now| inner.dialer.machine_mut().drop_delivery(self.delivered.id, now));
+            self.shared.with(|inner, now| inner.gateway.machine_mut().drop_delivery(self.delivered.id, now));
         }
     }
 }

@@ -71,7 +71,7 @@ impl Driver {
 
     /// Whether the application has events left to read.
     pub fn has_events(&self) -> bool {
-        !self.shared.lock().dialer.machine().is_drained()
+        !self.shared.lock().gateway.machine().is_drained()
     }
 
     /// Whether the gateway has ended and there is no work left: the driver's own end.
@@ -105,38 +105,38 @@ impl Driver {
 
     /// The name stands for these addresses, in the order in which the resolver prefers them.
     pub fn resolved(&self, link: LinkId, addresses: &[SocketAddr]) {
-        self.shared.with(|inner, now| inner.dialer.handle_resolved(link, addresses, now));
+        self.shared.with(|inner, now| inner.gateway.handle_resolved(link, addresses, now));
     }
 
     /// The name cannot be looked up.
     pub fn unresolved(&self, link: LinkId, error: &std::io::Error) {
-        self.shared.with(|inner, now| inner.dialer.handle_unresolved(link, &error.to_string(), now));
+        self.shared.with(|inner, now| inner.gateway.handle_unresolved(link, &error.to_string(), now));
     }
 
     /// The TCP connection is there. False: it is not wanted any more, and is to be closed.
     #[must_use]
     pub fn connected(&self, link: LinkId, attempt: Attempt) -> bool {
-        self.shared.with(|inner, now| inner.dialer.handle_connected(link, attempt, now))
+        self.shared.with(|inner, now| inner.gateway.handle_connected(link, attempt, now))
     }
 
     /// This attempt led to no TCP connection.
     pub fn unreachable(&self, link: LinkId, attempt: Attempt, error: &std::io::Error) {
-        self.shared.with(|inner, now| inner.dialer.handle_unreachable(link, attempt, &error.to_string(), now));
+        self.shared.with(|inner, now| inner.gateway.handle_unreachable(link, attempt, &error.to_string(), now));
     }
 
     /// Bytes came from the socket.
     pub fn received(&self, link: LinkId, bytes: &[u8]) {
-        self.shared.with(|inner, now| inner.dialer.handle_bytes(link, bytes, now));
+        self.shared.with(|inner, now| inner.gateway.handle_bytes(link, bytes, now));
     }
 
     /// The socket reached its end.
     pub fn eof(&self, link: LinkId) {
-        self.shared.with(|inner, now| inner.dialer.handle_eof(link, now));
+        self.shared.with(|inner, now| inner.gateway.handle_eof(link, now));
     }
 
     /// Reading from the socket failed.
     pub fn read_failed(&self, link: LinkId, error: &std::io::Error) {
-        self.shared.with(|inner, now| inner.dialer.handle_failed(link, &error.to_string(), now));
+        self.shared.with(|inner, now| inner.gateway.handle_failed(link, &error.to_string(), now));
     }
 
     /// A thread that this driver needs has panicked. The gateway ends, and the application is told why: a panic that drops
@@ -148,7 +148,7 @@ impl Driver {
     /// Writing to the socket failed. Go on reading what is there, then call [`eof`](Self::eof) or
     /// [`read_failed`](Self::read_failed) (LINK-2).
     pub fn write_failed(&self, link: LinkId) {
-        self.shared.with(|inner, now| inner.dialer.handle_transmit_failed(link, now));
+        self.shared.with(|inner, now| inner.gateway.handle_transmit_failed(link, now));
     }
 }
 
@@ -167,30 +167,30 @@ pub struct Turn {
 }
 
 fn transmit(inner: &mut Inner, out: &mut Vec<u8>) {
-    let moves = out.is_empty() && !inner.dialer.transmit().is_empty();
+    let moves = out.is_empty() && !inner.gateway.transmit().is_empty();
     inner.writing = moves || !out.is_empty();
-    inner.dialer.written(out.len());
+    inner.gateway.written(out.len());
     if !moves {
         return;
     }
     // Writing makes room, and the frames that take it are due as well.
     let now = inner.now();
-    while out.len() < ENOUGH && !inner.dialer.transmit().is_empty() {
-        let bytes = inner.dialer.transmit();
+    while out.len() < ENOUGH && !inner.gateway.transmit().is_empty() {
+        let bytes = inner.gateway.transmit();
         let len = bytes.len();
         out.extend_from_slice(bytes);
-        inner.dialer.take(len, out.len(), now);
+        inner.gateway.take(len, out.len(), now);
     }
     inner.settle(now);
 }
 
 fn wants_read(inner: &mut Inner) -> bool {
-    inner.reading = inner.dialer.wants_read();
+    inner.reading = inner.gateway.wants_read();
     inner.reading
 }
 
 fn arm(inner: &mut Inner) -> Option<Duration> {
-    inner.armed = inner.dialer.poll_timeout().map(|deadline| deadline.at);
+    inner.armed = inner.gateway.poll_timeout().map(|deadline| deadline.at);
     inner.armed
 }
 

@@ -66,7 +66,7 @@ impl Gateway {
     /// # Errors
     /// [`NotSent`] when there is no ready link, or the frame is over the limit.
     pub fn interrupt(&self, session_key: &str, reason: Option<&str>) -> Result<(), NotSent> {
-        self.shared.with(|inner, now| inner.dialer.machine_mut().interrupt(session_key, reason, now))
+        self.shared.with(|inner, now| inner.gateway.machine_mut().interrupt(session_key, reason, now))
     }
 
     // ── time ─────────────────────────────────────────────────────────────
@@ -97,29 +97,29 @@ impl Gateway {
 
     /// Dials now, if there is no link (IDLE-2).
     pub fn wake(&self) {
-        self.shared.with(|inner, now| inner.dialer.machine_mut().wake(now));
+        self.shared.with(|inner, now| inner.gateway.machine_mut().wake(now));
     }
 
     /// Parks the next dial from when it is due, for 60 s at the longest (IDLE-2).
     pub fn hold_redial(&self) {
-        self.shared.with(|inner, now| inner.dialer.machine_mut().hold_redial(now));
+        self.shared.with(|inner, now| inner.gateway.machine_mut().hold_redial(now));
     }
 
     /// Ends a hold (IDLE-2).
     pub fn release_redial(&self) {
-        self.shared.with(|inner, now| inner.dialer.machine_mut().release_redial(now));
+        self.shared.with(|inner, now| inner.gateway.machine_mut().release_redial(now));
     }
 
     /// Makes a new link without waiting: dials, or closes the link there is and then dials. A peer that does not answer the
     /// close frame delays that by 250 ms (LINK-1).
     pub fn reconnect(&self) {
-        self.shared.with(|inner, now| inner.dialer.machine_mut().reconnect(now));
+        self.shared.with(|inner, now| inner.gateway.machine_mut().reconnect(now));
     }
 
     /// Shuts down in order (CLOSE-1): begins at once, and is ready when it is done, with the terminal state. A second call
     /// is the same as the first. After a revocation there is nothing to shut down.
     pub fn close(&self) -> impl Future<Output = State> + Send + use<> {
-        self.shared.with(|inner, now| inner.dialer.machine_mut().close(now));
+        self.shared.with(|inner, now| inner.gateway.machine_mut().close(now));
         self.ended()
     }
 
@@ -142,12 +142,12 @@ impl Gateway {
 
     /// The default descriptor; `None` until a link is ready (HELLO-2).
     pub fn descriptor(&self) -> Option<Arc<Descriptor>> {
-        self.shared.lock().dialer.machine().descriptor().cloned()
+        self.shared.lock().gateway.machine().descriptor().cloned()
     }
 
     /// The descriptor of one platform.
     pub fn descriptor_for(&self, platform: &str) -> Option<Arc<Descriptor>> {
-        self.shared.lock().dialer.machine().descriptor_for(platform).cloned()
+        self.shared.lock().gateway.machine().descriptor_for(platform).cloned()
     }
 
     /// What has been counted.

@@ -16,7 +16,7 @@ use crate::gateway::{
     DeliveryId, Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
 };
 use crate::time::Now;
-use crate::wire::{Action, ClientTls, Dialer, Work};
+use crate::wire::{Action, ClientTls, GatewayIo, Work};
 
 pub(super) struct Shared {
     clock: Box<dyn Clock>,
@@ -39,7 +39,7 @@ enum Slot<T> {
 }
 
 pub(super) struct Inner {
-    pub(super) dialer: Dialer,
+    pub(super) gateway: GatewayIo,
     /// The time of the last input. Good enough where nothing depends on it.
     now: Now,
     /// Work for the driver.
@@ -177,14 +177,14 @@ impl Shared {
             log::warning(&Named::new(&settings), warning);
         }
         let now = Now { monotonic: Duration::ZERO, unix: clock.unix(origin).as_secs() };
-        let dialer = Dialer::new(settings, tls, seed(), now);
-        let state = dialer.machine().state();
+        let gateway = GatewayIo::new(settings, tls, seed(), now);
+        let state = gateway.machine().state();
         let shared = Self {
             clock,
             origin,
             users: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
-                dialer,
+                gateway,
                 now,
                 work: VecDeque::new(),
                 requests: Slots::default(),
@@ -248,7 +248,7 @@ impl Shared {
     pub(super) fn time_out(&self) {
         self.with(|inner, now| {
             inner.armed = None;
-            inner.dialer.handle_timeout(now);
+            inner.gateway.handle_timeout(now);
             inner.shrink();
         });
     }
@@ -269,7 +269,7 @@ impl Shared {
         let mut inner = self.lock();
         let result = change(&mut inner);
         if inner.after.says_something() {
-            inner.after.of = Some(Named::new(inner.dialer.machine().settings()));
+            inner.after.of = Some(Named::new(inner.gateway.machine().settings()));
         }
         let after = inner.after.take();
         drop(inner);
@@ -298,7 +298,7 @@ impl Shared {
     pub(super) fn remove_user(&self) {
         // Whoever is the last has seen what all others did; the lock sees to that.
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.with(|inner, now| inner.dialer.machine_mut().close(now));
+            self.with(|inner, now| inner.gateway.machine_mut().close(now));
         }
     }
 
@@ -307,7 +307,7 @@ impl Shared {
         self.with(|inner, now| {
             inner.abandoned = true;
             inner.after.drops.extend(inner.driver_waker.take());
-            inner.dialer.abandon(now);
+            inner.gateway.abandon(now);
         });
     }
 
@@ -315,7 +315,7 @@ impl Shared {
     pub(super) fn crash(&self) {
         let of = {
             let inner = self.lock();
-            let machine = inner.dialer.machine();
+            let machine = inner.gateway.machine();
             (!machine.state().is_terminal()).then(|| Named::new(machine.settings()))
         };
         if let Some(of) = of {
@@ -324,7 +324,7 @@ impl Shared {
         self.with(|inner, now| {
             inner.abandoned = true;
             inner.after.drops.extend(inner.driver_waker.take());
-            inner.dialer.crash("the gateway's driver panicked, so the gateway has ended", now);
+            inner.gateway.crash("the gateway's driver panicked, so the gateway has ended", now);
         });
     }
 
@@ -337,7 +337,7 @@ impl Shared {
         make: impl FnOnce(&mut Machine, Now) -> Result<RequestId, NotSent>,
     ) -> Result<RequestId, NotSent> {
         self.with(|inner, now| {
-            let made = make(inner.dialer.machine_mut(), now);
+            let made = make(inner.gateway.machine_mut(), now);
             match &made {
                 Ok(id) => {
                     inner.requests.insert(*id, Slot::Waiting(waker));
@@ -356,7 +356,7 @@ impl Shared {
         self.with(|inner, now| {
             if let Some(slot) = inner.requests.remove(&id) {
                 inner.after.drops.extend(slot.into_waker());
-                inner.dialer.machine_mut().cancel(id, now);
+                inner.gateway.machine_mut().cancel(id, now);
             }
         });
     }
@@ -365,7 +365,7 @@ impl Shared {
 
     pub(super) fn idle(&self, dormant: bool) -> IdleId {
         self.with(|inner, now| {
-            let machine = inner.dialer.machine_mut();
+            let machine = inner.gateway.machine_mut();
             let id = if dormant { machine.go_dormant(now) } else { machine.go_idle(now) };
             inner.idles.insert(id, Slot::Waiting(None));
             id
@@ -389,8 +389,8 @@ impl Shared {
     /// rest.
     pub(super) fn poll_event(&self, waker: &Waker) -> Poll<Option<Event>> {
         self.locked(|inner| {
-            let event = inner.dialer.machine_mut().next_event();
-            if event.is_some() || inner.dialer.machine().state().is_terminal() {
+            let event = inner.gateway.machine_mut().next_event();
+            if event.is_some() || inner.gateway.machine().state().is_terminal() {
                 inner.after.drops.extend(inner.events_waker.take());
                 // All that can follow from it is that there is room again, for a driver that did not read for want of it.
                 if inner.driver_sleeps && !inner.reading {
@@ -408,7 +408,7 @@ impl Shared {
     /// awake: acknowledgements come in rows, and are written together.
     pub(super) fn take(&self, delivery: DeliveryId) {
         self.locked(|inner| {
-            inner.dialer.machine_mut().take(delivery);
+            inner.gateway.machine_mut().take(delivery);
             inner.unsettled = true;
             if inner.driver_sleeps {
                 inner.settle(inner.now);
@@ -417,18 +417,18 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> State {
-        self.lock().dialer.machine().state()
+        self.lock().gateway.machine().state()
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.lock().dialer.machine().stats()
+        self.lock().gateway.machine().stats()
     }
 
     /// A state that meets the wish. `watcher` names who waits, from the first time on that there is something to wait for:
     /// [`forget_watcher`](Self::forget_watcher) it.
     pub(super) fn poll_state(&self, wish: Wish, watcher: &mut Option<u64>, waker: &Waker) -> Poll<State> {
         self.locked(|inner| {
-            let state = inner.dialer.machine().state();
+            let state = inner.gateway.machine().state();
             if wish.is_met(state) {
                 return Poll::Ready(state);
             }
@@ -464,13 +464,13 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Inner {
-    /// Passes the dialer's actions on, and finds out whom to wake.
+    /// Passes the gateway's actions on, and finds out whom to wake.
     pub(super) fn settle(&mut self, now: Now) {
         self.unsettled = false;
         if self.unread {
             self.discard_events(now);
         }
-        while let Some(action) = self.dialer.poll_action(now) {
+        while let Some(action) = self.gateway.poll_action(now) {
             match action {
                 Action::Work(work) => self.work.push_back(work),
                 Action::RequestEnded { request, outcome } => {
@@ -484,7 +484,7 @@ impl Inner {
                 }
             }
         }
-        let machine = self.dialer.machine();
+        let machine = self.gateway.machine();
         let state = machine.state();
         if !machine.is_drained() || state.is_terminal() {
             self.after.wakes.extend(self.events_waker.take());
@@ -509,7 +509,7 @@ impl Inner {
 
     /// Nobody reads: what nobody takes may come again (ACK-6), and holds no link back.
     fn discard_events(&mut self, now: Now) {
-        let machine = self.dialer.machine_mut();
+        let machine = self.gateway.machine_mut();
         while let Some(event) = machine.next_event() {
             match event {
                 Event::Message(delivered) => machine.drop_delivery(delivered.id, now),
@@ -557,23 +557,23 @@ impl Inner {
 
     /// Gives back memory that holds nothing.
     pub(super) fn shrink(&mut self) {
-        self.dialer.shrink();
+        self.gateway.shrink();
         self.requests.shrink_to_fit();
     }
 
     /// Whether a driver that sleeps has something to do.
     pub(super) fn has_news_for_driver(&self) -> bool {
-        let sooner = self.dialer.poll_timeout().is_some_and(|next| self.armed.is_none_or(|armed| next.at < armed));
+        let sooner = self.gateway.poll_timeout().is_some_and(|next| self.armed.is_none_or(|armed| next.at < armed));
         !self.work.is_empty()
-            || (!self.writing && !self.dialer.transmit().is_empty())
+            || (!self.writing && !self.gateway.transmit().is_empty())
             || sooner
-            || (!self.reading && self.dialer.wants_read())
+            || (!self.reading && self.gateway.wants_read())
             || self.is_finished()
     }
 
     /// Whether nothing is left for a driver to do, ever.
     pub(super) fn is_finished(&self) -> bool {
-        self.abandoned || self.dialer.machine().state().is_terminal() && self.work.is_empty()
+        self.abandoned || self.gateway.machine().state().is_terminal() && self.work.is_empty()
     }
 }
 

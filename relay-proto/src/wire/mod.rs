@@ -49,8 +49,8 @@
 //! the fragments of one text message, and binary messages, whose bytes are handed over as they are.
 
 mod client;
-mod dialer;
 mod gate;
+mod gateway_io;
 mod http;
 mod link;
 mod options;
@@ -70,7 +70,7 @@ mod usage;
 mod tests;
 
 pub use client::{ClientLink, LinkEvent};
-pub use dialer::{Action, Attempt, Dialer, Work};
+pub use gateway_io::{Action, Attempt, GatewayIo, Work};
 pub use options::{ClientTls, LinkOptions, ServerTls};
 pub use payload::Payload;
 pub use request::UpgradeRequest;

@@ -8,7 +8,7 @@ use relay_proto::gateway::{Config, Event, Settings};
 use relay_proto::proxy::Proxy;
 use relay_proto::target::Target;
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, ClientLink, Dialer, LinkEvent, LinkOptions, ServerEvent, ServerLink, Work};
+use relay_proto::wire::{Action, ClientLink, GatewayIo, LinkEvent, LinkOptions, ServerEvent, ServerLink, Work};
 
 use super::input::{Input, pieces};
 
@@ -104,33 +104,33 @@ fn target() -> Target {
 /// A gateway behind a proxy: the tunnel and, through it, the upgrade. The events, and what it still does.
 fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Action>) {
     let now = Now { monotonic: Duration::ZERO, unix: 1_800_000_000 };
-    let mut dialer = Dialer::new(settings(), None, 7, now);
+    let mut gateway = GatewayIo::new(settings(), None, 7, now);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 3128));
-    let Some(Action::Work(Work::Resolve { link, .. })) = dialer.poll_action(now) else {
+    let Some(Action::Work(Work::Resolve { link, .. })) = gateway.poll_action(now) else {
         panic!("a dial begins with a name")
     };
-    dialer.handle_resolved(link, &[address], now);
-    let Some(Action::Work(Work::Connect { attempt, .. })) = dialer.poll_action(now) else {
+    gateway.handle_resolved(link, &[address], now);
+    let Some(Action::Work(Work::Connect { attempt, .. })) = gateway.poll_action(now) else {
         panic!("then comes its address")
     };
-    assert!(dialer.handle_connected(link, attempt, now));
-    assert!(dialer.transmit().starts_with(b"CONNECT connector.example:80 HTTP/1.1\r\n"));
-    dialer.consume(usize::MAX, now);
+    assert!(gateway.handle_connected(link, attempt, now));
+    assert!(gateway.transmit().starts_with(b"CONNECT connector.example:80 HTTP/1.1\r\n"));
+    gateway.consume(usize::MAX, now);
     let mut actions = Vec::new();
     for piece in pieces(bytes, cuts) {
-        dialer.handle_bytes(link, piece, now);
-        actions.extend(std::iter::from_fn(|| dialer.poll_action(now)));
+        gateway.handle_bytes(link, piece, now);
+        actions.extend(std::iter::from_fn(|| gateway.poll_action(now)));
     }
-    assert!(dialer.transmit().is_empty() || dialer.transmit().starts_with(b"GET /relay HTTP/1.1\r\n"));
-    dialer.handle_eof(link, now);
-    actions.extend(std::iter::from_fn(|| dialer.poll_action(now)));
+    assert!(gateway.transmit().is_empty() || gateway.transmit().starts_with(b"GET /relay HTTP/1.1\r\n"));
+    gateway.handle_eof(link, now);
+    actions.extend(std::iter::from_fn(|| gateway.poll_action(now)));
     for action in &mut actions {
         // The request, with its random key.
         if let Action::Work(Work::Disconnect { final_bytes, .. }) = action {
             *final_bytes = vec![0; final_bytes.len()];
         }
     }
-    let events: Vec<Event> = std::iter::from_fn(|| dialer.machine_mut().next_event()).collect();
+    let events: Vec<Event> = std::iter::from_fn(|| gateway.machine_mut().next_event()).collect();
     assert!(!events.is_empty(), "the dial came to an end");
     assert!(!format!("{events:?}{actions:?}").contains("s3cr3t"));
     (events, actions)

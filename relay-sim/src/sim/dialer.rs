@@ -1,4 +1,4 @@
-//! The host of a gateway: what `wire::Dialer` and a runtime are, over the world's connections.
+//! The host of a gateway: what `wire::GatewayIo` and a runtime are, over the world's connections.
 
 use relay_proto::end::LinkEnd;
 use relay_proto::gateway::{Dial, LinkId, Machine, Notice, Output, State, Transmit};
@@ -11,7 +11,7 @@ use super::plan::mix;
 use super::world::{Ev, Read, World};
 use super::{Check, Nanos, SECOND, violated};
 
-/// The host: what `wire::Dialer` and a runtime are, over the world's connections.
+/// The host: what `wire::GatewayIo` and a runtime are, over the world's connections.
 impl World {
     /// Lets a gateway do everything that it can do now.
     pub(super) fn run_gateway(&mut self, index: usize) -> Check {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relay_proto::gateway::{Config, Event, LinkId};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Dialer, Work};
+use relay_proto::wire::{Action, GatewayIo, Work};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
@@ -44,7 +44,7 @@ pub fn run(core: &mut dyn Core, block: &Block, frames: usize) -> Result<()> {
 
 /// The whole gateway without its sockets, as a runtime drives it.
 pub struct Ours {
-    dialer: Dialer,
+    gateway: GatewayIo,
     link: LinkId,
     reads: Reads,
     out: Vec<u8>,
@@ -56,23 +56,23 @@ impl Ours {
     /// Linked.
     pub fn new() -> Result<Self> {
         let settings = Config::new("ws://127.0.0.1:8765").identity("discord", "bot").build()?;
-        let mut dialer = Dialer::new(settings, None, 7, NOW);
-        let Some(Action::Work(Work::Connect { link, attempt, address })) = dialer.poll_action(NOW) else {
+        let mut gateway = GatewayIo::new(settings, None, 7, NOW);
+        let Some(Action::Work(Work::Connect { link, attempt, address })) = gateway.poll_action(NOW) else {
             return Err("it does not connect".into());
         };
         assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 8765)));
-        assert!(dialer.handle_connected(link, attempt, NOW));
-        let key = String::from_utf8_lossy(dialer.transmit()).into_owned();
+        assert!(gateway.handle_connected(link, attempt, NOW));
+        let key = String::from_utf8_lossy(gateway.transmit()).into_owned();
         let key = key.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).ok_or("no key")?;
         let response = switching(key.trim());
-        let mut core = Self { dialer, link, reads: Reads::default(), out: Vec::new() };
+        let mut core = Self { gateway, link, reads: Reads::default(), out: Vec::new() };
         core.write();
-        core.dialer.handle_bytes(link, response.as_bytes(), NOW);
+        core.gateway.handle_bytes(link, response.as_bytes(), NOW);
         core.write();
         let mut descriptor = Vec::new();
         push_frame(&mut descriptor, TEXT, DESCRIPTOR.as_bytes());
-        core.dialer.handle_bytes(link, &descriptor, NOW);
-        match core.dialer.machine_mut().next_event() {
+        core.gateway.handle_bytes(link, &descriptor, NOW);
+        match core.gateway.machine_mut().next_event() {
             Some(Event::Ready { .. }) => Ok(core),
             other => Err(format!("not ready: {other:?}").into()),
         }
@@ -82,13 +82,13 @@ impl Ours {
     fn write(&mut self) -> u64 {
         self.out.clear();
         loop {
-            let bytes = self.dialer.transmit();
+            let bytes = self.gateway.transmit();
             if bytes.is_empty() {
                 return std::hint::black_box(&self.out).len() as u64;
             }
             self.out.extend_from_slice(bytes);
             let n = bytes.len();
-            self.dialer.consume(n, NOW);
+            self.gateway.consume(n, NOW);
         }
     }
 }
@@ -111,14 +111,14 @@ pub const DESCRIPTOR: &str = concat!(
 
 impl Core for Ours {
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        self.dialer.handle_bytes(self.link, bytes, NOW);
-        while let Some(event) = self.dialer.machine_mut().next_event() {
+        self.gateway.handle_bytes(self.link, bytes, NOW);
+        while let Some(event) = self.gateway.machine_mut().next_event() {
             let Event::Message(message) = event else { return Err(format!("{event:?}").into()) };
             let event = &message.payload;
             self.reads.event(event.text(), event.chat_id(), event.user_id().unwrap_or_default());
-            self.dialer.machine_mut().ack(message.id, NOW);
+            self.gateway.machine_mut().ack(message.id, NOW);
         }
-        if let Some(action) = self.dialer.poll_action(NOW) {
+        if let Some(action) = self.gateway.poll_action(NOW) {
             return Err(format!("{action:?}").into());
         }
         self.reads.ack_bytes += self.write();

@@ -3,7 +3,7 @@
 mod chaos;
 mod closing;
 mod cuts;
-mod dialer;
+mod gateway_io;
 mod memory;
 mod pings;
 mod posts;

@@ -12,7 +12,7 @@ use relay_proto::gateway::{
 use relay_proto::ndjson::LineBuffer;
 use relay_proto::proxy::Proxy;
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Attempt, Dialer, LinkOptions, ServerEvent, ServerLink, Work};
+use relay_proto::wire::{Action, Attempt, GatewayIo, LinkOptions, ServerEvent, ServerLink, Work};
 
 use super::super::input::pieces;
 
@@ -23,7 +23,7 @@ const UNWRITTEN: usize = (64 << 10) + LINE + (16 << 10);
 const PLATFORMS: [&str; 2] = ["p", "q"];
 
 pub(super) struct World {
-    dialer: Dialer,
+    gateway: GatewayIo,
     now: Now,
     cuts: Vec<u8>,
     /// Whether the socket takes what is to be written as soon as it is there.
@@ -98,7 +98,7 @@ impl World {
         }
         let now = Now { monotonic: Duration::from_secs(100), unix: 1_800_000_000 };
         Self {
-            dialer: Dialer::new(config.build().unwrap(), None, 7, now),
+            gateway: GatewayIo::new(config.build().unwrap(), None, 7, now),
             now,
             cuts,
             writes: true,
@@ -121,10 +121,10 @@ impl World {
     /// Does what the gateway asks for, and writes.
     pub(super) fn settle(&mut self) {
         loop {
-            while let Some(action) = self.dialer.poll_action(self.now) {
+            while let Some(action) = self.gateway.poll_action(self.now) {
                 self.act(action);
             }
-            if !self.writes || self.dialer.transmit().is_empty() || self.wire.is_none() {
+            if !self.writes || self.gateway.transmit().is_empty() || self.wire.is_none() {
                 return;
             }
             self.write(usize::MAX);
@@ -172,7 +172,7 @@ impl World {
     fn begin(&mut self, link: LinkId) {
         assert!(self.wire.is_none() && self.attempts.is_empty(), "a dial beside another");
         assert!(self.link.is_none_or(|last| last < link), "a link id is used again");
-        assert!(!self.dialer.machine().state().is_terminal(), "a dial after the end");
+        assert!(!self.gateway.machine().state().is_terminal(), "a dial after the end");
         self.link = Some(link);
         self.asked = None;
     }
@@ -182,8 +182,8 @@ impl World {
         let addresses: Vec<SocketAddr> =
             (0..how % 4).map(|n| SocketAddr::from((Ipv4Addr::new(10, 0, 0, n), 80))).collect();
         match how / 128 {
-            0 => self.dialer.handle_resolved(link, &addresses, self.now),
-            _ => self.dialer.handle_unresolved(link, "no such host", self.now),
+            0 => self.gateway.handle_resolved(link, &addresses, self.now),
+            _ => self.gateway.handle_unresolved(link, "no such host", self.now),
         }
     }
 
@@ -194,12 +194,12 @@ impl World {
 
     pub(super) fn connect(&mut self, which: u8) {
         let Some((link, attempt)) = self.attempt(which) else { return };
-        if self.dialer.handle_connected(link, attempt, self.now) {
+        if self.gateway.handle_connected(link, attempt, self.now) {
             assert!(self.wire.is_none(), "two connections");
             self.wire = Some(Wire {
                 link,
                 far: ServerLink::new(&LinkOptions::default(), None).unwrap(),
-                tunnel: self.dialer.machine().settings().proxy().is_some(),
+                tunnel: self.gateway.machine().settings().proxy().is_some(),
                 heard: LineBuffer::new(),
                 said: LineBuffer::new(),
                 garbled: false,
@@ -212,7 +212,7 @@ impl World {
 
     pub(super) fn fail_to_connect(&mut self, which: u8) {
         if let Some((link, attempt)) = self.attempt(which) {
-            self.dialer.handle_unreachable(link, attempt, "refused", self.now);
+            self.gateway.handle_unreachable(link, attempt, "refused", self.now);
         }
     }
 
@@ -231,21 +231,21 @@ impl World {
         self.say_line(r#"{"type":"descriptor","descriptor":{}}"#);
     }
 
-    pub(super) fn on_wire(&mut self, input: impl FnOnce(&mut Dialer, LinkId, Now)) {
+    pub(super) fn on_wire(&mut self, input: impl FnOnce(&mut GatewayIo, LinkId, Now)) {
         if let Some(wire) = &self.wire {
-            input(&mut self.dialer, wire.link, self.now);
+            input(&mut self.gateway, wire.link, self.now);
         }
     }
 
     /// The socket takes up to so many bytes.
     pub(super) fn write(&mut self, n: usize) {
         let Some(mut wire) = self.wire.take() else { return };
-        wire.tunnel &= !self.dialer.transmit().starts_with(b"GET ");
-        let bytes: Vec<u8> = self.dialer.transmit().iter().copied().take(n).collect();
+        wire.tunnel &= !self.gateway.transmit().starts_with(b"GET ");
+        let bytes: Vec<u8> = self.gateway.transmit().iter().copied().take(n).collect();
         // Back before anything can ask for it.
         let tunnel = wire.tunnel;
         self.wire = Some(wire);
-        self.dialer.consume(bytes.len(), self.now);
+        self.gateway.consume(bytes.len(), self.now);
         if !tunnel && let Some(mut wire) = self.wire.take() {
             self.hear(&mut wire, &bytes);
             self.wire = Some(wire);
@@ -253,7 +253,7 @@ impl World {
     }
 
     pub(super) fn shrink(&mut self) {
-        self.dialer.shrink();
+        self.gateway.shrink();
     }
 
     // ── the peer ─────────────────────────────────────────────────────────
@@ -264,7 +264,7 @@ impl World {
         while let Some(event) = wire.far.poll_event() {
             match event {
                 ServerEvent::Request(request) => {
-                    let authenticated = self.dialer.machine().settings().is_authenticated();
+                    let authenticated = self.gateway.machine().settings().is_authenticated();
                     assert_eq!((request.path(), request.bearer().is_some()), ("/relay", authenticated));
                     wire.far.accept();
                 }
@@ -326,7 +326,7 @@ impl World {
     fn say(&mut self, bytes: &[u8]) {
         let Some(link) = self.wire.as_ref().map(|wire| wire.link) else { return };
         for piece in pieces(bytes, &self.cuts.clone()) {
-            self.dialer.handle_bytes(link, piece, self.now);
+            self.gateway.handle_bytes(link, piece, self.now);
             self.settle();
         }
     }
@@ -381,7 +381,7 @@ impl World {
 
     pub(super) fn read(&mut self, most: usize) {
         for _ in 0..most {
-            let Some(event) = self.dialer.machine_mut().next_event() else { return };
+            let Some(event) = self.gateway.machine_mut().next_event() else { return };
             self.log.push(format!("{event:?}"));
             assert_eq!(self.ends, 0, "an event after the last one: {event:?}");
             match event {
@@ -419,20 +419,20 @@ impl World {
         if let Some(buffer_id) = held.buffer_id {
             self.taken.insert((buffer_id, held.payload));
         }
-        assert!(self.dialer.machine_mut().ack(held.id, self.now), "it was held");
-        assert!(!self.dialer.machine_mut().ack(held.id, self.now), "and is held no more");
+        assert!(self.gateway.machine_mut().ack(held.id, self.now), "it was held");
+        assert!(!self.gateway.machine_mut().ack(held.id, self.now), "and is held no more");
     }
 
     pub(super) fn nack(&mut self, which: u8, quietly: bool) {
         let Some(held) = self.pick(which) else { return };
         match quietly {
-            true => self.dialer.machine_mut().drop_delivery(held.id, self.now),
-            false => assert!(self.dialer.machine_mut().nack(held.id, self.now), "it was held"),
+            true => self.gateway.machine_mut().drop_delivery(held.id, self.now),
+            false => assert!(self.gateway.machine_mut().nack(held.id, self.now), "it was held"),
         }
     }
 
     pub(super) fn request(&mut self, action: &RawJson, options: &RequestOptions) {
-        match self.dialer.machine_mut().request(action, options, self.now) {
+        match self.gateway.machine_mut().request(action, options, self.now) {
             Ok(id) => assert_eq!(self.requests.insert(id, Request::Open), None, "an id is used again"),
             Err(why) => self.log.push(format!("{why:?}")),
         }
@@ -462,11 +462,11 @@ impl World {
         if *fate == Request::Open {
             *fate = Request::Cancelled;
         }
-        self.dialer.machine_mut().cancel(*id, self.now);
+        self.gateway.machine_mut().cancel(*id, self.now);
     }
 
     pub(super) fn command(&mut self, command: impl FnOnce(&mut Machine, Now)) {
-        command(self.dialer.machine_mut(), self.now);
+        command(self.gateway.machine_mut(), self.now);
     }
 
     // ── time ─────────────────────────────────────────────────────────────
@@ -476,9 +476,9 @@ impl World {
         let seconds = (self.now.monotonic + time).as_secs() - self.now.monotonic.as_secs();
         self.now = Now { monotonic: self.now.monotonic + time, unix: self.now.unix + seconds };
         for round in 0.. {
-            self.dialer.handle_timeout(self.now);
+            self.gateway.handle_timeout(self.now);
             self.settle();
-            match self.dialer.poll_timeout() {
+            match self.gateway.poll_timeout() {
                 Some(deadline) if deadline.at <= self.now.monotonic => {
                     assert!(round < 40, "a deadline that never passes: {deadline:?}");
                 }
@@ -490,14 +490,14 @@ impl World {
     /// Time passes, with a host that wakes at every deadline.
     fn wait_promptly(&mut self, time: Duration) {
         let until = self.now.monotonic + time;
-        while let Some(deadline) = self.dialer.poll_timeout().filter(|deadline| deadline.at <= until) {
+        while let Some(deadline) = self.gateway.poll_timeout().filter(|deadline| deadline.at <= until) {
             self.wait(deadline.at.saturating_sub(self.now.monotonic));
         }
         self.wait(until - self.now.monotonic);
     }
 
     pub(super) fn wait_for_deadline(&mut self) {
-        if let Some(deadline) = self.dialer.poll_timeout() {
+        if let Some(deadline) = self.gateway.poll_timeout() {
             self.wait(deadline.at.saturating_sub(self.now.monotonic));
         }
     }
@@ -511,18 +511,18 @@ impl World {
     // ── what must hold ───────────────────────────────────────────────────
 
     pub(super) fn check(&mut self) {
-        let state = self.dialer.machine().state();
+        let state = self.gateway.machine().state();
         let waits = match state {
             State::Revoked | State::Closed => {
                 assert!(self.wire.is_none() && self.attempts.is_empty(), "a connection after the end");
                 true
             }
             // A link that is not read, because the application does not read, may have nothing to wait for.
-            State::Ready | State::Handshaking => self.dialer.poll_timeout().is_some() || !self.dialer.wants_read(),
-            _ => self.dialer.poll_timeout().is_some(),
+            State::Ready | State::Handshaking => self.gateway.poll_timeout().is_some() || !self.gateway.wants_read(),
+            _ => self.gateway.poll_timeout().is_some(),
         };
         assert!(waits, "{state:?}, and nothing will ever happen");
-        assert!(self.dialer.transmit().len() <= UNWRITTEN, "{} bytes to write", self.dialer.transmit().len());
+        assert!(self.gateway.transmit().len() <= UNWRITTEN, "{} bytes to write", self.gateway.transmit().len());
     }
 
     /// With a peer that never says anything again, every request ends, and shutting down comes to its end.
@@ -535,10 +535,10 @@ impl World {
         self.settle();
         self.wait_promptly(Duration::from_secs(9));
         self.check();
-        assert!(self.dialer.machine().state().is_terminal(), "{:?}", self.dialer.machine().state());
+        assert!(self.gateway.machine().state().is_terminal(), "{:?}", self.gateway.machine().state());
         self.read(usize::MAX);
         assert_eq!(self.ends, 1, "one last event");
-        assert_eq!(self.dialer.poll_timeout(), None);
+        assert_eq!(self.gateway.poll_timeout(), None);
         self.log
     }
 }

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use super::Attempt;
 #[cfg(doc)]
-use super::Dialer;
+use super::GatewayIo;
 use crate::gateway::{IdleId, IdleOutcome, LinkId, Notice, Outcome, RequestId};
 
 /// What a host has to do, and what it has to pass on.
@@ -33,12 +33,12 @@ pub enum Action {
     Notice(Notice),
 }
 
-/// What a host has to do about sockets. The answers are named as those of [`Dialer`]; a
+/// What a host has to do about sockets. The answers are named as those of [`GatewayIo`]; a
 /// [`Driver`](crate::host::Driver) has the same, without `handle_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Work {
-    /// Look a name up, and answer with [`Dialer::handle_resolved`] or [`Dialer::handle_unresolved`].
+    /// Look a name up, and answer with [`GatewayIo::handle_resolved`] or [`GatewayIo::handle_unresolved`].
     Resolve {
         /// The link that it is for.
         link: LinkId,
@@ -47,8 +47,8 @@ pub enum Work {
         /// The port of the addresses.
         port: u16,
     },
-    /// Open a TCP connection, beside those that are already being opened, and answer with [`Dialer::handle_connected`] or
-    /// [`Dialer::handle_unreachable`]. Turn Nagle's algorithm off: frames are small and somebody waits for each.
+    /// Open a TCP connection, beside those that are already being opened, and answer with [`GatewayIo::handle_connected`] or
+    /// [`GatewayIo::handle_unreachable`]. Turn Nagle's algorithm off: frames are small and somebody waits for each.
     Connect {
         /// The link that it is for.
         link: LinkId,

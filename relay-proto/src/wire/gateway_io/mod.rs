@@ -41,7 +41,7 @@ const PONG: usize = 256;
 #[doc = include_str!("../../../examples/blocking_loop.rs")]
 /// ```
 #[derive(Debug)]
-pub struct Dialer {
+pub struct GatewayIo {
     machine: Machine,
     tls: Option<ClientTls>,
     link: Option<Wire>,
@@ -85,7 +85,7 @@ impl core::fmt::Debug for Stage {
     }
 }
 
-impl Dialer {
+impl GatewayIo {
     /// A gateway that wants to connect at once.
     ///
     /// `tls` is for `wss` targets; `None` takes the default configuration, made at the first dial that needs it. `seed`
