@@ -54,17 +54,17 @@ mod gateway_io;
 mod http;
 mod link;
 mod options;
-mod output;
 mod partial;
 mod payload;
 mod post;
 mod request;
 mod response;
+mod send_buffer;
 mod server;
 mod session;
+mod shrink_policy;
 #[cfg(feature = "tls")]
 mod tls;
-mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -24,10 +24,10 @@ use tungstenite::{
 use super::{
     gate::{Fault, FrameGate, Plain, Run},
     options::LinkOptions,
-    output::Output,
     partial::Partial,
     payload::Payload,
-    usage::Usage,
+    send_buffer::SendBuffer,
+    shrink_policy::ShrinkPolicy,
 };
 use crate::end::LinkEnd;
 
@@ -79,14 +79,14 @@ pub(super) struct Session {
     /// Made when it is needed and dropped to give memory back: tungstenite itself never does.
     websocket: Option<Box<WebSocketContext>>,
     /// What its buffers and those of partial frames were needed for.
-    usage: Usage,
+    shrink_policy: ShrinkPolicy,
     received: VecDeque<Received>,
     /// The payload of the latest ping that had one, until it is answered.
     asked: Option<[u8; 8]>,
     /// The latest ping that could not be answered at once.
     pong: Option<Bytes>,
     /// Plaintext for the layer below.
-    pub(super) out: Output,
+    pub(super) out: SendBuffer,
     /// Bytes that the layer below holds for the socket.
     pub(super) backlog: usize,
 }
@@ -101,11 +101,11 @@ impl Session {
             gate,
             partial: Partial::default(),
             websocket: None,
-            usage: Usage::default(),
+            shrink_policy: ShrinkPolicy::default(),
             received: VecDeque::new(),
             asked: None,
             pong: None,
-            out: Output::default(),
+            out: SendBuffer::default(),
             backlog: 0,
         }
     }
@@ -368,8 +368,8 @@ impl Session {
 
     /// So much had to be held at once.
     fn used(&mut self, bytes: usize) {
-        self.usage.note(bytes);
-        if self.usage.is_over() {
+        self.shrink_policy.note(bytes);
+        if self.shrink_policy.should_shrink() {
             self.drop_buffers();
         }
     }
@@ -380,7 +380,7 @@ impl Session {
         if self.is_open() && self.is_between_messages() {
             self.partial = Partial::default();
             self.websocket = None;
-            self.usage = Usage::default();
+            self.shrink_policy = ShrinkPolicy::default();
         }
     }
 
@@ -393,7 +393,8 @@ impl Session {
 
     /// Memory held on the heap, in bytes; what tungstenite holds is an estimate.
     pub(super) fn buffered(&self) -> usize {
-        let websocket = if self.websocket.is_some() { READ_BUFFER.saturating_add(self.usage.peak()) } else { 0 };
+        let websocket =
+            if self.websocket.is_some() { READ_BUFFER.saturating_add(self.shrink_policy.peak()) } else { 0 };
         let queue = self.received.capacity() * mem::size_of::<Received>();
         let length = |received: &Received| if let Received::Message(message) = received { message.len() } else { 0 };
         let messages: usize = self.received.iter().map(length).sum();
@@ -444,7 +445,7 @@ struct Memory<'i, 'o> {
     held: &'i [u8],
     bytes: &'i [u8],
     /// `None` swallows what is written.
-    out: Option<&'o mut Output>,
+    out: Option<&'o mut SendBuffer>,
 }
 
 impl Read for Memory<'_, '_> {

@@ -19,7 +19,7 @@ pub use self::{
     builder::{ClientTlsBuilder, ClientTlsError, default_tls_config, encrypted_key},
     fingerprint::{Fingerprint, NotAFingerprint},
 };
-use super::output::Output;
+use super::send_buffer::SendBuffer;
 use crate::end::{LinkEnd, TlsProblem};
 
 /// The only protocol that is spoken inside.
@@ -43,7 +43,7 @@ pub(super) enum TlsState {
 pub(super) struct TlsLayer {
     connection: Connection,
     /// TLS records for the socket.
-    pub(super) out: Output,
+    pub(super) out: SendBuffer,
 }
 
 impl TlsLayer {
@@ -70,7 +70,7 @@ impl TlsLayer {
         // A limit would make rustls take less than it is given. What it holds is short-lived: the request until the
         // handshake is through, and one record at a time after that.
         connection.set_buffer_limit(None);
-        let mut layer = Self { connection, out: Output::default() };
+        let mut layer = Self { connection, out: SendBuffer::default() };
         layer.flush();
         layer
     }
@@ -114,7 +114,7 @@ impl TlsLayer {
     }
 
     /// Encrypts everything in `plaintext`, and empties it.
-    pub(super) fn send(&mut self, plaintext: &mut Output) {
+    pub(super) fn send(&mut self, plaintext: &mut SendBuffer) {
         while !plaintext.is_empty() {
             let record = plaintext.bytes().get(..RECORD).unwrap_or(plaintext.bytes());
             // Fails only once the connection failed, which has been reported.

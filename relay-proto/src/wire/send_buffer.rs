@@ -8,26 +8,26 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::usage::Usage;
+use super::shrink_policy::ShrinkPolicy;
 
 /// Consumed bytes at the front that are not worth moving the rest for.
 const SLACK: usize = 4 << 10;
 
 /// A queue of bytes: appended at the end, taken from the front in pieces of any size.
 ///
-/// Writing never fails and never waits. A *muted* output drops what it is given: its socket takes nothing any more.
+/// Writing never fails and never waits. A *muted* buffer drops what it is given: its socket takes nothing any more.
 #[derive(Default)]
-pub(super) struct Output {
+pub(super) struct SendBuffer {
     /// Wiped in the end: they may hold a token, or a secret that was granted.
     bytes: Zeroizing<Vec<u8>>,
     start: usize,
     /// The most bytes that waited since the buffer was last empty.
     most: usize,
-    usage: Usage,
+    shrink_policy: ShrinkPolicy,
     muted: bool,
 }
 
-impl Output {
+impl SendBuffer {
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
@@ -69,9 +69,9 @@ impl Output {
             self.bytes.clear();
             self.start = 0;
             if self.most > 0 {
-                self.usage.note(mem::take(&mut self.most));
+                self.shrink_policy.note(mem::take(&mut self.most));
             }
-            if self.usage.is_over() {
+            if self.shrink_policy.should_shrink() {
                 self.shrink();
             }
         } else if self.start > SLACK && self.start > self.bytes.len() / 2 {
@@ -89,7 +89,7 @@ impl Output {
         self.bytes.drain(..self.start);
         self.start = 0;
         self.bytes.shrink_to_fit();
-        self.usage = Usage::default();
+        self.shrink_policy = ShrinkPolicy::default();
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -97,7 +97,7 @@ impl Output {
     }
 }
 
-impl Write for Output {
+impl Write for SendBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.push(bytes);
         Ok(bytes.len())
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn partial_writes_keep_the_order() {
-        let mut out = Output::default();
+        let mut out = SendBuffer::default();
         let (mut pushed, mut taken) = (Vec::new(), Vec::new());
         for i in 0..3000_u32 {
             pushed.extend_from_slice(&i.to_be_bytes());
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_never_empty_does_not_grow() {
-        let mut out = Output::default();
+        let mut out = SendBuffer::default();
         out.push(&[0; 100]);
         for _ in 0..10_000 {
             out.push(&[0; 100]);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_given_back() {
-        let mut out = Output::default();
+        let mut out = SendBuffer::default();
         out.push(&vec![0; 1 << 20]);
         out.consume(1 << 20);
         for _ in 0..20 {
@@ -161,7 +161,7 @@ mod tests {
     fn what_is_masked_is_masked_as_the_standard_says_at_every_length() {
         let (mask, text) = ([0x12, 0x34, 0x56, 0x78], b"The quick brown fox jumps");
         for length in 0..=text.len() {
-            let mut out = Output::default();
+            let mut out = SendBuffer::default();
             out.push(b"before");
             out.push_masked(&text[..length], mask);
             // RFC 6455, 5.3: octet i is the original one, and octet i modulo 4 of the key.
@@ -171,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn a_muted_output_stays_empty() {
-        let mut out = Output::default();
+    fn a_muted_buffer_stays_empty() {
+        let mut out = SendBuffer::default();
         out.mute();
         out.push_masked(b"abc", [1; 4]);
         assert!(out.is_empty());
-        let mut out = Output::default();
+        let mut out = SendBuffer::default();
         out.push(b"abc");
         out.mute();
         out.push(b"def");

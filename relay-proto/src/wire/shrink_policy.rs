@@ -12,12 +12,12 @@ const PATIENCE: u8 = 16;
 /// uses shows that it is larger than it needs to be. (A link that is not used at all gives everything back with its next
 /// ping.)
 #[derive(Default)]
-pub(super) struct Usage {
+pub(super) struct ShrinkPolicy {
     peak: usize,
     small: u8,
 }
 
-impl Usage {
+impl ShrinkPolicy {
     /// The buffer held so much.
     pub(super) fn note(&mut self, bytes: usize) {
         self.peak = self.peak.max(bytes);
@@ -30,7 +30,7 @@ impl Usage {
     }
 
     /// Whether the buffer should be given back.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn should_shrink(&self) -> bool {
         self.peak > KEEP && self.small >= PATIENCE
     }
 }
@@ -41,22 +41,22 @@ mod tests {
 
     #[test]
     fn a_row_of_small_uses_ends_it() {
-        let mut usage = Usage::default();
+        let mut policy = ShrinkPolicy::default();
         for _ in 0..100 {
-            usage.note(KEEP);
-            usage.note(1);
+            policy.note(KEEP);
+            policy.note(1);
         }
-        assert!(!usage.is_over());
-        usage.note(1 << 20);
+        assert!(!policy.should_shrink());
+        policy.note(1 << 20);
         for _ in 0..PATIENCE {
-            assert!(!usage.is_over());
-            usage.note(1000);
+            assert!(!policy.should_shrink());
+            policy.note(1000);
         }
-        assert!(usage.is_over());
-        usage.note(1 << 19);
-        assert!(!usage.is_over());
-        let mut small = Usage::default();
+        assert!(policy.should_shrink());
+        policy.note(1 << 19);
+        assert!(!policy.should_shrink());
+        let mut small = ShrinkPolicy::default();
         (0..1000).for_each(|_| small.note(1));
-        assert!(!small.is_over());
+        assert!(!small.should_shrink());
     }
 }
