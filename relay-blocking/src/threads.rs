@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use relay_proto::gateway::LinkId;
 use relay_proto::host::Driver;
-use relay_proto::wire::{Attempt, Work};
+use relay_proto::wire::{Attempt, IoRequest};
 
 use self::link::{Link, not_now};
 pub(crate) use self::reading::wait_for;
@@ -174,11 +174,11 @@ impl Threads {
         let mut turns = 0;
         loop {
             self.driver.unpark();
-            while let Some(work) = self.driver.work() {
+            while let Some(work) = self.driver.poll_io() {
                 match work {
-                    Work::Resolve { link, host, port } => self.resolve(link, host, port),
-                    Work::Connect { link, attempt, address } => self.connect(link, attempt, address),
-                    Work::Disconnect { final_bytes, .. } => self.close(&final_bytes),
+                    IoRequest::Resolve { link, host, port } => self.resolve(link, host, port),
+                    IoRequest::Connect { link, attempt, address } => self.connect(link, attempt, address),
+                    IoRequest::Disconnect { final_bytes, .. } => self.close(&final_bytes),
                     // An attempt to connect cannot be stopped, and will be told that it is not wanted.
                     _ => {}
                 }

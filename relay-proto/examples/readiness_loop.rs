@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use relay_proto::action;
 use relay_proto::gateway::{Config, ConfigError, Event, LinkId, RequestOptions};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Attempt, GatewayIo, Work};
+use relay_proto::wire::{Action, Attempt, GatewayIo, IoRequest};
 
 /// The token of the waker; sockets have the others.
 const WAKER: Token = Token(usize::MAX);
@@ -248,8 +248,8 @@ impl Host {
             // The rule: drain every output …
             if let Some(action) = member.gateway.poll_action(now) {
                 // An application that keeps the ids of its requests learns here how each ended; notices are for a log.
-                if let Action::Work(work) = action {
-                    self.work(n, work);
+                if let Action::Io(request) = action {
+                    self.perform(n, request);
                 }
                 continue;
             }
@@ -270,12 +270,12 @@ impl Host {
     }
 
     /// Does what the machine asks for.
-    fn work(&mut self, n: usize, work: Work) {
+    fn perform(&mut self, n: usize, request: IoRequest) {
         let (now, members) = (self.now(), self.members.len());
         let Some(member) = self.members.get_mut(n) else { return };
-        match work {
-            Work::Resolve { link, host, port } => self.remote.look_up(n, link, host, port),
-            Work::Connect { link, attempt, address } => {
+        match request {
+            IoRequest::Resolve { link, host, port } => self.remote.look_up(n, link, host, port),
+            IoRequest::Connect { link, attempt, address } => {
                 let token = Token(self.sockets * members + n);
                 let registry = self.poll.registry();
                 let connecting = TcpStream::connect(address).and_then(|mut stream| {
@@ -292,8 +292,8 @@ impl Host {
                 }
             }
             // Dropping a socket closes it, and takes it out of the poll.
-            Work::Abort { attempt, .. } => member.connecting.retain(|(_, other, _)| *other != attempt),
-            Work::Disconnect { final_bytes, .. } => {
+            IoRequest::Abort { attempt, .. } => member.connecting.retain(|(_, other, _)| *other != attempt),
+            IoRequest::Disconnect { final_bytes, .. } => {
                 member.connecting.clear();
                 if let Some((_, mut socket)) = member.link.take() {
                     let _ = socket.stream.write(&final_bytes);

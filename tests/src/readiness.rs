@@ -17,7 +17,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use relay_proto::gateway::LinkId;
 use relay_proto::host::Driver;
-use relay_proto::wire::{Attempt, Work};
+use relay_proto::wire::{Attempt, IoRequest};
 
 /// The token of the loop's own waker.
 const NEWS: Token = Token(usize::MAX);
@@ -162,9 +162,9 @@ impl Loop {
         let Some(member) = members.get_mut(&n) else { return };
         member.driver.unpark();
         loop {
-            while let Some(work) = member.driver.work() {
+            while let Some(request) = member.driver.poll_io() {
                 *last += 1;
-                member.act(work, poll, door, n, Token(*last));
+                member.act(request, poll, door, n, Token(*last));
             }
             if member.driver.is_finished() {
                 members.remove(&n);
@@ -190,16 +190,16 @@ impl Loop {
 }
 
 impl Member {
-    fn act(&mut self, work: Work, poll: &Poll, door: &Door, n: usize, token: Token) {
-        match work {
-            Work::Resolve { link, host, port } => {
+    fn act(&mut self, request: IoRequest, poll: &Poll, door: &Door, n: usize, token: Token) {
+        match request {
+            IoRequest::Resolve { link, host, port } => {
                 let door = door.clone();
                 thread::spawn(move || {
                     let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
                     door.tell(News::Looked(n, link, found));
                 });
             }
-            Work::Connect { link, attempt, address } => {
+            IoRequest::Connect { link, attempt, address } => {
                 let socket = TcpStream::connect(address).and_then(|mut stream| {
                     stream.set_nodelay(true)?;
                     poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -210,8 +210,8 @@ impl Member {
                     Err(error) => self.driver.unreachable(link, attempt, &error),
                 }
             }
-            Work::Abort { attempt, .. } => self.connecting.retain(|(_, other, _)| *other != attempt),
-            Work::Disconnect { final_bytes, .. } => {
+            IoRequest::Abort { attempt, .. } => self.connecting.retain(|(_, other, _)| *other != attempt),
+            IoRequest::Disconnect { final_bytes, .. } => {
                 self.connecting.clear();
                 if let Some((_, mut socket)) = self.link.take()
                     && self.deaf.take().is_none()

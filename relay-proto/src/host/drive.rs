@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::driver::Driver;
 use super::read_buffer::ReadBuffer;
 use crate::gateway::LinkId;
-use crate::wire::{Attempt, Work};
+use crate::wire::{Attempt, IoRequest};
 
 /// What a runtime brings: sockets and a timer.
 pub trait Net {
@@ -122,24 +122,24 @@ fn poll<N: Net>(
     let Network { lookup, socket, timer, late } = network;
     let mut ahead = 0;
     for _ in 0..ROUNDS {
-        let turn = loop {
-            let turn = driver.turn(out);
-            match turn.work {
-                None => break turn,
-                Some(Work::Resolve { link, host, port }) => resolve(net, lookup, link, (host, port), context),
-                Some(Work::Connect { link, attempt, address }) => {
+        let polled = loop {
+            let polled = driver.poll(out);
+            match polled.io {
+                None => break polled,
+                Some(IoRequest::Resolve { link, host, port }) => resolve(net, lookup, link, (host, port), context),
+                Some(IoRequest::Connect { link, attempt, address }) => {
                     let connecting = (attempt, Box::pin(net.connect(address)));
                     match socket {
                         Socket::Connecting(known, all) if *known == link => all.push(connecting),
                         _ => *socket = Socket::Connecting(link, vec![connecting]),
                     }
                 }
-                Some(Work::Abort { attempt, .. }) => {
+                Some(IoRequest::Abort { attempt, .. }) => {
                     if let Socket::Connecting(_, all) = socket {
                         all.retain(|(other, _)| *other != attempt);
                     }
                 }
-                Some(Work::Disconnect { final_bytes, .. }) => {
+                Some(IoRequest::Disconnect { final_bytes, .. }) => {
                     if let Socket::Open(_, stream) = socket {
                         out.extend_from_slice(&final_bytes);
                         // One attempt: whoever does not take a goodbye does not get one.
@@ -150,12 +150,12 @@ fn poll<N: Net>(
                 }
             }
         };
-        if turn.finished {
+        if polled.finished {
             return Poll::Ready(());
         }
         let looked_up = poll_lookup(driver, lookup, context);
-        let moved = poll_socket(driver, socket, turn.wants_read, out, context);
-        if late.is_none() && poll_timer(net, timer, turn.deadline, context) {
+        let moved = poll_socket(driver, socket, polled.wants_read, out, context);
+        if late.is_none() && poll_timer(net, timer, polled.deadline, context) {
             *late = Some(BACKLOG);
         }
         let was_late = late.is_some();

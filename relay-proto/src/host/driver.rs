@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::shared::{Inner, Shared};
 use crate::gateway::LinkId;
-use crate::wire::{Attempt, Work};
+use crate::wire::{Attempt, IoRequest};
 
 /// The driver's end of a gateway: sockets and time in, bytes and work out.
 ///
@@ -29,19 +29,19 @@ impl Driver {
     }
 
     /// Everything at once that a driver asks for between two attempts to move bytes, under one lock: the same as
-    /// [`unpark`](Self::unpark), [`work`](Self::work), and without work [`is_finished`](Self::is_finished),
+    /// [`unpark`](Self::unpark), [`poll_io`](Self::poll_io), and without a request [`is_finished`](Self::is_finished),
     /// [`transmit`](Self::transmit), [`wants_read`](Self::wants_read) and [`deadline`](Self::deadline).
-    pub fn turn(&self, out: &mut Vec<u8>) -> Turn {
+    pub fn poll(&self, out: &mut Vec<u8>) -> DriverPoll {
         self.caught_up(|inner| {
             inner.unpark_driver();
-            let mut turn = Turn { work: inner.next_work(), finished: false, wants_read: false, deadline: None };
-            if turn.work.is_none() {
+            let mut polled = DriverPoll { io: inner.next_io(), finished: false, wants_read: false, deadline: None };
+            if polled.io.is_none() {
                 transmit(inner, out);
-                turn.finished = inner.is_finished();
-                turn.wants_read = wants_read(inner);
-                turn.deadline = arm(inner).and_then(|at| self.shared.instant(at));
+                polled.finished = inner.is_finished();
+                polled.wants_read = wants_read(inner);
+                polled.deadline = arm(inner).and_then(|at| self.shared.instant(at));
             }
-            turn
+            polled
         })
     }
 
@@ -64,9 +64,9 @@ impl Driver {
         self.shared.lock().unpark_driver();
     }
 
-    /// The next piece of work.
-    pub fn work(&self) -> Option<Work> {
-        self.caught_up(Inner::next_work)
+    /// What to do about sockets next.
+    pub fn poll_io(&self) -> Option<IoRequest> {
+        self.caught_up(Inner::next_io)
     }
 
     /// Whether the application has events left to read.
@@ -155,9 +155,9 @@ impl Driver {
 /// What a driver has to do next.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Turn {
-    /// A piece of work. Ask again when it is done; until then the rest says nothing.
-    pub work: Option<Work>,
+pub struct DriverPoll {
+    /// Something to do about sockets. Poll again when it is done; until then the rest says nothing.
+    pub io: Option<IoRequest>,
     /// Whether the gateway has ended: the driver's own end.
     pub finished: bool,
     /// Whether to read from the socket.

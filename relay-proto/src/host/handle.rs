@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::error::{RequestError, sort};
-use super::shared::{Shared, Wish};
+use super::shared::{Shared, StateCondition};
 use crate::action::Action;
 use crate::frame::{ActionResult, Descriptor, RawJson};
 use crate::gateway::{IdleId, IdleOutcome, Machine, NotSent, Outcome, RequestId, RequestOptions, State, Stats};
@@ -125,7 +125,7 @@ impl Gateway {
 
     /// Waits for the end, without bringing it about: the terminal state.
     pub fn ended(&self) -> impl Future<Output = State> + Send + use<> {
-        Watch { shared: self.shared.clone(), wish: Wish::End, watcher: None }
+        Watch { shared: self.shared.clone(), condition: StateCondition::End, watcher: None }
     }
 
     // ── views ────────────────────────────────────────────────────────────
@@ -137,7 +137,7 @@ impl Gateway {
 
     /// Waits for a state other than `since`, and returns it. States that come and go in between may be missed.
     pub async fn state_changed(&self, since: State) -> State {
-        Watch { shared: self.shared.clone(), wish: Wish::OtherThan(since), watcher: None }.await
+        Watch { shared: self.shared.clone(), condition: StateCondition::OtherThan(since), watcher: None }.await
     }
 
     /// The default descriptor; `None` until a link is ready (HELLO-2).
@@ -262,7 +262,7 @@ impl Drop for Idling {
 /// A wait for a state.
 struct Watch {
     shared: Arc<Shared>,
-    wish: Wish,
+    condition: StateCondition,
     watcher: Option<u64>,
 }
 
@@ -270,8 +270,8 @@ impl Future for Watch {
     type Output = State;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<State> {
-        let Self { shared, wish, watcher } = &mut *self;
-        shared.poll_state(*wish, watcher, context.waker())
+        let Self { shared, condition, watcher } = &mut *self;
+        shared.poll_state(*condition, watcher, context.waker())
     }
 }
 

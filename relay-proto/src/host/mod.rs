@@ -27,7 +27,7 @@ pub use chat::{Asked, Sent, Thread};
 pub use clock::{Clock, SystemClock};
 pub use delivery::Delivery;
 pub use drive::{Net, drive};
-pub use driver::{Driver, Turn};
+pub use driver::{Driver, DriverPoll};
 pub use error::RequestError;
 pub use events::{Event, Events};
 pub use handle::Gateway;

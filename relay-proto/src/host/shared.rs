@@ -16,7 +16,7 @@ use crate::gateway::{
     DeliveryId, Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
 };
 use crate::time::Now;
-use crate::wire::{Action, ClientTls, GatewayIo, Work};
+use crate::wire::{Action, ClientTls, GatewayIo, IoRequest};
 
 pub(super) struct Shared {
     clock: Box<dyn Clock>,
@@ -42,8 +42,8 @@ pub(super) struct Inner {
     pub(super) gateway: GatewayIo,
     /// The time of the last input. Good enough where nothing depends on it.
     now: Now,
-    /// Work for the driver.
-    work: VecDeque<Work>,
+    /// What the driver has to do about sockets.
+    io_requests: VecDeque<IoRequest>,
     requests: Slots<RequestId, Outcome>,
     idles: Slots<IdleId, IdleOutcome>,
     events_waker: Option<Waker>,
@@ -52,7 +52,7 @@ pub(super) struct Inner {
     driver_sleeps: bool,
     /// Something has changed, and what follows from it is left to the driver, which is awake.
     unsettled: bool,
-    pub(super) after: After,
+    pub(super) deferred: Deferred,
     /// How often the log was told of what comes again and again.
     often: Often,
     state: State,
@@ -72,19 +72,19 @@ pub(super) struct Inner {
 /// Somebody who waits for a state.
 struct Watcher {
     waker: Waker,
-    wish: Wish,
+    condition: StateCondition,
 }
 
 /// Which state somebody waits for.
 #[derive(Clone, Copy)]
-pub(super) enum Wish {
+pub(super) enum StateCondition {
     /// Any but this.
     OtherThan(State),
     /// The terminal one.
     End,
 }
 
-impl Wish {
+impl StateCondition {
     fn is_met(self, state: State) -> bool {
         match self {
             Self::OtherThan(since) => state != since,
@@ -96,7 +96,7 @@ impl Wish {
 /// What is done once the lock is released, because it runs code of the user's: wakers that are called or dropped, which
 /// may run or drop a task and with it a handle of this gateway, and log lines.
 #[derive(Default)]
-pub(super) struct After {
+pub(super) struct Deferred {
     wakes: Wakers,
     drops: Wakers,
     notices: Vec<(Notice, u64)>,
@@ -132,7 +132,7 @@ impl Wakers {
     }
 }
 
-impl After {
+impl Deferred {
     /// Whether there is anything for the log.
     fn says_something(&self) -> bool {
         !self.notices.is_empty() || self.state.is_some()
@@ -147,7 +147,7 @@ impl After {
     }
 }
 
-impl Drop for After {
+impl Drop for Deferred {
     fn drop(&mut self) {
         // One that panics must take neither the link nor the others' wakes with it. The panic hook has told of it.
         for waker in self.wakes.drain() {
@@ -186,14 +186,14 @@ impl Shared {
             inner: Mutex::new(Inner {
                 gateway,
                 now,
-                work: VecDeque::new(),
+                io_requests: VecDeque::new(),
                 requests: Slots::default(),
                 idles: Slots::default(),
                 events_waker: None,
                 driver_waker: None,
                 driver_sleeps: false,
                 unsettled: false,
-                after: After::default(),
+                deferred: Deferred::default(),
                 often: Often::default(),
                 state,
                 watchers: BTreeMap::new(),
@@ -268,12 +268,12 @@ impl Shared {
     pub(super) fn locked<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let result = change(&mut inner);
-        if inner.after.says_something() {
-            inner.after.of = Some(Named::new(inner.gateway.machine().settings()));
+        if inner.deferred.says_something() {
+            inner.deferred.of = Some(Named::new(inner.gateway.machine().settings()));
         }
-        let after = inner.after.take();
+        let deferred = inner.deferred.take();
         drop(inner);
-        drop(after);
+        drop(deferred);
         result
     }
 
@@ -306,7 +306,7 @@ impl Shared {
     pub(super) fn abandon(&self) {
         self.with(|inner, now| {
             inner.abandoned = true;
-            inner.after.drops.extend(inner.driver_waker.take());
+            inner.deferred.drops.extend(inner.driver_waker.take());
             inner.gateway.abandon(now);
         });
     }
@@ -323,7 +323,7 @@ impl Shared {
         }
         self.with(|inner, now| {
             inner.abandoned = true;
-            inner.after.drops.extend(inner.driver_waker.take());
+            inner.deferred.drops.extend(inner.driver_waker.take());
             inner.gateway.crash("the gateway's driver panicked, so the gateway has ended", now);
         });
     }
@@ -342,20 +342,20 @@ impl Shared {
                 Ok(id) => {
                     inner.requests.insert(*id, Slot::Waiting(waker));
                 }
-                Err(_) => inner.after.drops.extend(waker),
+                Err(_) => inner.deferred.drops.extend(waker),
             }
             made
         })
     }
 
     pub(super) fn poll_request(&self, id: RequestId, waker: &Waker) -> Poll<Outcome> {
-        self.locked(|inner| poll_slot(&mut inner.requests, id, waker, &mut inner.after))
+        self.locked(|inner| poll_slot(&mut inner.requests, id, waker, &mut inner.deferred))
     }
 
     pub(super) fn cancel(&self, id: RequestId) {
         self.with(|inner, now| {
             if let Some(slot) = inner.requests.remove(&id) {
-                inner.after.drops.extend(slot.into_waker());
+                inner.deferred.drops.extend(slot.into_waker());
                 inner.gateway.machine_mut().cancel(id, now);
             }
         });
@@ -373,13 +373,13 @@ impl Shared {
     }
 
     pub(super) fn poll_idle(&self, id: IdleId, waker: &Waker) -> Poll<IdleOutcome> {
-        self.locked(|inner| poll_slot(&mut inner.idles, id, waker, &mut inner.after))
+        self.locked(|inner| poll_slot(&mut inner.idles, id, waker, &mut inner.deferred))
     }
 
     pub(super) fn forget_idle(&self, id: IdleId) {
         self.locked(|inner| {
             let slot = inner.idles.remove(&id);
-            inner.after.drops.extend(slot.and_then(Slot::into_waker));
+            inner.deferred.drops.extend(slot.and_then(Slot::into_waker));
         });
     }
 
@@ -391,14 +391,14 @@ impl Shared {
         self.locked(|inner| {
             let event = inner.gateway.machine_mut().next_event();
             if event.is_some() || inner.gateway.machine().state().is_terminal() {
-                inner.after.drops.extend(inner.events_waker.take());
+                inner.deferred.drops.extend(inner.events_waker.take());
                 // All that can follow from it is that there is room again, for a driver that did not read for want of it.
                 if inner.driver_sleeps && !inner.reading {
                     inner.settle(inner.now);
                 }
                 return Poll::Ready(event);
             }
-            register(&mut inner.events_waker, waker, &mut inner.after);
+            register(&mut inner.events_waker, waker, &mut inner.deferred);
             inner.settle(inner.now);
             Poll::Pending
         })
@@ -426,18 +426,23 @@ impl Shared {
 
     /// A state that meets the wish. `watcher` names who waits, from the first time on that there is something to wait for:
     /// [`forget_watcher`](Self::forget_watcher) it.
-    pub(super) fn poll_state(&self, wish: Wish, watcher: &mut Option<u64>, waker: &Waker) -> Poll<State> {
+    pub(super) fn poll_state(
+        &self,
+        condition: StateCondition,
+        watcher: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Poll<State> {
         self.locked(|inner| {
             let state = inner.gateway.machine().state();
-            if wish.is_met(state) {
+            if condition.is_met(state) {
                 return Poll::Ready(state);
             }
             let key = *watcher.get_or_insert_with(|| {
                 inner.next_watcher += 1;
                 inner.next_watcher
             });
-            let known = inner.watchers.insert(key, Watcher { waker: waker.clone(), wish });
-            inner.after.drops.extend(known.map(|known| known.waker));
+            let known = inner.watchers.insert(key, Watcher { waker: waker.clone(), condition });
+            inner.deferred.drops.extend(known.map(|known| known.waker));
             Poll::Pending
         })
     }
@@ -445,7 +450,7 @@ impl Shared {
     pub(super) fn forget_watcher(&self, watcher: u64) {
         self.locked(|inner| {
             let known = inner.watchers.remove(&watcher);
-            inner.after.drops.extend(known.map(|known| known.waker));
+            inner.deferred.drops.extend(known.map(|known| known.waker));
         });
     }
 
@@ -472,14 +477,14 @@ impl Inner {
         }
         while let Some(action) = self.gateway.poll_action(now) {
             match action {
-                Action::Work(work) => self.work.push_back(work),
+                Action::Io(request) => self.io_requests.push_back(request),
                 Action::RequestEnded { request, outcome } => {
-                    fill(&mut self.requests, request, outcome, &mut self.after)
+                    fill(&mut self.requests, request, outcome, &mut self.deferred)
                 }
-                Action::IdleEnded { idle, outcome } => fill(&mut self.idles, idle, outcome, &mut self.after),
+                Action::IdleEnded { idle, outcome } => fill(&mut self.idles, idle, outcome, &mut self.deferred),
                 Action::Notice(notice) => {
                     if let Some(untold) = self.often.count(&notice, now.monotonic) {
-                        self.after.notices.push((notice, untold));
+                        self.deferred.notices.push((notice, untold));
                     }
                 }
             }
@@ -487,14 +492,14 @@ impl Inner {
         let machine = self.gateway.machine();
         let state = machine.state();
         if !machine.is_drained() || state.is_terminal() {
-            self.after.wakes.extend(self.events_waker.take());
+            self.deferred.wakes.extend(self.events_waker.take());
         }
         if self.state != state {
             self.state = state;
-            self.after.state = Some(state);
-            let wakes = &mut self.after.wakes;
+            self.deferred.state = Some(state);
+            let wakes = &mut self.deferred.wakes;
             self.watchers.retain(|_, watcher| {
-                let waits = !watcher.wish.is_met(state);
+                let waits = !watcher.condition.is_met(state);
                 if !waits {
                     wakes.push(watcher.waker.clone());
                 }
@@ -503,7 +508,7 @@ impl Inner {
         }
         if self.driver_sleeps && self.has_news_for_driver() {
             self.driver_sleeps = false;
-            self.after.wakes.extend(self.driver_waker.clone());
+            self.deferred.wakes.extend(self.driver_waker.clone());
         }
     }
 
@@ -536,7 +541,7 @@ impl Inner {
     pub(super) fn park_driver(&mut self, waker: &Waker) -> bool {
         self.driver_sleeps = !self.has_news_for_driver();
         if self.driver_sleeps {
-            register(&mut self.driver_waker, waker, &mut self.after);
+            register(&mut self.driver_waker, waker, &mut self.deferred);
         }
         self.driver_sleeps
     }
@@ -547,12 +552,12 @@ impl Inner {
     }
 
     /// The next piece of work for the driver. None that waits, no memory.
-    pub(super) fn next_work(&mut self) -> Option<Work> {
-        let work = self.work.pop_front();
-        if self.work.is_empty() {
-            self.work = VecDeque::new();
+    pub(super) fn next_io(&mut self) -> Option<IoRequest> {
+        let request = self.io_requests.pop_front();
+        if self.io_requests.is_empty() {
+            self.io_requests = VecDeque::new();
         }
-        work
+        request
     }
 
     /// Gives back memory that holds nothing.
@@ -564,7 +569,7 @@ impl Inner {
     /// Whether a driver that sleeps has something to do.
     pub(super) fn has_news_for_driver(&self) -> bool {
         let sooner = self.gateway.poll_timeout().is_some_and(|next| self.armed.is_none_or(|armed| next.at < armed));
-        !self.work.is_empty()
+        !self.io_requests.is_empty()
             || (!self.writing && !self.gateway.transmit().is_empty())
             || sooner
             || (!self.reading && self.gateway.wants_read())
@@ -573,7 +578,7 @@ impl Inner {
 
     /// Whether nothing is left for a driver to do, ever.
     pub(super) fn is_finished(&self) -> bool {
-        self.abandoned || self.gateway.machine().state().is_terminal() && self.work.is_empty()
+        self.abandoned || self.gateway.machine().state().is_terminal() && self.io_requests.is_empty()
     }
 }
 
@@ -586,17 +591,22 @@ impl<T> Slot<T> {
     }
 }
 
-fn fill<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, value: T, after: &mut After) {
+fn fill<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, value: T, deferred: &mut Deferred) {
     // Without a slot nobody waits any more.
     if let Some(slot) = slots.get_mut(&key) {
-        after.wakes.extend(std::mem::replace(slot, Slot::Done(value)).into_waker());
+        deferred.wakes.extend(std::mem::replace(slot, Slot::Done(value)).into_waker());
     }
 }
 
-fn poll_slot<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, waker: &Waker, after: &mut After) -> Poll<T> {
+fn poll_slot<K: Eq + std::hash::Hash, T>(
+    slots: &mut Slots<K, T>,
+    key: K,
+    waker: &Waker,
+    deferred: &mut Deferred,
+) -> Poll<T> {
     match slots.get_mut(&key) {
         Some(Slot::Waiting(known)) => {
-            register(known, waker, after);
+            register(known, waker, deferred);
             Poll::Pending
         }
         Some(Slot::Done(_)) => match slots.remove(&key) {
@@ -608,8 +618,8 @@ fn poll_slot<K: Eq + std::hash::Hash, T>(slots: &mut Slots<K, T>, key: K, waker:
     }
 }
 
-pub(super) fn register(known: &mut Option<Waker>, waker: &Waker, after: &mut After) {
+pub(super) fn register(known: &mut Option<Waker>, waker: &Waker, deferred: &mut Deferred) {
     if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-        after.drops.extend(known.replace(waker.clone()));
+        deferred.drops.extend(known.replace(waker.clone()));
     }
 }

@@ -8,7 +8,7 @@ use relay_proto::gateway::{Config, Event, Settings};
 use relay_proto::proxy::Proxy;
 use relay_proto::target::Target;
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, ClientLink, GatewayIo, LinkEvent, LinkOptions, ServerEvent, ServerLink, Work};
+use relay_proto::wire::{Action, ClientLink, GatewayIo, IoRequest, LinkEvent, LinkOptions, ServerEvent, ServerLink};
 
 use super::input::{Input, pieces};
 
@@ -106,11 +106,11 @@ fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Action>) {
     let now = Now { monotonic: Duration::ZERO, unix: 1_800_000_000 };
     let mut gateway = GatewayIo::new(settings(), None, 7, now);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 3128));
-    let Some(Action::Work(Work::Resolve { link, .. })) = gateway.poll_action(now) else {
+    let Some(Action::Io(IoRequest::Resolve { link, .. })) = gateway.poll_action(now) else {
         panic!("a dial begins with a name")
     };
     gateway.handle_resolved(link, &[address], now);
-    let Some(Action::Work(Work::Connect { attempt, .. })) = gateway.poll_action(now) else {
+    let Some(Action::Io(IoRequest::Connect { attempt, .. })) = gateway.poll_action(now) else {
         panic!("then comes its address")
     };
     assert!(gateway.handle_connected(link, attempt, now));
@@ -126,7 +126,7 @@ fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Action>) {
     actions.extend(std::iter::from_fn(|| gateway.poll_action(now)));
     for action in &mut actions {
         // The request, with its random key.
-        if let Action::Work(Work::Disconnect { final_bytes, .. }) = action {
+        if let Action::Io(IoRequest::Disconnect { final_bytes, .. }) = action {
             *final_bytes = vec![0; final_bytes.len()];
         }
     }

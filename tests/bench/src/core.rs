@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relay_proto::gateway::{Config, Event, LinkId};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, GatewayIo, Work};
+use relay_proto::wire::{Action, GatewayIo, IoRequest};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
@@ -57,7 +57,7 @@ impl Ours {
     pub fn new() -> Result<Self> {
         let settings = Config::new("ws://127.0.0.1:8765").identity("discord", "bot").build()?;
         let mut gateway = GatewayIo::new(settings, None, 7, NOW);
-        let Some(Action::Work(Work::Connect { link, attempt, address })) = gateway.poll_action(NOW) else {
+        let Some(Action::Io(IoRequest::Connect { link, attempt, address })) = gateway.poll_action(NOW) else {
             return Err("it does not connect".into());
         };
         assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 8765)));

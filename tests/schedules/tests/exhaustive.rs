@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relay_proto::gateway::{LinkId, Outcome, RequestOptions, State};
 use relay_proto::host::{Driver, Event, Events, Gateway, gateway};
-use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink, Work};
+use relay_proto::wire::{IoRequest, LinkOptions, ServerEvent, ServerLink};
 use relay_schedules::{Connector, exhaust, polled, quick, wait};
 use simulated::bell::Bell;
 use simulated::sync::Arc;
@@ -25,7 +25,7 @@ struct Linked {
 impl Linked {
     fn new() -> Self {
         let (gateway, events, driver) = gateway(quick().build().expect("a good configuration"), None);
-        let Some(Work::Connect { link, attempt, .. }) = driver.work() else { panic!("a dial") };
+        let Some(IoRequest::Connect { link, attempt, .. }) = driver.poll_io() else { panic!("a dial") };
         assert!(driver.connected(link, attempt));
         let server = ServerLink::new(&LinkOptions::default(), None).expect("no TLS, no error");
         let mut linked = Self { gateway, events, driver: Arc::new(driver), link, server, frames: Vec::new() };
@@ -167,7 +167,7 @@ fn a_driver_that_falls_asleep_hears_of_an_earlier_deadline() {
     exhaust(10, || {
         let Linked { gateway, driver, link, events, .. } = Linked::new();
         driver.eof(link);
-        while driver.work().is_some() {}
+        while driver.poll_io().is_some() {}
         let soon = time::now() + Duration::from_millis(1);
         let own = driver.clone();
         // It is no more than a deadline: there is no link to write to.

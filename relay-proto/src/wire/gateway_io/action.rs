@@ -14,7 +14,7 @@ use crate::gateway::{IdleId, IdleOutcome, LinkId, Notice, Outcome, RequestId};
 #[non_exhaustive]
 pub enum Action {
     /// Something about sockets.
-    Work(Work),
+    Io(IoRequest),
     /// A request ended.
     RequestEnded {
         /// The request.
@@ -37,7 +37,7 @@ pub enum Action {
 /// [`Driver`](crate::host::Driver) has the same, without `handle_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Work {
+pub enum IoRequest {
     /// Look a name up, and answer with [`GatewayIo::handle_resolved`] or [`GatewayIo::handle_unresolved`].
     Resolve {
         /// The link that it is for.

@@ -18,7 +18,7 @@ use crate::time::Now;
 use attempts::Attempts;
 use tunnel::Tunnel;
 
-pub use action::{Action, Work};
+pub use action::{Action, IoRequest};
 pub use attempts::Attempt;
 
 /// Bytes waiting for the socket from which on no further frame is put on the wire. A request counts as sent once it is
@@ -207,7 +207,7 @@ impl GatewayIo {
             return false;
         }
         let losers: Vec<Action> =
-            attempts.losers(attempt).map(|attempt| Action::Work(Work::Abort { link, attempt })).collect();
+            attempts.losers(attempt).map(|attempt| Action::Io(IoRequest::Abort { link, attempt })).collect();
         self.actions.extend(losers);
         let settings = self.machine.settings();
         match settings.proxy().map(|proxy| Tunnel::new(proxy, settings.target())) {
@@ -435,7 +435,7 @@ impl GatewayIo {
             Stage::Link(client) => client,
             Stage::Connecting(_, attempts) => {
                 while let Some((attempt, address)) = attempts.poll(now.monotonic) {
-                    self.actions.push_back(Action::Work(Work::Connect { link: id, attempt, address }));
+                    self.actions.push_back(Action::Io(IoRequest::Connect { link: id, attempt, address }));
                 }
                 if let Some(detail) = attempts.exhausted() {
                     self.unreachable(&detail, now);
@@ -490,7 +490,7 @@ impl GatewayIo {
         let stage = match host.parse::<IpAddr>() {
             Ok(ip) => Stage::Connecting(dial, Attempts::new(&[SocketAddr::new(ip, port)], now.monotonic)),
             Err(_) => {
-                self.actions.push_back(Action::Work(Work::Resolve { link: id, host: host.into(), port }));
+                self.actions.push_back(Action::Io(IoRequest::Resolve { link: id, host: host.into(), port }));
                 Stage::Resolving(dial)
             }
         };
@@ -503,7 +503,7 @@ impl GatewayIo {
                 Stage::Link(client) => client.final_bytes(),
                 _ => Vec::new(),
             };
-            self.actions.push_back(Action::Work(Work::Disconnect { link: wire.id, final_bytes }));
+            self.actions.push_back(Action::Io(IoRequest::Disconnect { link: wire.id, final_bytes }));
         }
     }
 }

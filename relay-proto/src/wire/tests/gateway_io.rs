@@ -6,7 +6,7 @@ use super::*;
 use crate::frame::RawJson;
 use crate::gateway::{Config, Event, Limits, LinkId, RequestOptions, State};
 use crate::time::Now;
-use crate::wire::{Action, GatewayIo, Work};
+use crate::wire::{Action, GatewayIo, IoRequest};
 
 fn now(seconds: u64) -> Now {
     Now { monotonic: Duration::from_secs(seconds), unix: 1_800_000_000 + seconds }
@@ -19,7 +19,7 @@ fn config() -> Config {
 /// A gateway whose socket is connected, and its link.
 fn connected(config: Config) -> (GatewayIo, LinkId) {
     let mut gateway = GatewayIo::new(config.build().unwrap(), None, 7, now(1));
-    let Some(Action::Work(Work::Connect { link, attempt, .. })) = gateway.poll_action(now(1)) else { panic!() };
+    let Some(Action::Io(IoRequest::Connect { link, attempt, .. })) = gateway.poll_action(now(1)) else { panic!() };
     assert!(gateway.handle_connected(link, attempt, now(1)));
     (gateway, link)
 }
@@ -49,7 +49,7 @@ fn a_dial_that_is_given_up_does_not_end_with_the_token() {
     gateway.handle_timeout(now(12));
     let words: Vec<_> = std::iter::from_fn(|| gateway.poll_action(now(12)))
         .filter_map(|action| match action {
-            Action::Work(Work::Disconnect { final_bytes, .. }) => Some(final_bytes),
+            Action::Io(IoRequest::Disconnect { final_bytes, .. }) => Some(final_bytes),
             _ => None,
         })
         .collect();

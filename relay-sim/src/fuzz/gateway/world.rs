@@ -12,7 +12,7 @@ use relay_proto::gateway::{
 use relay_proto::ndjson::LineBuffer;
 use relay_proto::proxy::Proxy;
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Attempt, GatewayIo, LinkOptions, ServerEvent, ServerLink, Work};
+use relay_proto::wire::{Action, Attempt, GatewayIo, IoRequest, LinkOptions, ServerEvent, ServerLink};
 
 use super::super::input::pieces;
 
@@ -133,23 +133,23 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Work(Work::Resolve { link, .. }) => {
+            Action::Io(IoRequest::Resolve { link, .. }) => {
                 self.begin(link);
                 self.asked = Some(link);
             }
-            Action::Work(Work::Connect { link, attempt, .. }) => {
+            Action::Io(IoRequest::Connect { link, attempt, .. }) => {
                 if self.link != Some(link) {
                     self.begin(link);
                 }
                 assert!(self.wire.is_none(), "connecting while connected");
                 self.attempts.push((link, attempt));
             }
-            Action::Work(Work::Abort { link, attempt }) => {
+            Action::Io(IoRequest::Abort { link, attempt }) => {
                 let before = self.attempts.len();
                 self.attempts.retain(|other| *other != (link, attempt));
                 assert_eq!(self.attempts.len() + 1, before, "aborted what was not under way");
             }
-            Action::Work(Work::Disconnect { link, final_bytes }) => {
+            Action::Io(IoRequest::Disconnect { link, final_bytes }) => {
                 assert_eq!(self.link.take(), Some(link), "disconnected what was not there");
                 self.asked = None;
                 self.attempts.clear();
