@@ -92,9 +92,9 @@ struct Socket {
 }
 
 /// Wakes one member.
-struct Bell(Door, usize);
+struct DriverWaker(Door, usize);
 
-impl Wake for Bell {
+impl Wake for DriverWaker {
     fn wake(self: Arc<Self>) {
         self.0.tell(News::Wake(self.1));
     }
@@ -149,7 +149,7 @@ impl Loop {
 
     fn start(&mut self, driver: Driver) -> usize {
         self.last += 1;
-        let waker = Waker::from(Arc::new(Bell(self.door.clone(), self.last)));
+        let waker = Waker::from(Arc::new(DriverWaker(self.door.clone(), self.last)));
         let (connecting, out) = (Vec::new(), Vec::new());
         self.members
             .insert(self.last, Member { driver, waker, deadline: None, connecting, link: None, out, deaf: None });

@@ -8,9 +8,9 @@ use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::Outcome;
 use relay_proto::time::Now;
 use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink};
-use simulated::bell::Bell;
 use simulated::net::{Accepted, Listener};
 use simulated::sync::{Arc, Mutex, MutexGuard};
+use simulated::thread_waker::ThreadWaker;
 use simulated::{switch, time};
 
 /// The length of a message where the descriptor says nothing of it.
@@ -18,7 +18,7 @@ const LONGEST: usize = 4096;
 
 /// The connector, and what it saw.
 pub struct Connector {
-    bell: Arc<Bell>,
+    thread: Arc<ThreadWaker>,
     inner: Mutex<Inner>,
 }
 
@@ -51,7 +51,7 @@ struct Link {
 impl Connector {
     /// Listens. Nothing happens before it [runs](Self::run).
     pub(crate) fn new() -> Arc<Self> {
-        let (bell, waker) = Bell::new();
+        let (thread, waker) = ThreadWaker::new();
         let inner = Inner {
             peer: Peer::in_memory(Settings::default(), 1, now()),
             listener: Listener::bind(waker),
@@ -66,13 +66,13 @@ impl Connector {
             watcher: None,
             stopped: false,
         };
-        Arc::new(Self { bell, inner: Mutex::new(inner) })
+        Arc::new(Self { thread, inner: Mutex::new(inner) })
     }
 
     /// Runs until it is stopped.
     pub(crate) fn run(&self) {
         loop {
-            self.bell.wait();
+            self.thread.wait();
             let mut inner = self.lock();
             let acked = inner.acked;
             inner.step();
@@ -98,7 +98,7 @@ impl Connector {
 
     fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let result = change(&mut self.lock());
-        self.bell.ring();
+        self.thread.notify();
         result
     }
 
@@ -167,7 +167,7 @@ impl Connector {
 
     /// Waits until so many deliveries were acknowledged.
     pub fn wait_for_acks(&self, acked: usize) {
-        let (bell, waker) = Bell::new();
+        let (thread, waker) = ThreadWaker::new();
         loop {
             let mut inner = self.lock();
             if inner.acked >= acked {
@@ -175,7 +175,7 @@ impl Connector {
             }
             inner.watcher = Some(waker.clone());
             drop(inner);
-            bell.wait();
+            thread.wait();
         }
     }
 

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use simulated::bell::Bell;
+use simulated::thread_waker::ThreadWaker;
 
 /// Runs a future to its end, with another waker each time that it is polled: only the latest one counts.
 pub fn wait<F: Future>(future: F) -> F::Output {
@@ -19,7 +19,7 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 }
 
 /// A future that was not ready, and whose waker nobody else has.
-pub struct Pending(Arc<Bell>);
+pub struct Pending(Arc<ThreadWaker>);
 
 impl Pending {
     /// Waits until the waker of that poll is called.
@@ -38,9 +38,9 @@ impl Pending {
 /// # Errors
 /// It is not ready.
 pub fn polled<F: Future + ?Sized>(future: Pin<&mut F>) -> Result<F::Output, Pending> {
-    let (bell, waker) = Bell::new();
+    let (thread, waker) = ThreadWaker::new();
     match future.poll(&mut Context::from_waker(&waker)) {
         Poll::Ready(output) => Ok(output),
-        Poll::Pending => Err(Pending(bell)),
+        Poll::Pending => Err(Pending(thread)),
     }
 }

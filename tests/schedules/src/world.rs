@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use relay_proto::gateway::{Config, Limits, State, Timing};
 use relay_proto::host::{Event, Events, Gateway, drive, gateway};
-use simulated::bell::Bell;
 use simulated::sync::Arc;
+use simulated::thread_waker::ThreadWaker;
 use simulated::{net, switch, thread, time};
 
 use crate::{Connector, Network, wait};
@@ -134,7 +134,7 @@ impl World {
     pub fn abort(&self) {
         switch();
         self.task.aborted.store(true, Ordering::SeqCst);
-        self.task.bell.ring();
+        self.task.thread.notify();
     }
 
     /// A gateway that is linked.
@@ -191,19 +191,19 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> thread::JoinHandle<
 /// The task of a runtime that runs the driver: one waker for as long as it lives.
 #[derive(Default)]
 struct Task {
-    bell: Arc<Bell>,
+    thread: Arc<ThreadWaker>,
     aborted: AtomicBool,
 }
 
 impl Task {
     fn run(&self, future: impl Future<Output = ()>) {
         let mut future = pin!(future);
-        let waker = Waker::from(self.bell.clone());
+        let waker = Waker::from(self.thread.clone());
         while !self.aborted.load(Ordering::SeqCst) {
             if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                 return;
             }
-            self.bell.wait();
+            self.thread.wait();
         }
     }
 }

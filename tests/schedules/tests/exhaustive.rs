@@ -8,8 +8,8 @@ use relay_proto::gateway::{LinkId, Outcome, RequestOptions, State};
 use relay_proto::host::{Driver, Event, Events, Gateway, gateway};
 use relay_proto::wire::{IoRequest, LinkOptions, ServerEvent, ServerLink};
 use relay_schedules::{Connector, exhaust, polled, quick, wait};
-use simulated::bell::Bell;
 use simulated::sync::Arc;
+use simulated::thread_waker::ThreadWaker;
 use simulated::{thread, time};
 
 /// A gateway that is linked, and the other end of its link.
@@ -101,14 +101,14 @@ fn options() -> RequestOptions {
 
 /// Sleeps, as a driver does, until there is something.
 fn sleep(driver: &Driver, something: impl Fn(&Driver) -> bool) {
-    let (bell, waker) = Bell::new();
+    let (thread, waker) = ThreadWaker::new();
     loop {
         driver.unpark();
         if something(driver) {
             return;
         }
         if driver.park(&waker) {
-            bell.wait();
+            thread.wait();
         }
     }
 }

@@ -8,9 +8,9 @@
 //! it is a deadlock, which shuttle reports.
 
 mod asleep;
-pub mod bell;
 pub mod net;
 pub mod sync;
+pub mod thread_waker;
 pub mod time;
 
 pub use shuttle::{thread, thread_local};

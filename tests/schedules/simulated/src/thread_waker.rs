@@ -8,21 +8,21 @@ use std::task::{Poll, Wake, Waker};
 use crate::asleep::sleep;
 use crate::{own, switch};
 
-/// A bell that is heard once, by one thread. It rings on if nobody waits yet. There is no waking up without it.
+/// Wakes one thread, once. A notification that comes before the thread waits is kept. It never wakes up without one.
 #[derive(Debug, Default)]
-pub struct Bell {
-    rung: AtomicBool,
+pub struct ThreadWaker {
+    notified: AtomicBool,
     sleeper: Mutex<Option<Waker>>,
 }
 
-impl Bell {
-    /// A bell, and the waker that rings it.
+impl ThreadWaker {
+    /// It, and the waker that notifies it.
     pub fn new() -> (Arc<Self>, Waker) {
-        let bell = Arc::new(Self::default());
-        (bell.clone(), Waker::from(bell))
+        let thread = Arc::new(Self::default());
+        (thread.clone(), Waker::from(thread))
     }
 
-    /// Waits until it rings.
+    /// Waits until it is notified.
     pub fn wait(&self) {
         sleep(poll_fn(|context| {
             if self.take() {
@@ -33,14 +33,14 @@ impl Bell {
         }));
     }
 
-    /// Whether it has rung since it was asked last.
+    /// Whether it was notified since it was asked last.
     pub fn take(&self) -> bool {
-        self.rung.swap(false, Ordering::SeqCst)
+        self.notified.swap(false, Ordering::SeqCst)
     }
 
-    /// Rings, without letting others run before.
-    pub fn ring(&self) {
-        self.rung.store(true, Ordering::SeqCst);
+    /// Notifies it, without letting others run before.
+    pub fn notify(&self) {
+        self.notified.store(true, Ordering::SeqCst);
         let sleeper = own(&self.sleeper).take();
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -48,9 +48,9 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
         switch();
-        self.ring();
+        self.notify();
     }
 }
