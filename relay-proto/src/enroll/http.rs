@@ -10,8 +10,8 @@ use core::time::Duration;
 use zeroize::Zeroizing;
 
 use super::MAX_ANSWER;
-use super::asked::retry_after;
 use super::error::EnrollError;
+use super::server::retry_after;
 
 /// The most bytes of a head.
 const MAX_HEAD: usize = 16 << 10;

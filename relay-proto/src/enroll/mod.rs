@@ -28,11 +28,11 @@
 //! serve this.
 
 mod answer;
-pub mod asked;
 mod credential;
 mod error;
 mod http;
 mod policy;
+pub mod server;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::asked::{self, BadRequest, Enrollment, RequestReader, read_policy};
+use super::server::{self, BadRequest, Enrollment, RequestReader, read_policy};
 use super::*;
 use crate::token::{self, Secret};
 
@@ -462,14 +462,14 @@ fn status(bytes: &[u8]) -> u16 {
 #[test]
 fn a_connector_reads_what_a_gateway_sends_however_it_is_cut() {
     let sent = call().request();
-    let check = |asked: asked::Request| {
+    let check = |asked: server::Request| {
         assert_eq!((asked.path(), asked.bearer().unwrap().expose()), ("/relay/enroll", IDENTITY));
         let body = Enrollment::read(asked.body()).unwrap();
         assert_eq!((body.token.expose(), body.gateway_id.as_str()), (TOKEN, "gw-1"));
     };
     check(RequestReader::default().read(&sent).unwrap().unwrap());
     let mut reader = RequestReader::default();
-    let mut read: Vec<asked::Request> = sent.iter().filter_map(|byte| reader.read(&[*byte]).unwrap()).collect();
+    let mut read: Vec<server::Request> = sent.iter().filter_map(|byte| reader.read(&[*byte]).unwrap()).collect();
     assert_eq!(read.len(), 1);
     check(read.remove(0));
 }
@@ -486,7 +486,7 @@ fn a_request_that_cannot_be_served_has_its_status() {
     assert_eq!(status(with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n").as_bytes()), 411);
     assert_eq!(status(with("Content-Length : 1\r\n").as_bytes()), 400);
     assert_eq!(status(with("Content-Length: 99999999999999999999999\r\n").as_bytes()), 413);
-    assert_eq!(status(with(&format!("Content-Length: {}\r\n", asked::MAX_REQUEST + 1)).as_bytes()), 413);
+    assert_eq!(status(with(&format!("Content-Length: {}\r\n", server::MAX_REQUEST + 1)).as_bytes()), 413);
     assert_eq!(status(b"POST\r\n\r\n"), 400);
     assert_eq!(status(with(&"a: b\r\n".repeat(100)).as_bytes()), 400);
     assert_eq!(status(with(&format!("a: {}\r\n", "b".repeat(20_000))).as_bytes()), 431);
@@ -541,7 +541,7 @@ fn a_client_that_waits_to_be_told_is_told_once() {
 #[test]
 fn a_refusal_names_what_would_be_taken() {
     let field = |status| {
-        let sent = asked::response(status, "{}");
+        let sent = server::response(status, "{}");
         str::from_utf8(&sent).unwrap().lines().nth(1).unwrap().to_owned()
     };
     assert_eq!((field(401), field(405)), ("WWW-Authenticate: Bearer".into(), "Allow: POST".into()));
@@ -572,11 +572,11 @@ fn a_refusal_that_never_ends_is_one() {
 
 #[test]
 fn what_a_connector_answers_is_read_by_a_gateway() {
-    let refused = asked::response(403, &asked::refusal("no \"way\""));
+    let refused = server::response(403, &server::refusal("no \"way\""));
     assert_eq!(error(str::from_utf8(&refused).unwrap()), EnrollError::Forbidden { detail: "no \"way\"".into() });
     let mut full = Granted::new("gw-1", "s3\"cret");
     full.tenant = Some("t".into());
-    assert_eq!(granted(str::from_utf8(&asked::response(200, &full.to_json())).unwrap()).unwrap(), full);
+    assert_eq!(granted(str::from_utf8(&server::response(200, &full.to_json())).unwrap()).unwrap(), full);
     assert_eq!(BadRequest { status: 400, detail: "x" }.to_string(), "x");
 }
 

@@ -1,6 +1,6 @@
 //! What tells a POST beside the upgrade from everything else, at the end that accepts.
 
-use crate::enroll::asked::RequestReader;
+use crate::enroll::server::RequestReader;
 
 /// What such a request begins with.
 const START: &[u8] = b"POST /relay/";

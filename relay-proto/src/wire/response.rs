@@ -8,7 +8,7 @@ use tungstenite::http::StatusCode;
 use super::http::{Fields, HeadReader, clean, parse_head};
 use crate::{
     end::LinkEnd,
-    enroll::asked::{retry_after, whole_seconds},
+    enroll::server::{retry_after, whole_seconds},
 };
 
 /// The longest body of a refusal that is waited for.

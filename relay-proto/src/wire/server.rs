@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     end::LinkEnd,
-    enroll::asked::{self, Request, RequestReader},
+    enroll::server::{self, Request, RequestReader},
 };
 
 /// What happened on a [`ServerLink`].
@@ -39,7 +39,7 @@ pub enum ServerEvent {
     /// be served, and that the host may count: answer with [`respond_json`](ServerLink::respond_json). At most once,
     /// first, and only with [`LinkOptions::plain_post`](super::LinkOptions::plain_post). The request is complete, and head
     /// and body are within their bounds (ENROLL-5).
-    Post(Result<Request, asked::BadRequest>),
+    Post(Result<Request, server::BadRequest>),
     /// A WebSocket message arrived, text or binary. Also after [`ServerLink::close`], until the peer closed too.
     Message(Payload),
     /// The latest [`probe`](ServerLink::probe) was answered. Told in its place among the messages, and once. Other pongs
@@ -65,7 +65,7 @@ enum ServerUpgrade {
     Starting(Start, PlainGet),
     Posting(Box<RequestReader>),
     /// Until the host has seen it.
-    Posted(Option<Box<Result<Request, asked::BadRequest>>>),
+    Posted(Option<Box<Result<Request, server::BadRequest>>>),
     Reading(HeadReader, PlainGet),
     /// For something that is no upgrade.
     Got {
@@ -316,8 +316,8 @@ impl ServerLink {
         *upgrade = ServerUpgrade::Answered;
         let status = if (200..=999).contains(&status) { status } else { 500 };
         let response = match retry_after {
-            Some(wait) => asked::response_for_now(status, body, wait),
-            None => asked::response(status, body),
+            Some(wait) => server::response_for_now(status, body, wait),
+            None => server::response(status, body),
         };
         session.out.push(&response);
         session.finish(LinkEnd::Refused { status, reason: String::new() });
@@ -330,7 +330,7 @@ impl ServerLink {
     pub fn request_timed_out(&mut self) {
         let Link { upgrade, session, .. } = &mut self.0;
         if session.is_upgrading() && matches!(upgrade, ServerUpgrade::Posting(_)) {
-            let late = asked::BadRequest { status: 408, detail: "the request did not come in time" };
+            let late = server::BadRequest { status: 408, detail: "the request did not come in time" };
             *upgrade = ServerUpgrade::Posted(Some(Err(late).into()));
         } else {
             self.0.lose("no upgrade in time");

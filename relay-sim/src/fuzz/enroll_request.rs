@@ -1,7 +1,7 @@
 //! The connector's half of enrolment: whatever is POSTed, the request is the same however the bytes are cut, to the link
 //! that accepts as well, and what is read from its body can be sent and read again.
 
-use relay_proto::enroll::asked::{
+use relay_proto::enroll::server::{
     BadRequest, Enrollment, MAX_REQUEST, Request, RequestReader, read_policy, refusal, response,
 };
 use relay_proto::enroll::{AnswerReader, Credential, Service};

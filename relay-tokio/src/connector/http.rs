@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use relay_proto::connector::GatewayId;
-use relay_proto::enroll::asked::{BadRequest, Enrollment, Request, read_policy, refusal};
+use relay_proto::enroll::server::{BadRequest, Enrollment, Request, read_policy, refusal};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
