@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use self::advice::advised;
 use crate::args::{EnrollArgs, identities};
-use crate::draft::{self, Draft, NotKept};
+use crate::atomic_file::{self, AtomicFile, NotKept};
 use crate::env_file::{self, Variables, quoted as env_quoted};
 use crate::gateway::tls;
 use crate::json::{Object, quoted};
@@ -25,7 +25,7 @@ mod advice;
 /// The most that a file with a token may hold.
 const MAX_TOKEN_FILE: u64 = 64 << 10;
 /// The most that the file may hold beside what is granted, which has as much.
-const MAX_CHOSEN: usize = draft::RESERVE / 2;
+const MAX_CHOSEN: usize = atomic_file::RESERVE / 2;
 
 pub(crate) fn run(args: &EnrollArgs) -> ExitCode {
     // Everything that can be wrong is found before the token is redeemed, which works only once.
@@ -36,11 +36,11 @@ pub(crate) fn run(args: &EnrollArgs) -> ExitCode {
 }
 
 async fn enroll(args: &EnrollArgs, prepared: Arc<Prepared>) -> Result<ExitCode, String> {
-    // From here on no signal ends the process by itself: there is a draft to remove, and then credentials to keep.
+    // From here on no signal ends the process by itself: there is a temporary file to remove, and then credentials to keep.
     let signals = signals::watch()?;
     // Nothing is sent yet: a place that does not do is the user's to correct, as any flag is.
-    let draft = match Draft::new(&args.env_file, args.force) {
-        Ok(draft) => draft,
+    let file = match AtomicFile::new(&args.env_file, args.force) {
+        Ok(file) => file,
         Err(problem) => return Ok(output::fail(&format!("--env-file: {problem}"), crate::USAGE)),
     };
     let caller = prepared.clone();
@@ -72,7 +72,7 @@ async fn enroll(args: &EnrollArgs, prepared: Arc<Prepared>) -> Result<ExitCode, 
         }
     };
     let variables = prepared.variables(args, &granted);
-    Ok(match draft.keep(&contents(&variables)) {
+    Ok(match file.keep(&contents(&variables)) {
         Ok(()) => output::print(&enrolled(args, &granted, &variables), ExitCode::SUCCESS),
         Err(error) => output::print(&not_written(args, &error), ExitCode::from(crate::FAILED)),
     })

@@ -4,10 +4,10 @@
 //! standard output, one JSON object a line; logs and errors are on standard error.
 
 mod args;
+mod atomic_file;
 mod connector;
 mod decode;
 mod demo;
-mod draft;
 mod enroll;
 mod env_file;
 mod environment;

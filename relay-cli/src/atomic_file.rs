@@ -9,7 +9,7 @@ pub(crate) const RESERVE: usize = 64 << 10;
 
 /// A file in the making, beside the place where it is to be. Removed when dropped, unless it is complete.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct AtomicFile {
     path: PathBuf,
     target: PathBuf,
     file: File,
@@ -26,7 +26,7 @@ pub(crate) struct NotKept {
     pub(crate) error: io::Error,
 }
 
-impl Draft {
+impl AtomicFile {
     /// Makes sure that a file can be made there, as far as that can be known, and sets the room for it aside.
     ///
     /// # Errors
@@ -50,9 +50,9 @@ impl Draft {
         let path = directory.join(name);
         let cannot = |error: io::Error| format!("cannot write into `{}`: {error}", directory.display());
         let file = create(&path).map_err(cannot)?;
-        let mut draft = Self { path, target: target.into(), file, replace, precious: false };
-        draft.file.write_all(&vec![b'\n'; RESERVE]).and_then(|()| draft.file.sync_all()).map_err(cannot)?;
-        Ok(draft)
+        let mut made = Self { path, target: target.into(), file, replace, precious: false };
+        made.file.write_all(&vec![b'\n'; RESERVE]).and_then(|()| made.file.sync_all()).map_err(cannot)?;
+        Ok(made)
     }
 
     /// Fills it, and gives it its name. Durable when this returns.
@@ -95,7 +95,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.precious {
             let _ = fs::remove_file(&self.path);
