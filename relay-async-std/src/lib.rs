@@ -30,7 +30,7 @@
 //! or another one, spawn the future that [`gateway`] returns. Without the feature `async-std` that runtime is no
 //! dependency, and `connect` is not there.
 //!
-//! Everything but the sockets and the timer is [`relay_proto::host`], and re-exported here.
+//! Everything but the sockets and the timer is [`relay_proto::client`], and re-exported here.
 
 mod net;
 
@@ -39,7 +39,7 @@ use std::future::Future;
 #[doc(inline)]
 pub use relay_proto::prelude::*;
 
-use relay_proto::host;
+use relay_proto::client;
 
 /// Starts a gateway on async-std's executor, and returns at once: the first dial is under way. What comes of it is an
 /// event, and so is everything after it.
@@ -96,6 +96,6 @@ pub fn gateway(
     config: Config,
     tls: Option<ClientTls>,
 ) -> Result<(Gateway, Events, impl Future<Output = ()> + Send + 'static), ConfigError> {
-    let (gateway, events, driver) = host::gateway(config.build()?, tls);
-    Ok((gateway, events, host::drive(driver, net::AsyncIo::default())))
+    let (gateway, events, driver) = client::gateway(config.build()?, tls);
+    Ok((gateway, events, client::drive(driver, net::AsyncIo::default())))
 }

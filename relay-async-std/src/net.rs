@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use async_io::{Async, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
-use relay_proto::host::{LookUp, Net, look_up};
+use relay_proto::client::{LookUp, Net, look_up};
 
 /// One gateway's timer, and what it is set to. Its sockets are with the driver.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::time::Duration;
 
-use relay_proto::host::{self, Event};
+use relay_proto::client::{self, Event};
 
 use crate::system::now;
 use crate::system::sync::Weak;
@@ -19,7 +19,7 @@ use crate::threads::{Threads, wait_for};
 /// A program that only sends drops this: what happens is then discarded as it comes, deliveries as if each were dropped
 /// (ACK-6).
 pub struct Events {
-    pub(crate) inner: host::Events,
+    pub(crate) inner: client::Events,
     pub(crate) threads: Weak<Threads>,
 }
 
@@ -43,7 +43,7 @@ impl Events {
     }
 
     /// The same events for async code: see [`Gateway::into_async`](crate::Gateway::into_async).
-    pub fn into_async(self) -> host::Events {
+    pub fn into_async(self) -> client::Events {
         self.inner
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
-use relay_proto::host;
+use relay_proto::client;
 
 use crate::system::sync::{Arc, Weak};
 use crate::threads::{Threads, wait_for};
@@ -30,7 +30,7 @@ macro_rules! methods {
 /// When every handle and the [`Events`](crate::Events) are dropped, the gateway shuts down.
 #[derive(Clone)]
 pub struct Gateway {
-    pub(crate) inner: host::Gateway,
+    pub(crate) inner: client::Gateway,
     pub(crate) threads: Weak<Threads>,
 }
 
@@ -47,12 +47,12 @@ impl Gateway {
     ///
     /// The futures are driven by this crate's threads, and can be awaited on any executor, or with
     /// [`block_on`](crate::block_on). Awaiting one can be given up, by dropping it; a call of a method here cannot.
-    pub fn as_async(&self) -> &host::Gateway {
+    pub fn as_async(&self) -> &client::Gateway {
         &self.inner
     }
 
     /// As [`as_async`](Self::as_async), and for good.
-    pub fn into_async(self) -> host::Gateway {
+    pub fn into_async(self) -> client::Gateway {
         self.inner
     }
 }

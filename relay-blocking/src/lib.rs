@@ -44,7 +44,7 @@
 //! # Features
 //! - `enroll`: `relay_blocking::enroll`, which gets a gateway its credentials over HTTP. Off by default.
 //!
-//! Everything but sockets and threads is [`relay_proto::host`], and re-exported here.
+//! Everything but sockets and threads is [`relay_proto::client`], and re-exported here.
 
 #[cfg(feature = "enroll")]
 pub mod enroll;
@@ -61,7 +61,7 @@ pub use self::events::{Events, NotYet};
 pub use self::gateway::Gateway;
 pub use self::signal::block_on;
 
-use relay_proto::host;
+use relay_proto::client;
 
 use crate::system::net::ToSocketAddrs;
 
@@ -98,7 +98,7 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
 /// As [`connect`].
 pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {
     let settings = config.build()?;
-    let (gateway, events, driver) = host::gateway(settings, tls);
+    let (gateway, events, driver) = client::gateway(settings, tls);
     let resolver = |host: &str, port| Ok((host, port).to_socket_addrs()?.collect());
     let threads = threads::start(driver, resolver).map_err(ConnectError::Thread)?;
     Ok((Gateway { inner: gateway, threads: threads.clone() }, Events { inner: events, threads }))

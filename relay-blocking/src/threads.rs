@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use relay_proto::client::Driver;
 use relay_proto::gateway::LinkId;
-use relay_proto::host::Driver;
 use relay_proto::wire::{Attempt, IoRequest};
 
 use self::link::{Link, not_now};

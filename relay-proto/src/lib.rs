@@ -9,7 +9,7 @@
 //! | you have | you take |
 //! |---|---|
 //! | a tokio application | the crate `relay-tokio`: its `connect` gives a handle and a stream of events |
-//! | another runtime | [`host`]: the same handle and events; bring sockets and a timer as a [`Net`](host::Net) |
+//! | another runtime | [`client`]: the same handle and events; bring sockets and a timer as a [`Net`](client::Net) |
 //! | a loop of your own | [`wire::GatewayIo`]: a gateway that speaks in bytes, with a loop as its example |
 //! | a simulator, a model checker, another transport | [`gateway::Machine`]: a gateway that speaks in WebSocket messages |
 //! | a connector to write | [`connector`]: the other half, and [`wire::ServerLink`], the accepting end of a link |
@@ -21,7 +21,7 @@
 //! Only the arrows that point down exist.
 //!
 //! ```text
-//!   host    the handle every runtime shares          std
+//!   client  the handle every runtime shares          std
 //!    │
 //!    ▼
 //!   wire    TLS and WebSocket over memory             std
@@ -48,7 +48,7 @@
 //! - `std`: the standard library. Off: the pure half alone.
 //! - `wire`: [`wire`], by tungstenite.
 //! - `tls`: `wss`, by rustls.
-//! - `host`: [`host`].
+//! - `client`: [`client`].
 //! - `tracing`: what the machine notices, and changes of state, as `tracing` events with the target `relay`.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
@@ -57,17 +57,17 @@ extern crate alloc;
 
 pub mod action;
 pub mod chat;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod connector;
 pub mod end;
 pub mod enroll;
 pub mod frame;
 pub mod gateway;
-#[cfg(feature = "host")]
-pub mod host;
 mod json;
 pub mod ndjson;
 mod outbox;
-#[cfg(feature = "host")]
+#[cfg(feature = "client")]
 pub mod prelude;
 pub mod proxy;
 mod queue;

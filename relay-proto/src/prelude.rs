@@ -7,6 +7,8 @@ pub use crate::chat::{
     ButtonStyle, Capabilities, Interaction, MediaKind, Prompt, PromptKind, PromptResponse, SessionKeys,
 };
 #[doc(no_inline)]
+pub use crate::client::{Asked, Delivery, Event, Events, Gateway, RequestError, Sent, Thread};
+#[doc(no_inline)]
 pub use crate::end::TlsProblem;
 #[doc(no_inline)]
 pub use crate::frame::{
@@ -18,8 +20,6 @@ pub use crate::gateway::{
     Ambiguous, Cause, Config, ConfigError, ConfigWarning, Ended, Identity, IdleOutcome, Limits, NotSent, Outcome,
     RequestOptions, Settings, State, Stats, Timing,
 };
-#[doc(no_inline)]
-pub use crate::host::{Asked, Delivery, Event, Events, Gateway, RequestError, Sent, Thread};
 #[doc(no_inline)]
 pub use crate::proxy::{Proxy, ProxyError};
 #[doc(no_inline)]

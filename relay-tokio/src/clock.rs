@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use relay_proto::host;
+use relay_proto::client;
 use tokio::runtime::Handle;
 
 /// The clock of one runtime, which its timers go by. A test may have paused it (`tokio::time::pause`), and it then stands
@@ -16,7 +16,7 @@ impl Clock {
     }
 }
 
-impl host::Clock for Clock {
+impl client::Clock for Clock {
     #[allow(clippy::disallowed_methods)] // A runtime is what hands time to the machines: this is the one place.
     fn now(&self) -> Instant {
         // Elsewhere tokio's clock is the system's, or another runtime's.

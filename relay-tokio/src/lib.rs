@@ -26,7 +26,7 @@
 //! # }
 //! ```
 //!
-//! Everything but the sockets and the timer is [`relay_proto::host`], and re-exported here.
+//! Everything but the sockets and the timer is [`relay_proto::client`], and re-exported here.
 //!
 //! # Paused time in tests
 //!
@@ -43,7 +43,7 @@ mod net;
 #[doc(inline)]
 pub use relay_proto::prelude::*;
 
-use relay_proto::host;
+use relay_proto::client;
 
 /// The bots of the README, which have to compile as they stand.
 #[cfg(doctest)]
@@ -97,8 +97,8 @@ pub fn connect(config: Config) -> Result<(Gateway, Events), ConnectError> {
 pub fn connect_with_tls(config: Config, tls: Option<ClientTls>) -> Result<(Gateway, Events), ConnectError> {
     let settings = config.build()?;
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
-    let (gateway, events, driver) = host::gateway_with_clock(settings, tls, clock::Clock::new(&runtime));
-    runtime.spawn(host::drive(driver, net::Tokio::default()));
+    let (gateway, events, driver) = client::gateway_with_clock(settings, tls, clock::Clock::new(&runtime));
+    runtime.spawn(client::drive(driver, net::Tokio::default()));
     Ok((gateway, events))
 }
 

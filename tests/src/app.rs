@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use relay_proto::client::{Delivery, Event, Events, Gateway};
 use relay_proto::frame::{Descriptor, MessageEvent};
 use relay_proto::gateway::{Config, Ended, Timing};
-use relay_proto::host::{Delivery, Event, Events, Gateway};
 use relay_proto::wire::ClientTls;
 use relay_tokio::connector;
 

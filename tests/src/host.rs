@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
+use relay_proto::client::{Events, Gateway};
 use relay_proto::gateway::Config;
-use relay_proto::host::{Events, Gateway};
 use relay_proto::wire::ClientTls;
 
 use crate::readiness;
@@ -48,7 +48,7 @@ impl Host {
             Self::AsyncStd => relay_async_std::connect_with_tls(config, tls).expect("a good configuration"),
             Self::Readiness => {
                 let settings = config.build().expect("a good configuration");
-                let (gateway, events, driver) = relay_proto::host::gateway(settings, tls);
+                let (gateway, events, driver) = relay_proto::client::gateway(settings, tls);
                 readiness::spawn(driver);
                 (gateway, events)
             }

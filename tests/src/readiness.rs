@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use relay_proto::client::Driver;
 use relay_proto::gateway::LinkId;
-use relay_proto::host::Driver;
 use relay_proto::wire::{Attempt, IoRequest};
 
 /// The token of the loop's own waker.

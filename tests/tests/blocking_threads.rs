@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use relay_blocking::{Action, Ambiguous, Cause, Config, Event, NotSent, Outcome, RawJson, RequestOptions, State};
-use relay_proto::host;
+use relay_proto::client;
 use relay_tests::app::{config, patient, quick};
 use relay_tests::frames::{buffered, message};
 use relay_tests::peer::{Link, Peer};
@@ -65,12 +65,12 @@ fn hasty(peer: &Peer) -> Config {
     config(peer).timing(timing)
 }
 
-fn start(config: Config) -> (host::Gateway, host::Events) {
+fn start(config: Config) -> (client::Gateway, client::Events) {
     let (gateway, events) = relay_blocking::connect(config).unwrap();
     (gateway.into_async(), events.into_async())
 }
 
-async fn linked(peer: &Peer, config: Config) -> (host::Gateway, host::Events, Link) {
+async fn linked(peer: &Peer, config: Config) -> (client::Gateway, client::Events, Link) {
     let (gateway, mut events) = start(config);
     let link = peer.handshake().await;
     assert!(matches!(guard("an event", events.next()).await, Some(Event::Ready { .. })));
@@ -85,7 +85,7 @@ fn large() -> RawJson {
 type Waiting = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Requests that nobody reads, until the socket takes no more.
-async fn stall(gateway: &host::Gateway) -> Vec<Waiting> {
+async fn stall(gateway: &client::Gateway) -> Vec<Waiting> {
     let (action, mut requests) = (large(), Vec::<Waiting>::new());
     let mut options = RequestOptions::default();
     options.timeout = Some(NEVER);
@@ -240,7 +240,7 @@ fn a_peer_that_stops_reading_holds_nobody_up() {
 }
 
 /// A request that is made on a thread of its own, which would wait for ever if a write did.
-async fn call_elsewhere(gateway: &host::Gateway, action: RawJson, options: RequestOptions) -> Waiting {
+async fn call_elsewhere(gateway: &client::Gateway, action: RawJson, options: RequestOptions) -> Waiting {
     let (made, told) = tokio::sync::oneshot::channel::<Waiting>();
     let gateway = gateway.clone();
     std::thread::spawn(move || made.send(Box::pin(gateway.call(&action, &options))));

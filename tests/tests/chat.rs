@@ -4,8 +4,8 @@
 use futures_util::FutureExt;
 use relay_proto::action::Action;
 use relay_proto::chat::{ButtonStyle, InteractionError, MediaKind, Prompt, SessionKeys};
+use relay_proto::client::{Event, RequestError};
 use relay_proto::gateway::{NotSent, RequestOptions};
-use relay_proto::host::{Event, RequestError};
 use relay_tests::app::{App, config};
 use relay_tests::frames::{descriptor, result};
 use relay_tests::guard;

@@ -1,11 +1,11 @@
 //! relay-tokio's connector, over real sockets, with relay-tokio's gateway and with hand-written clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use relay_proto::client::{Delivery, Event, Events, Gateway, RequestError};
 use relay_proto::connector::{Ended, Event as Seen};
 use relay_proto::end::LinkEnd;
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::{Cause, Config, IdleOutcome, State};
-use relay_proto::host::{Delivery, Event, Events, Gateway, RequestError};
 use relay_proto::token::{Secret, mint};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::SinkExt;
+use relay_proto::client::{Event, Events, Gateway};
 use relay_proto::connector::{Ended, Event as Seen};
 use relay_proto::end::LinkEnd;
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
-use relay_proto::host::{Event, Events, Gateway};
 use relay_proto::token::{Secret, mint};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_proto::client::Event;
 use relay_proto::connector::{Ended, Event as Seen};
 use relay_proto::end::LinkEnd;
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
-use relay_proto::host::Event;
 use relay_proto::target::Target;
 use relay_proto::token::{Secret, mint};
 use relay_proto::wire::rustls::crypto::ring;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use futures_util::future::join_all;
+use relay_proto::client::{Delivery, Event, Events, Gateway};
 use relay_proto::connector::{Event as Seen, Settings};
 use relay_proto::frame::{MessageEvent, RawJson};
 use relay_proto::gateway::Config;
-use relay_proto::host::{Delivery, Event, Events, Gateway};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{

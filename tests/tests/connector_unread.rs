@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use relay_proto::client::{Event, Events, Gateway, RequestError};
 use relay_proto::connector::{Event as Seen, Limits, Settings, Timing};
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
-use relay_proto::host::{Event, Events, Gateway, RequestError};
 use relay_tests::app::{patient, quick};
 use relay_tests::held::HeldClock;
 use relay_tests::{HOUR, guard};

@@ -1,8 +1,8 @@
 //! Deliveries over sockets: shown once, acknowledged once, in order, and never before the application says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use relay_proto::client::Event;
 use relay_proto::gateway::{Cause, Limits};
-use relay_proto::host::Event;
 use relay_tests::app::{App, config};
 use relay_tests::frames::{buffered, message};
 use relay_tests::guard;

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
 use relay_proto::action::Action;
+use relay_proto::client::{self, Driver, Event, Net, drive};
 use relay_proto::gateway::{Cause, Config, Outcome, RequestOptions, State};
-use relay_proto::host::{self, Driver, Event, Net, drive};
 use relay_tests::app::{config, quick};
 use relay_tests::frames::message;
 use relay_tests::guard;
@@ -59,8 +59,8 @@ impl Net for Silence {
     }
 }
 
-fn start(config: Config) -> (host::Gateway, host::Events, Driver) {
-    host::gateway(config.build().unwrap(), None)
+fn start(config: Config) -> (client::Gateway, client::Events, Driver) {
+    client::gateway(config.build().unwrap(), None)
 }
 
 fn nowhere() -> Config {
@@ -476,7 +476,7 @@ impl Net for Faulty {
 }
 
 /// A gateway over such a network, linked.
-async fn faulty(peer: &Peer) -> (host::Gateway, host::Events, Link, Arc<Faults>) {
+async fn faulty(peer: &Peer) -> (client::Gateway, client::Events, Link, Arc<Faults>) {
     let (gateway, mut events, driver) = start(config(peer));
     let net = Faulty::default();
     let faults = net.1.clone();

@@ -4,8 +4,8 @@
 use std::sync::mpsc;
 
 use relay_proto::action::Action;
+use relay_proto::client::Event;
 use relay_proto::gateway::{Ambiguous, Cause, Config, ConfigError, NotSent, Outcome, RequestOptions, State};
-use relay_proto::host::Event;
 use relay_tests::app::{App, config};
 use relay_tests::frames::buffered;
 use relay_tests::guard;

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use relay_proto::client::{Event, Events, Gateway};
 use relay_proto::connector::Event as Seen;
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::Config;
-use relay_proto::host::{Event, Events, Gateway};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tokio::connector::{self, Connector};

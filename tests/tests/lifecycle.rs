@@ -3,8 +3,8 @@
 
 use futures_util::FutureExt;
 use relay_proto::action::Action;
+use relay_proto::client::Event;
 use relay_proto::gateway::{Ambiguous, Cause, IdleOutcome, NotSent, Outcome, RequestOptions, State};
-use relay_proto::host::Event;
 use relay_tests::app::{App, config, quick};
 use relay_tests::frames::{buffered, message, result};
 use relay_tests::host::Host;

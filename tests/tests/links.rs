@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use relay_proto::action::Action;
+use relay_proto::client::{Event, Gateway};
 use relay_proto::gateway::{Ambiguous, Cause, NotSent, Outcome, RequestOptions, State};
-use relay_proto::host::{Event, Gateway};
 use relay_tests::app::{App, config, quick};
 use relay_tests::frames::{line, message};
 use relay_tests::host::Host;

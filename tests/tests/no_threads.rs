@@ -10,8 +10,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use relay_proto::client::{Event, Events};
 use relay_proto::gateway::{Cause, Config};
-use relay_proto::host::{Event, Events};
 use relay_tests::app::quick;
 use relay_tests::guard;
 

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use relay_proto::action::Action;
+use relay_proto::client::{self, Clock};
 use relay_proto::connector::Event as Seen;
 use relay_proto::frame::{RawJson, Verdict};
 use relay_proto::gateway::{Ambiguous, Cause, Config, Outcome, RequestOptions, State};
-use relay_proto::host::{self, Clock};
 use relay_tests::app::App;
 use relay_tests::frames::{message, result};
 use relay_tests::guard;
@@ -170,7 +170,7 @@ impl Clock for Moved {
 // proves: CLOCK-3
 #[test]
 fn the_wall_clock_goes_with_a_monotonic_clock_that_is_ahead_or_behind() {
-    let system = host::SystemClock;
+    let system = client::SystemClock;
     let now = system.now();
     let unix = system.unix(now);
     let about = |clock: Moved, expected: Duration| {
@@ -187,7 +187,7 @@ fn the_wall_clock_goes_with_a_monotonic_clock_that_is_ahead_or_behind() {
 #[tokio::test]
 async fn a_handle_may_go_with_its_thread() {
     thread_local! {
-        static KEPT: std::cell::RefCell<Option<(Option<host::Gateway>, host::Events)>> =
+        static KEPT: std::cell::RefCell<Option<(Option<client::Gateway>, client::Events)>> =
             const { std::cell::RefCell::new(None) };
     }
     let clock = HeldClock::pause();

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use relay_proto::action::Action;
+use relay_proto::client::{Event, Gateway, RequestError};
 use relay_proto::frame::{RawJson, Verdict};
 use relay_proto::gateway::{Ambiguous, Cause, IdleOutcome, Limits, NotSent, Outcome, RequestOptions};
-use relay_proto::host::{Event, Gateway, RequestError};
 use relay_tests::app::{App, config};
 use relay_tests::frames::{buffered, line, message, result};
 use relay_tests::host::Host;

@@ -1,9 +1,9 @@
 //! Whatever a connector sends: after it, the next good frame on the same link arrives.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use relay_proto::client::Event;
 use relay_proto::frame::Skipped;
 use relay_proto::gateway::{Cause, Limits, Stats};
-use relay_proto::host::Event;
 use relay_tests::app::{App, config};
 use relay_tests::frames::{buffered, descriptor, line, message, result};
 use relay_tests::host::Host;

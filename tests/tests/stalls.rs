@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use relay_proto::action::Action;
+use relay_proto::client::Gateway;
 use relay_proto::gateway::{Limits, Outcome, RequestOptions, Timing};
-use relay_proto::host::Gateway;
 use relay_tests::app::{App, config, quick};
 use relay_tests::frames::{line, message};
 use relay_tests::host::Host;

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use relay_proto::client::Event;
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::{Cause, Config, Identity, State};
-use relay_proto::host::Event;
 use relay_proto::token::{self, Secret};
 use relay_tests::HOUR;
 use relay_tests::app::{App, config, quick};

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use relay_proto::client::ReadBuffer;
 use relay_proto::gateway::LinkId;
-use relay_proto::host::ReadBuffer;
 
 use crate::signal::Signal;
 use crate::system::has_timeouts;

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::sync::Condvar;
 use std::sync::mpsc;
 
+use relay_proto::client::{self, Event};
 use relay_proto::gateway::{Cause, Config, State, Timing};
-use relay_proto::host::{self, Event};
 
 use super::*;
 use crate::Events;
@@ -29,8 +29,8 @@ fn patient(port: u16) -> Config {
     quick(port).timing(timing)
 }
 
-fn begin(config: Config, resolver: Resolver) -> (host::Gateway, Events) {
-    let (gateway, events, driver) = host::gateway(config.build().unwrap(), None);
+fn begin(config: Config, resolver: Resolver) -> (client::Gateway, Events) {
+    let (gateway, events, driver) = client::gateway(config.build().unwrap(), None);
     let threads = start(driver, resolver).unwrap();
     (gateway, Events { inner: events, threads })
 }

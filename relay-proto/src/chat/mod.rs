@@ -1,4 +1,4 @@
-//! What a chat adapter adds on top of the link. Pure logic; the handle of [`host`](crate::host) uses it.
+//! What a chat adapter adds on top of the link. Pure logic; the handle of [`client`](crate::client) uses it.
 //!
 //! | question | answer |
 //! |---|---|

@@ -134,7 +134,7 @@ impl Machine {
     }
 
     /// Why a request that does not wait for a link would not be sent now.
-    #[cfg(feature = "host")]
+    #[cfg(feature = "client")]
     pub(crate) fn unsent(&self) -> NotSent {
         self.accepts_requests(false).err().unwrap_or(NotSent::NoLink)
     }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use relay_proto::client::{Clock as _, SystemClock};
 use relay_proto::connector::{
     Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, authenticate,
     without_credentials,
 };
 use relay_proto::end::LinkEnd;
-use relay_proto::host::{Clock as _, SystemClock};
 use relay_proto::time::Now;
 use relay_proto::token::{self, Secret};
 use relay_proto::wire::ServerTls;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use relay_proto::host::Net;
+use relay_proto::client::Net;
 use simulated::net::TcpStream;
 use simulated::time;
 

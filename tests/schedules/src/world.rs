@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use relay_proto::client::{Event, Events, Gateway, drive, gateway};
 use relay_proto::gateway::{Config, Limits, State, Timing};
-use relay_proto::host::{Event, Events, Gateway, drive, gateway};
 use simulated::sync::Arc;
 use simulated::thread_waker::ThreadWaker;
 use simulated::{net, switch, thread, time};

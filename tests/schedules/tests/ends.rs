@@ -2,8 +2,8 @@
 
 use std::pin::pin;
 
+use relay_proto::client::{Event, Events, Gateway};
 use relay_proto::gateway::{IdleOutcome, Outcome, RequestOptions, State};
-use relay_proto::host::{Event, Events, Gateway};
 use relay_schedules::{Connector, World, explore, polled, quick, read, wait};
 use simulated::thread;
 

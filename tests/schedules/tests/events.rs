@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 
+use relay_proto::client::{Event, Events};
 use relay_proto::gateway::{Outcome, RequestOptions, State};
-use relay_proto::host::{Event, Events};
 use relay_schedules::{Connector, World, config, explore, polled, quick, read, wait};
 use simulated::thread;
 

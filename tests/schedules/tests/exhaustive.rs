@@ -4,8 +4,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use relay_proto::client::{Driver, Event, Events, Gateway, gateway};
 use relay_proto::gateway::{LinkId, Outcome, RequestOptions, State};
-use relay_proto::host::{Driver, Event, Events, Gateway, gateway};
 use relay_proto::wire::{IoRequest, LinkOptions, ServerEvent, ServerLink};
 use relay_schedules::{Connector, exhaust, polled, quick, wait};
 use simulated::sync::Arc;

@@ -1,7 +1,7 @@
 //! Requests from several threads: each ends once, with the truth, whatever happens to the link.
 
+use relay_proto::client::Gateway;
 use relay_proto::gateway::{Outcome, RequestOptions};
-use relay_proto::host::Gateway;
 use relay_schedules::{Connector, World, config, explore, polled, quick, read, wait};
 use simulated::{thread, time};
 use std::time::Duration;

@@ -8,8 +8,8 @@ mod stores;
 use std::sync::{Arc, Barrier};
 
 use relay_blocking::enroll::{CallError, Client, EnrollError, Granted, Service};
+use relay_proto::client::Event;
 use relay_proto::gateway::Config;
-use relay_proto::host::Event;
 use relay_proto::proxy::Proxy;
 use relay_proto::token::{Secret, mint};
 use relay_proto::wire::rustls::ServerConfig;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use relay_blocking::enroll::{CallError, EnrollError, Granted};
+use relay_proto::client::Event;
 use relay_proto::frame::RawJson;
-use relay_proto::host::Event;
 use relay_tests::guard;
 use relay_tokio::connector::{
     self, Backlog, Change, Credential, Disk, Enrolment, EntryId, Fetch, GatewayId, Grant, Store, StoreError,

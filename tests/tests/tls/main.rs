@@ -12,10 +12,10 @@ use certificates::{
     Authority, Made, NAMES, SERIAL, as_openssl_does, authority, expired, intermediate, leaf, not_yet_valid,
 };
 use relay_proto::action::Action;
+use relay_proto::client::Event;
 use relay_proto::end::TlsProblem;
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::{Cause, Config, NotSent, Outcome, RequestOptions, State};
-use relay_proto::host::Event;
 use relay_proto::wire::rustls::client::WebPkiServerVerifier;
 use relay_proto::wire::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use relay_proto::wire::rustls::crypto::CryptoProvider;

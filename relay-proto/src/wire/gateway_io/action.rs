@@ -34,7 +34,7 @@ pub enum Action {
 }
 
 /// What a host has to do about sockets. The answers are named as those of [`GatewayIo`]; a
-/// [`Driver`](crate::host::Driver) has the same, without `handle_`.
+/// [`Driver`](crate::client::Driver) has the same, without `handle_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IoRequest {

@@ -153,7 +153,7 @@ impl GatewayIo {
 
     /// The same, by a host that keeps these bytes, `ahead` in all, until the socket takes them, and
     /// [says](Self::written) how far it is.
-    #[cfg(any(test, feature = "host"))]
+    #[cfg(any(test, feature = "client"))]
     pub(crate) fn take(&mut self, n: usize, ahead: usize, now: Now) {
         self.copied(n);
         self.note_ahead(ahead, false);
@@ -161,7 +161,7 @@ impl GatewayIo {
     }
 
     /// Of what such a host took so many bytes are left: the socket took the others.
-    #[cfg(any(test, feature = "host"))]
+    #[cfg(any(test, feature = "client"))]
     pub(crate) fn written(&mut self, ahead: usize) {
         if let Some(wire) = &self.link
             && ahead < wire.ahead

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use relay_proto::client::{Event, Events, Gateway};
 use relay_proto::gateway::{Config, State, Timing};
-use relay_proto::host::{Event, Events, Gateway};
 use relay_proto::wire::{ClientTls, ClientTlsBuilder};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use clap::Args;
 use futures_util::{SinkExt, StreamExt};
-use relay_proto::host::Event;
+use relay_proto::client::Event;
 use serde_json::json;
 use tungstenite::Message;
 

@@ -90,7 +90,7 @@ mod lines {
     }
 
     /// `untold`: how many lines before it were left out.
-    pub(in crate::host) fn notice(of: &Named, notice: &Notice, untold: u64) {
+    pub(in crate::client) fn notice(of: &Named, notice: &Notice, untold: u64) {
         let untold = Some(untold).filter(|untold| *untold > 0);
         match notice {
             Notice::Disconnected { ended, .. } if matches!(ended.cause, Cause::Requested | Cause::Dormant) => {
@@ -114,7 +114,7 @@ mod lines {
     }
 
     /// `ended`: how the last link or dial ended, if that is what brought the state about.
-    pub(in crate::host) fn state(of: &Named, state: State, ended: Option<&Ended>) {
+    pub(in crate::client) fn state(of: &Named, state: State, ended: Option<&Ended>) {
         let reason = ended.map(tracing::field::display);
         match state {
             State::Revoked => line!(error, of, ?state, reason, "the credentials are revoked: it will not dial again"),
@@ -122,11 +122,11 @@ mod lines {
         }
     }
 
-    pub(in crate::host) fn warning(of: &Named, warning: &ConfigWarning) {
+    pub(in crate::client) fn warning(of: &Named, warning: &ConfigWarning) {
         line!(warn, of, "{warning}");
     }
 
-    pub(in crate::host) fn panicked(of: &Named) {
+    pub(in crate::client) fn panicked(of: &Named) {
         line!(error, of, "the gateway's driver panicked, so the gateway has ended: please report this");
     }
 }
@@ -136,10 +136,10 @@ mod lines {
     use super::Named;
     use crate::gateway::{ConfigWarning, Ended, Notice, State};
 
-    pub(in crate::host) fn notice(_: &Named, _: &Notice, _: u64) {}
-    pub(in crate::host) fn state(_: &Named, _: State, _: Option<&Ended>) {}
-    pub(in crate::host) fn warning(_: &Named, _: &ConfigWarning) {}
-    pub(in crate::host) fn panicked(_: &Named) {}
+    pub(in crate::client) fn notice(_: &Named, _: &Notice, _: u64) {}
+    pub(in crate::client) fn state(_: &Named, _: State, _: Option<&Ended>) {}
+    pub(in crate::client) fn warning(_: &Named, _: &ConfigWarning) {}
+    pub(in crate::client) fn panicked(_: &Named) {}
 }
 
 pub(super) use lines::{notice, panicked, state, warning};

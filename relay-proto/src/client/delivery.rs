@@ -22,7 +22,7 @@ use crate::gateway::{Delivered, DeliveryId};
 /// delivers nothing more. Give back what another link can mend, and acknowledge the rest:
 ///
 /// ```no_run
-/// # use relay_proto::host::{Event, Events, Gateway};
+/// # use relay_proto::client::{Event, Events, Gateway};
 /// # async fn repeat(gateway: Gateway, mut events: Events) {
 /// while let Some(event) = events.next().await {
 ///     match event {
