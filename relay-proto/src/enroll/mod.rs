@@ -24,7 +24,7 @@
 //!
 //! A way through an HTTP proxy begins with `call.tunnel_request(&proxy)`, which tells whether the call may go there.
 //!
-//! On threads, `relay_blocking::enroll` makes the connection, too. The other half is [`asked`]: what a connector needs to
+//! On threads, `relay_blocking::enroll` makes the connection, too. The other half is [`server`]: what a connector needs to
 //! serve this.
 
 mod answer;
