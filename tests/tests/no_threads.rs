@@ -152,7 +152,7 @@ fn a_gateway_without_its_own_thread_is_an_error() {
         let all = All::take();
         let refused = relay_blocking::connect(config("127.0.0.1"));
         assert!(matches!(refused, Err(relay_blocking::ConnectError::Thread(_))));
-        all.give_back();
+        all.nack();
         relay_blocking::connect(config("127.0.0.1")).unwrap();
         eprintln!("{DONE}");
     }
