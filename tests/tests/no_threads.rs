@@ -79,7 +79,7 @@ impl All {
         thread::Builder::new().stack_size(stack).spawn(body).map(|thread| all.push((end, thread))).is_ok()
     }
 
-    fn nack(self) {
+    fn give_back(self) {
         for (end, thread) in self.0 {
             drop(end);
             thread.join().unwrap();
@@ -107,7 +107,7 @@ async fn fails_and_tries_again(mut events: Events, all: All) {
         let why = why(&mut events).await;
         assert!(why.contains("thread"), "{why}");
     }
-    all.nack();
+    all.give_back();
     while why(&mut events).await.contains("thread") {}
     eprintln!("{DONE}");
 }
@@ -152,7 +152,7 @@ fn a_gateway_without_its_own_thread_is_an_error() {
         let all = All::take();
         let refused = relay_blocking::connect(config("127.0.0.1"));
         assert!(matches!(refused, Err(relay_blocking::ConnectError::Thread(_))));
-        all.nack();
+        all.give_back();
         relay_blocking::connect(config("127.0.0.1")).unwrap();
         eprintln!("{DONE}");
     }
@@ -177,7 +177,7 @@ fn on_threads() {
                         all.take_more();
                     }
                 }
-                all.nack();
+                all.give_back();
                 while why(&mut events).await.contains("(os error 11)") {}
             });
             drop(gateway);
