@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use relay_blocking::{Config, Event, Timing};
+use relay_connector::{self as connector, Connector};
 use relay_proto::frame::{ActionResult, RawJson};
-use relay_tokio::connector::{self, Connector};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

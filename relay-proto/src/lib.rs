@@ -12,7 +12,8 @@
 //! | another runtime | [`client`]: the same handle and events; bring sockets and a timer as a [`Net`](client::Net) |
 //! | a loop of your own | [`wire::GatewayIo`]: a gateway that speaks in bytes, with a loop as its example |
 //! | a simulator, a model checker, another transport | [`gateway::Machine`]: a gateway that speaks in WebSocket messages |
-//! | a connector to write | [`connector`]: the other half, and [`wire::ServerLink`], the accepting end of a link |
+//! | a connector on tokio | the crate `relay-connector`: its `serve` gives a handle and a stream of events |
+//! | another connector to write | [`connector`]: the other half, and [`wire::ServerLink`], the accepting end of a link |
 //! | a gateway without credentials | [`enroll`]: what it asks for over HTTP, and what comes back |
 //! | captured frames to look at | [`frame`]: what each line says |
 //!

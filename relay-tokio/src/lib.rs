@@ -36,8 +36,6 @@
 //! jumping, as the documentation of `tokio::time::pause` says, and move it with `tokio::time::advance`.
 
 mod clock;
-pub mod connector;
-mod direct;
 mod net;
 
 #[doc(inline)]

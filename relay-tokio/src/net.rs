@@ -1,18 +1,16 @@
 //! Tokio's sockets and timer.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use relay_proto::client::{LookUp, Net, look_up};
+use relay_proto::client::{LookUp, Net, look_up, same_socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
-
-use crate::direct;
 
 /// One gateway's timer. Its sockets are with the driver.
 #[derive(Default)]
@@ -49,11 +47,17 @@ impl Net for Tokio {
     }
 
     fn try_read(stream: &mut TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
-        direct::read(stream, bytes)
+        match same_socket(stream) {
+            Ok(mut socket) => socket.read(bytes),
+            Err(_) => stream.try_read(bytes),
+        }
     }
 
     fn try_write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-        direct::write(stream, bytes)
+        match same_socket(stream) {
+            Ok(mut socket) => socket.write(bytes),
+            Err(_) => stream.try_write(bytes),
+        }
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {

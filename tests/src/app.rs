@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use relay_connector as connector;
 use relay_proto::client::{Delivery, Event, Events, Gateway};
 use relay_proto::frame::{Descriptor, MessageEvent};
 use relay_proto::gateway::{Config, Ended, Timing};
 use relay_proto::wire::ClientTls;
-use relay_tokio::connector;
 
 use crate::host::Host;
 use crate::peer::{Link, Peer};

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use relay_connector::{self as connector, Connector};
 use relay_proto::connector::{Event, Outbound};
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::Config;
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
-use relay_tokio::connector::{self, Connector};
 use serde_json::{Value, json};
 
 #[allow(dead_code, reason = "its `main`")]

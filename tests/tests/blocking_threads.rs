@@ -432,7 +432,7 @@ fn dials_that_fail_leave_no_thread() {
 #[test]
 fn a_hundred_gateways_in_one_process() {
     alone(|| async {
-        use relay_tokio::connector;
+        use relay_connector as connector;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ids = (0..100).map(|n| format!("g{n}"));
         let registered = ids.clone().fold(connector::Config::new(), |config, id| config.gateway(id, "s3cret"));

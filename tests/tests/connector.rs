@@ -1,6 +1,7 @@
-//! relay-tokio's connector, over real sockets, with relay-tokio's gateway and with hand-written clients.
+//! relay-connector, over real sockets, with relay-tokio's gateway and with hand-written clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use relay_connector::{self as connector, Connector};
 use relay_proto::client::{Delivery, Event, Events, Gateway, RequestError};
 use relay_proto::connector::{Ended, Event as Seen};
 use relay_proto::end::LinkEnd;
@@ -9,7 +10,6 @@ use relay_proto::gateway::{Cause, Config, IdleOutcome, State};
 use relay_proto::token::{Secret, mint};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
-use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::SinkExt;
+use relay_connector::{self as connector, Connector};
 use relay_proto::client::{Event, Events, Gateway};
 use relay_proto::connector::{Ended, Event as Seen};
 use relay_proto::end::LinkEnd;
@@ -16,7 +17,6 @@ use relay_proto::token::{Secret, mint};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
 use relay_tests::held::HeldClock;
-use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;

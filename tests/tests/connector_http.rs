@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_connector::{self as connector, Connector};
 use relay_proto::client::Event;
 use relay_proto::connector::{Ended, Event as Seen};
 use relay_proto::end::LinkEnd;
@@ -19,7 +20,6 @@ use relay_proto::wire::rustls::{ClientConfig, ClientConnection, RootCertStore, S
 use relay_proto::wire::{ClientLink, LinkEvent, LinkOptions};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
-use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 

@@ -1,4 +1,4 @@
-//! A connector whose entries are kept in a store (CONN-7): relay-tokio's, over real sockets, with relay-tokio's gateway.
+//! A connector whose entries are kept in a store (CONN-7): relay-connector's, over real sockets, with relay-tokio's gateway.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use futures_util::future::join_all;
+use relay_connector::{
+    self as connector, Backlog, Change, Connector, DeliverError, Disk, EntryId, Fetch, GatewayId, Refused, Store,
+    StoreError, StoreProblem,
+};
 use relay_proto::client::{Delivery, Event, Events, Gateway};
 use relay_proto::connector::{Event as Seen, Settings};
 use relay_proto::frame::{MessageEvent, RawJson};
 use relay_proto::gateway::Config;
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
-use relay_tokio::connector::{
-    self, Backlog, Change, Connector, DeliverError, Disk, EntryId, Fetch, GatewayId, Refused, Store, StoreError,
-    StoreProblem,
-};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 

@@ -1,9 +1,10 @@
-//! relay-tokio's connector where somebody does not read: the gateway its socket, or the application its events.
+//! relay-connector where somebody does not read: the gateway its socket, or the application its events.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use relay_connector::{self as connector, Connector};
 use relay_proto::client::{Event, Events, Gateway, RequestError};
 use relay_proto::connector::{Event as Seen, Limits, Settings, Timing};
 use relay_proto::frame::RawJson;
@@ -11,7 +12,6 @@ use relay_proto::gateway::Config;
 use relay_tests::app::{patient, quick};
 use relay_tests::held::HeldClock;
 use relay_tests::{HOUR, guard};
-use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;

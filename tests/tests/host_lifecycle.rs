@@ -1,15 +1,15 @@
-//! relay-tokio's connector at its ends: clients that do not play along, runtimes that go away, policies that misbehave.
+//! relay-connector at its ends: clients that do not play along, runtimes that go away, policies that misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::{Arc, OnceLock};
 
+use relay_connector::{self as connector, Connector};
 use relay_proto::client::{Event, Events, Gateway};
 use relay_proto::connector::Event as Seen;
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::Config;
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
-use relay_tokio::connector::{self, Connector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};

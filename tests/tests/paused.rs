@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use relay_connector::{self as connector, Connector};
 use relay_proto::action::Action;
 use relay_proto::client::{self, Clock};
 use relay_proto::connector::Event as Seen;
@@ -14,7 +15,6 @@ use relay_tests::guard;
 use relay_tests::held::HeldClock;
 use relay_tests::host::Host;
 use relay_tests::peer::{Incoming, Peer};
-use relay_tokio::connector::{self, Connector};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 

@@ -9,6 +9,7 @@ mod readiness_loop;
 use std::thread;
 
 use readiness_loop::Host;
+use relay_connector as connector;
 use relay_proto::connector::Event;
 use relay_proto::frame::Descriptor;
 use relay_proto::gateway::Config;
@@ -16,7 +17,6 @@ use relay_tests::app::quick;
 use relay_tests::frames::buffered;
 use relay_tests::guard;
 use relay_tests::peer::Peer;
-use relay_tokio::connector;
 use serde_json::json;
 
 const GATEWAYS: usize = 100;

@@ -5,7 +5,7 @@ use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use relay_tokio::connector::{DeliverError, EntryId};
+use relay_connector::{DeliverError, EntryId};
 
 pub(super) type Accepted = Result<EntryId, DeliverError>;
 
@@ -100,7 +100,7 @@ impl Accepting {
 
 #[cfg(test)]
 mod tests {
-    use relay_tokio::connector::Refused;
+    use relay_connector::Refused;
     use tokio::sync::oneshot;
 
     use super::*;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use relay_tokio::connector::{Credential, Enrolment};
+use relay_connector::{Credential, Enrolment};
 use zeroize::Zeroizing;
 
 use crate::args::EnrolmentArgs;

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::{fs, io};
 
-use relay_tokio::connector::{self, Connector, Disk, StoreError, StoreProblem, listen};
+use relay_connector::{self as connector, Connector, Disk, StoreError, StoreProblem, listen};
 use tokio::sync::{Notify, oneshot};
 
 use crate::args::ConnectorArgs;

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use relay_connector::{Ended, EntryId, Identity, Outbound, Policy, Refused};
 use relay_proto::end::LinkEnd;
-use relay_tokio::connector::{Ended, EntryId, Identity, Outbound, Policy, Refused};
 
 use crate::json::Object;
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_connector::{Connector, DeliverError, Events, GatewayId, HttpEvent, Refused, StoreError};
 use relay_proto::connector::Event;
-use relay_tokio::connector::{Connector, DeliverError, Events, GatewayId, HttpEvent, Refused, StoreError};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

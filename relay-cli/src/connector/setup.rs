@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use relay_connector::Config;
 use relay_proto::connector::{AckPolicy, Limits, Settings, Timing};
 use relay_proto::token::Secret;
 use relay_tokio::Descriptor;
-use relay_tokio::connector::Config;
 
 use super::{descriptors, enrolment, tls};
 use crate::args::ConnectorArgs;

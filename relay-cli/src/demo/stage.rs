@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use relay_connector::{self as connector, Connector};
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::target::Target;
-use relay_tokio::connector::{self, Connector};
 use relay_tokio::{Config, Gateway, Timing};
 
 use super::Failure;

@@ -171,7 +171,7 @@ async fn revoke(stage: &mut Stage) -> Result<(), Failure> {
 
 impl Stage {
     /// A message of the story's one user.
-    async fn deliver(&self, id: u64, text: &str) -> Result<relay_tokio::connector::EntryId, Failure> {
+    async fn deliver(&self, id: u64, text: &str) -> Result<relay_connector::EntryId, Failure> {
         let event = message("ann", id, text)?;
         self.peer().deliver(&event).await.map_err(story("the connector did not take a message"))
     }

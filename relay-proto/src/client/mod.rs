@@ -19,6 +19,7 @@ mod log;
 mod lookup;
 mod read_buffer;
 mod shared;
+mod socket;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use events::{Event, Events};
 pub use handle::Gateway;
 pub use lookup::{LookUp, look_up};
 pub use read_buffer::ReadBuffer;
+pub use socket::same_socket;
 
 use std::sync::Arc;
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use relay_blocking::enroll::EnrollError;
+use relay_connector::{self as connector, GatewayId, HttpEvent};
 use relay_proto::token::{Secret, mint};
 use relay_tests::guard;
-use relay_tokio::connector::{self, GatewayId, HttpEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

@@ -8,6 +8,9 @@ mod stores;
 use std::sync::{Arc, Barrier};
 
 use relay_blocking::enroll::{CallError, Client, EnrollError, Granted, Service};
+use relay_connector::{
+    self as connector, Connector, Credential, Enrolment, Events, GatewayId, HttpEvent, Policy, Store,
+};
 use relay_proto::client::Event;
 use relay_proto::gateway::Config;
 use relay_proto::proxy::Proxy;
@@ -18,7 +21,6 @@ use relay_proto::wire::rustls::pki_types::PrivateKeyDer;
 use relay_proto::wire::{ClientTls, ClientTlsBuilder, Fingerprint};
 use relay_tests::app::{patient, quick};
 use relay_tests::guard;
-use relay_tokio::connector::{self, Connector, Credential, Enrolment, Events, GatewayId, HttpEvent, Policy, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

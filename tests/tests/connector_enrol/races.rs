@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use relay_blocking::enroll::{CallError, EnrollError, Granted};
+use relay_connector::{
+    self as connector, Backlog, Change, Credential, Disk, Enrolment, EntryId, Fetch, GatewayId, Grant, Store,
+    StoreError, StoreProblem,
+};
 use relay_proto::client::Event;
 use relay_proto::frame::RawJson;
 use relay_tests::guard;
-use relay_tokio::connector::{
-    self, Backlog, Change, Credential, Disk, Enrolment, EntryId, Fetch, GatewayId, Grant, Store, StoreError,
-    StoreProblem,
-};
 
 use crate::stores::store;
 use crate::{IDENTITY, enroll, gateway, links, redeem, refusal, secret, serve, serve_with};

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use relay_blocking::enroll::EnrollError;
+use relay_connector::{
+    self as connector, Backlog, Change, Disk, EntryId, Fetch, GatewayId, Grant, Store, StoreError, StoreProblem,
+};
 use relay_proto::token::Secret;
 use relay_tests::guard;
-use relay_tokio::connector::{
-    self, Backlog, Change, Disk, EntryId, Fetch, GatewayId, Grant, Store, StoreError, StoreProblem,
-};
 
 use crate::http::{ask, post};
 use crate::{TOKEN, enroll, enrolling, links, refusal, secret, serve_with};

@@ -1,6 +1,6 @@
 //! TLS over real sockets: whom a gateway trusts, what it shows, and how it says what went wrong.
 //!
-//! The other end is relay-tokio's connector with certificates that are made here. The platform's trust store is part of
+//! The other end is relay-connector with certificates that are made here. The platform's trust store is part of
 //! most cases: it is what a gateway begins with, and knows none of these authorities.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use certificates::{
     Authority, Made, NAMES, SERIAL, as_openssl_does, authority, expired, intermediate, leaf, not_yet_valid,
 };
+use relay_connector as connector;
 use relay_proto::action::Action;
 use relay_proto::client::Event;
 use relay_proto::end::TlsProblem;
@@ -27,7 +28,6 @@ use relay_tests::app::{App, patient, quick};
 use relay_tests::guard;
 use relay_tests::host::Host;
 use relay_tests::peer::Peer;
-use relay_tokio::connector;
 use tokio::net::TcpListener;
 
 /// How a dial ended: nothing if a link came about and carried a message.

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use relay_connector::{self as connector, Connector, EntryId, Event, Events, Gateway};
 use relay_proto::connector::{Limits, Settings, Timing};
 use relay_proto::frame::RawJson;
-use relay_tokio::connector::{self, Connector, EntryId, Event, Events, Gateway};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket};

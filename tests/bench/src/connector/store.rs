@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use relay_tokio::connector::{Backlog, Change, EntryId, Fetch, GatewayId, Store, StoreError};
+use relay_connector::{Backlog, Change, EntryId, Fetch, GatewayId, Store, StoreError};
 
 #[derive(Default)]
 pub(super) struct Counts {

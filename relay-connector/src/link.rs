@@ -1,11 +1,12 @@
 //! A connection: moving its bytes between the socket, the wire and the peer.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_proto::client;
 use relay_proto::connector::{LinkId, Refusal, Transmit};
 use relay_proto::end::LinkEnd;
 use relay_proto::wire::{LinkOptions, ServerEvent, ServerLink, UpgradeRequest};
@@ -19,7 +20,6 @@ use super::hub::{Interest, NotAdmitted};
 use super::listener::Counted;
 use super::member::Member;
 use super::strangers::{Stranger, sent_away};
-use crate::direct;
 
 /// How long a closed connection is read for what the client still sends, so that the close frame is not overtaken by a
 /// reset.
@@ -182,7 +182,10 @@ impl Connection {
         let mut left = BACKLOG;
         while left > 0 && self.may_read() {
             let n = BUFFER.with_borrow_mut(|buffer| {
-                let read = direct::read(&self.stream, buffer);
+                let read = match client::same_socket(&self.stream) {
+                    Ok(mut socket) => socket.read(buffer),
+                    Err(_) => self.stream.try_read(buffer),
+                };
                 self.received(read, buffer)
             });
             if n == 0 {
@@ -205,7 +208,10 @@ impl Connection {
     /// Writes what the socket takes, likewise.
     fn catch_up_writing(&mut self) {
         while !self.deaf && !self.wire.transmit().is_empty() {
-            let written = direct::write(&self.stream, self.wire.transmit());
+            let written = match client::same_socket(&self.stream) {
+                Ok(mut socket) => socket.write(self.wire.transmit()),
+                Err(_) => self.stream.try_write(self.wire.transmit()),
+            };
             let goes_on = matches!(written, Ok(1..));
             self.wrote(written);
             self.unnoticed |= goes_on;

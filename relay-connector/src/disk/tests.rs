@@ -8,7 +8,7 @@ use relay_proto::time::Now;
 use tempfile::TempDir;
 
 use super::*;
-use crate::connector::{Config, DeliverError, serve_with};
+use crate::{Config, DeliverError, serve_with};
 
 fn gateway(name: &str) -> GatewayId {
     GatewayId::unverified(name)

@@ -93,7 +93,7 @@ mod tests {
     use tracing::span;
 
     use super::*;
-    use crate::connector::{Config, Enrolment, serve};
+    use crate::{Config, Enrolment, serve};
 
     /// A log: a line for each event from information on, with its fields.
     #[derive(Clone, Default)]

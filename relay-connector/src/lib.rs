@@ -1,15 +1,14 @@
 //! A connector on tokio: [`serve`] a listener, deliver through the [`Connector`] handle, read its [`Events`].
 //!
 //! ```
-//! use relay_tokio::connector;
-//! use relay_tokio::{Descriptor, RawJson};
+//! use relay_connector::{Config, Descriptor, RawJson};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let secret = "ab6c1ff3d89f0c5e"; // Take one of your own, of 16 random bytes or more.
-//! let config = connector::Config::new().gateway("my-gateway", secret).descriptor(Descriptor::new("discord"));
-//! let (connector, events) = connector::serve(listener, config)?;
+//! let config = Config::new().gateway("my-gateway", secret).descriptor(Descriptor::new("discord"));
+//! let (connector, events) = relay_connector::serve(listener, config)?;
 //!
 //! // It waits for the gateway in memory, and leaves on its acknowledgement.
 //! let gateway = connector.gateway("my-gateway");
@@ -27,15 +26,16 @@
 //! that moment, and after a start the gateways get what they have not acknowledged, in order (CONN-7).
 //!
 //! ```
-//! # use relay_tokio::{RawJson, connector};
+//! use relay_connector::{Config, Disk, RawJson};
+//!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let path = directory.path().join("relay.store");
 //! for waiting in [1, 2] {
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let store = connector::Disk::open(&path)?;
-//!     let (connector, _events) = connector::serve_with(listener, connector::Config::new(), store)?;
+//!     let store = Disk::open(&path)?;
+//!     let (connector, _events) = relay_connector::serve_with(listener, Config::new(), store)?;
 //!     let gateway = connector.gateway("default");
 //!     gateway.deliver(&RawJson::parse(r#"{"text":"hi"}"#)?).await?;
 //!     assert_eq!(gateway.buffered(), waiting);
@@ -48,7 +48,7 @@
 //! # Gateways that mean harm
 //! Whatever one does, it costs a bounded amount, and the others do not wait for it: links take turns, every gateway has a
 //! lock of its own, what one may have unread, unanswered or unacknowledged is bounded by
-//! [`Limits`](relay_proto::connector::Limits), a socket that takes nothing ends its link after [`Config::write_timeout`],
+//! [`Limits`], a socket that takes nothing ends its link after [`Config::write_timeout`],
 //! refused tokens are counted by address and by id, and beyond a limit nothing is verified ([`Config::refusals`]), and
 //! connections that are no links are bounded by [`Config::unlinked`].
 //!
@@ -63,6 +63,7 @@
 //! tell its policy at `POST /relay/policy` (ENROLL-5, POLICY-1): it is [held](Gateway::policies), and told through
 //! [`Config::http_events`]. What to do with it is up to the host.
 
+mod clock;
 mod config;
 mod disk;
 mod enrolment;
@@ -83,9 +84,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use relay_proto::connector as proto;
-use relay_proto::frame::RawJson;
 use relay_proto::token::Secret;
-use relay_proto::wire::ServerTls;
 use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::config::Config;
@@ -93,9 +92,12 @@ pub use self::disk::Disk;
 pub use self::enrolment::{Enrolment, HttpEvent};
 pub use self::store::{Change, Grant, Revocation, Store, StoreError, StoreProblem};
 pub use relay_proto::connector::{
-    Backlog, Ended, EntryId, Event, Fetch, GatewayId, Identity, LinkId, Outbound, OutboundId, Refused, Stats,
+    AckPolicy, Backlog, Ended, EntryId, Event, Fetch, GatewayId, Identity, Limits, LinkId, Outbound, OutboundId,
+    Refused, Stats,
 };
 pub use relay_proto::enroll::{Credential, Policy};
+pub use relay_proto::frame::{Descriptor, RawJson};
+pub use relay_proto::wire::ServerTls;
 
 use self::enrolment::Desk;
 use self::hub::Hub;
@@ -403,7 +405,7 @@ impl Gateway {
 /// What the gateways do, one reader for all of them.
 ///
 /// Read them, or drop this: while a gateway has too many that are not read
-/// ([`Limits::queue`](relay_proto::connector::Limits::queue)), nothing is read from it, and so its deliveries stop. Without
+/// ([`Limits::queue`]), nothing is read from it, and so its deliveries stop. Without
 /// `Events` deliveries go on and nothing is told. An [outbound](Event::Outbound) that nobody has seen is answered at once,
 /// as one that failed and was not carried out; interrupts are dropped.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use relay_proto::enroll::Credential;
 /// use std::collections::BTreeMap;
 /// use std::sync::Mutex;
 ///
-/// use relay_tokio::connector::{Backlog, Change, EntryId, Fetch, GatewayId, Store, StoreError};
+/// use relay_connector::{Backlog, Change, EntryId, Fetch, GatewayId, Store, StoreError};
 ///
 /// /// Not durable, but a store.
 /// #[derive(Default)]
