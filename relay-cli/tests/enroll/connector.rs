@@ -118,6 +118,7 @@ fn with_a_store_a_restart_forgets_no_gateway_and_no_revocation() {
 
 // proves: ENROLL-5
 #[cfg(target_os = "linux")]
+#[allow(clippy::disallowed_methods, reason = "the deadline of a guard")]
 #[test]
 fn an_enrolment_at_the_limit_of_threads_is_refused_and_keeps_the_token() {
     use std::path::PathBuf;
