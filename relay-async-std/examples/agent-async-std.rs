@@ -35,28 +35,30 @@ pub(crate) async fn run(
     }
     loop {
         match timeout(idle, events.next()).await {
-            Ok(Some(Event::Message(message))) => {
-                let key = message.key();
-                // What the connector sends again after a crash is being answered already, or was.
-                if message.buffer_id().is_none() || !turns.journal.known.contains(&key) {
-                    turns.journal.told(&key, message.raw())?;
-                    turns.begin(key, message.payload().clone()).await;
+            Ok(Some(Event::Delivery(delivery))) => {
+                if let Some(message) = delivery.message() {
+                    let key = delivery.key();
+                    // What the connector sends again after a crash is being answered already, or was.
+                    if delivery.buffer_id().is_none() || !turns.journal.known.contains(&key) {
+                        turns.journal.told(&key, message.raw())?;
+                        turns.begin(key, message.clone()).await;
+                    }
+                } else if let Some(forward) = delivery.passthrough() {
+                    match pressed(&gateway, forward).await {
+                        Err(error) if error.may_succeed_later() => {
+                            delivery.nack(); // The next link brings it again.
+                            continue;
+                        }
+                        result => log(result),
+                    }
                 }
-                message.ack(); // A crash does not lose it any more.
+                delivery.ack(); // A crash does not lose it any more.
             }
             Ok(Some(Event::Interrupt(stop))) => {
                 if turns.stop(&stop.session_key).await {
                     log(gateway.send(stop.chat_id.as_deref().unwrap_or_default(), "Stopped.").await);
                 }
             }
-            Ok(Some(Event::Passthrough(forward))) => match pressed(&gateway, &forward).await {
-                Err(error) if error.may_succeed_later() => forward.nack(), // The next link brings it again.
-                result => {
-                    log(result);
-                    forward.ack();
-                }
-            },
-            Ok(Some(Event::Undecodable(other))) => other.ack(),
             Ok(Some(other)) => eprintln!("{other:?}"),
             Ok(None) => return Ok(()),
             // Nothing to do: sleeps. What comes meanwhile waits at the connector, where a dial a second looks for it.

@@ -21,25 +21,24 @@ pub(crate) fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     smol::block_on(async {
         let driving = smol::spawn(driving);
-        let mut messages = events.filter_map(|event| {
-            match event {
-                Event::Message(message) => return Some(message),
-                // What is no use here is acknowledged as well: dropped, it would hold up what comes behind it.
-                Event::Passthrough(other) => other.ack(),
-                Event::Undecodable(other) => other.ack(),
-                other => eprintln!("{other:?}"),
+        let mut deliveries = events.filter_map(|event| match event {
+            Event::Delivery(delivery) => Some(delivery),
+            other => {
+                eprintln!("{other:?}");
+                None
             }
-            None
         });
-        while let Some(message) = messages.next().await {
-            match gateway.reply(&message, &format!("you said: {}", message.text())).await {
-                Ok(_) => message.ack(),
-                Err(error) if error.may_succeed_later() => message.nack(), // The next link brings it again.
-                Err(error) => {
-                    eprintln!("{error}");
-                    message.ack(); // Trying again would not help, or could say it twice.
+        while let Some(delivery) = deliveries.next().await {
+            if let Some(message) = delivery.message()
+                && let Err(error) = gateway.reply(message, &format!("you said: {}", message.text())).await
+            {
+                eprintln!("{error}");
+                if error.may_succeed_later() {
+                    delivery.nack(); // The next link brings it again.
+                    continue;
                 }
             }
+            delivery.ack();
         }
         // The gateway has ended, and so does what drives it.
         driving.await;

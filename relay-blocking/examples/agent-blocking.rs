@@ -26,28 +26,30 @@ pub(crate) fn run(gateway: Gateway, mut events: Events, journal: &Path, idle: Du
     undone.into_iter().for_each(|(key, event)| turns.begin(key, event));
     loop {
         match events.next_timeout(idle) {
-            Ok(Some(Event::Message(message))) => {
-                let key = message.key();
-                // What the connector sends again after a crash is being answered already, or was.
-                if message.buffer_id().is_none() || !turns.journal.known.contains(&key) {
-                    turns.journal.told(&key, message.raw())?;
-                    turns.begin(key, message.payload().clone());
+            Ok(Some(Event::Delivery(delivery))) => {
+                if let Some(message) = delivery.message() {
+                    let key = delivery.key();
+                    // What the connector sends again after a crash is being answered already, or was.
+                    if delivery.buffer_id().is_none() || !turns.journal.known.contains(&key) {
+                        turns.journal.told(&key, message.raw())?;
+                        turns.begin(key, message.clone());
+                    }
+                } else if let Some(forward) = delivery.passthrough() {
+                    match pressed(&gateway, forward) {
+                        Err(error) if error.may_succeed_later() => {
+                            delivery.nack(); // The next link brings it again.
+                            continue;
+                        }
+                        result => log(result),
+                    }
                 }
-                message.ack(); // A crash does not lose it any more.
+                delivery.ack(); // A crash does not lose it any more.
             }
             Ok(Some(Event::Interrupt(stop))) => {
                 if turns.stop(&stop.session_key) {
                     log(gateway.send(stop.chat_id.as_deref().unwrap_or_default(), "Stopped."));
                 }
             }
-            Ok(Some(Event::Passthrough(forward))) => match pressed(&gateway, &forward) {
-                Err(error) if error.may_succeed_later() => forward.nack(), // The next link brings it again.
-                result => {
-                    log(result);
-                    forward.ack();
-                }
-            },
-            Ok(Some(Event::Undecodable(other))) => other.ack(),
             Ok(Some(other)) => eprintln!("{other:?}"),
             Ok(None) => return Ok(()),
             // Nothing to do: sleeps. What comes meanwhile waits at the connector, where a dial a second looks for it.

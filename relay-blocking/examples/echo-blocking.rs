@@ -15,19 +15,20 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) fn run(gateway: Gateway, events: Events) -> Result<(), Box<dyn std::error::Error>> {
     for event in events {
-        match event {
-            Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())) {
-                Ok(_) => message.ack(),
-                Err(error) if error.may_succeed_later() => message.nack(), // The next link brings it again.
-                Err(error) => {
-                    eprintln!("{error}");
-                    message.ack(); // Trying again would not help, or could say it twice.
-                }
-            },
-            Event::Passthrough(other) => other.ack(),
-            Event::Undecodable(other) => other.ack(),
-            other => eprintln!("{other:?}"),
+        let Event::Delivery(delivery) = event else {
+            eprintln!("{event:?}");
+            continue;
+        };
+        if let Some(message) = delivery.message()
+            && let Err(error) = gateway.reply(message, &format!("you said: {}", message.text()))
+        {
+            eprintln!("{error}");
+            if error.may_succeed_later() {
+                delivery.nack(); // The next link brings it again.
+                continue;
+            }
         }
+        delivery.ack();
     }
     Ok(())
 }

@@ -42,10 +42,11 @@ fn messages_are_answered_and_acknowledged_until_the_iterator_ends() {
     });
     let mut results: Vec<ActionResult> = Vec::new();
     for event in &mut events {
-        if let Event::Message(message) = event {
-            let sent = gateway.reply(&message, &format!("you said: {}", message.text())).unwrap();
+        if let Event::Delivery(delivery) = event {
+            let message = delivery.message().expect("a message");
+            let sent = gateway.reply(message, &format!("you said: {}", message.text())).unwrap();
             results.extend(sent.into_results());
-            message.ack();
+            delivery.ack();
             let gateway = gateway.clone();
             std::thread::spawn(move || gateway.close());
         }

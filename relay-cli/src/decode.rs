@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use relay_proto::chat::SessionKeys;
-use relay_proto::frame::{self, FromConnector, RawJson};
+use relay_proto::frame::{self, Content, FromConnector, RawJson};
 use relay_proto::ndjson::{self, LineTooLong};
 
 use crate::args::DecodeArgs;
@@ -87,20 +87,20 @@ fn render(frame: &FromConnector, Shown { raw, keys }: Shown) -> String {
             let object = object("descriptor").json("descriptor", descriptor.to_json().as_str());
             with_raw(object, descriptor.raw.as_ref().map_or("null", RawJson::as_str))
         }
-        FromConnector::Message { event, buffer_id } => {
+        FromConnector::Delivery { content: Content::Message(event), buffer_id } => {
             let object = object("inbound")
                 .optional("buffer_id", render::buffer_id(buffer_id.as_ref()))
                 .text("session_key", &event.session_key(&keys))
                 .json("event", &render::message(event));
             with_raw(render::platform_name(object, event), event.raw())
         }
-        FromConnector::Passthrough { forward, buffer_id } => {
+        FromConnector::Delivery { content: Content::Passthrough(forward), buffer_id } => {
             let object = object("passthrough_forward")
                 .optional("buffer_id", render::buffer_id(buffer_id.as_ref()))
                 .json("forward", &render::forward(forward));
             with_raw(object, forward.raw.as_str())
         }
-        FromConnector::Undecodable { content, buffer_id } => {
+        FromConnector::Delivery { content: Content::Undecodable(content), buffer_id } => {
             let object = object("undecodable").optional("buffer_id", render::buffer_id(buffer_id.as_ref()));
             render::undecodable(object, content)
         }

@@ -57,19 +57,16 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             continue;
         }
         if let Some(event) = gateway.machine_mut().next_event() {
-            let delivery = match event {
-                Event::Message(message) => {
-                    println!("{}", message.payload.text());
-                    Some(message.id)
+            match event {
+                Event::Delivery(delivered) => {
+                    if let Some(message) = delivered.content.message() {
+                        println!("{}", message.text());
+                    }
+                    // Every delivery is acknowledged, also one that is not used: otherwise it holds up the others behind it.
+                    gateway.machine_mut().ack(delivered.id, now());
                 }
-                Event::Passthrough(other) => Some(other.id),
-                Event::Undecodable(other) => Some(other.id),
                 Event::Revoked { .. } | Event::Closed => return Ok(()),
-                _ => None,
-            };
-            // Every delivery gets a word: without one it would hold up the acknowledgements of those behind it.
-            if let Some(id) = delivery {
-                gateway.machine_mut().ack(id, now());
+                _ => {}
             }
             continue;
         }

@@ -325,20 +325,16 @@ impl Member {
     /// The application: it repeats what it is told, and acknowledges.
     fn answer(&mut self, event: Event, now: Now) {
         match event {
-            Event::Message(message) => {
-                let action = action::Action::answer(&message.payload, &format!("you said: {}", message.payload.text()));
+            Event::Delivery(delivered) => {
                 let machine = self.gateway.machine_mut();
-                // It leaves with the acknowledgement; how it ends is an action above. One that needs its answer delivered
-                // acknowledges on that action instead, or gives back.
-                let _ = machine.request(&action.to_json(), &RequestOptions::default(), now);
-                machine.ack(message.id, now);
-            }
-            // Nothing here uses these. Not acknowledged, they would hold up the acknowledgements of what comes behind them.
-            Event::Passthrough(other) => {
-                self.gateway.machine_mut().ack(other.id, now);
-            }
-            Event::Undecodable(other) => {
-                self.gateway.machine_mut().ack(other.id, now);
+                if let Some(message) = delivered.content.message() {
+                    let action = action::Action::answer(message, &format!("you said: {}", message.text()));
+                    // It leaves with the acknowledgement; how it ends is an action above. One that needs its answer
+                    // delivered acknowledges on that action instead, or nacks.
+                    let _ = machine.request(&action.to_json(), &RequestOptions::default(), now);
+                }
+                // Every delivery is acknowledged, also one that is not used: otherwise it holds up the others behind it.
+                machine.ack(delivered.id, now);
             }
             Event::Disconnected { ended, .. } => eprintln!("disconnected: {ended}"),
             _ => {}

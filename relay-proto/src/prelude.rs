@@ -12,7 +12,7 @@ pub use crate::client::{Asked, Delivery, Event, Events, Gateway, RequestError, S
 pub use crate::end::TlsProblem;
 #[doc(no_inline)]
 pub use crate::frame::{
-    ActionResult, BufferId, ChatInfo, ContextMessage, Descriptor, Interrupt, MessageEvent, MessageType,
+    ActionResult, BufferId, ChatInfo, Content, ContextMessage, Descriptor, Interrupt, MessageEvent, MessageType,
     PassthroughForward, RawJson, Undecodable, Verdict,
 };
 #[doc(no_inline)]

@@ -8,19 +8,20 @@
 //! let config = Config::new("https://connector.example").identity("discord", "1234").credentials("my-gateway", "s3cret");
 //! let (gateway, mut events) = relay_tokio::connect(config)?;
 //! while let Some(event) = events.next().await {
-//!     match event {
-//!         Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())).await {
-//!             Ok(_) => message.ack(),
-//!             Err(error) if error.may_succeed_later() => message.nack(), // The next link brings it again.
-//!             Err(error) => {
-//!                 eprintln!("{error}");
-//!                 message.ack(); // Trying again would not help, or could say it twice.
-//!             }
-//!         },
-//!         Event::Passthrough(other) => other.ack(),
-//!         Event::Undecodable(other) => other.ack(),
-//!         other => eprintln!("{other:?}"),
+//!     let Event::Delivery(delivery) = event else {
+//!         eprintln!("{event:?}");
+//!         continue;
+//!     };
+//!     if let Some(message) = delivery.message()
+//!         && let Err(error) = gateway.reply(message, &format!("you said: {}", message.text())).await
+//!     {
+//!         eprintln!("{error}");
+//!         if error.may_succeed_later() {
+//!             delivery.nack(); // The next link brings it again.
+//!             continue;
+//!         }
 //!     }
+//!     delivery.ack();
 //! }
 //! # Ok(())
 //! # }

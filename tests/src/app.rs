@@ -88,9 +88,9 @@ impl App {
     ///
     /// # Panics
     /// When it is another.
-    pub async fn message(&mut self) -> Delivery<MessageEvent> {
+    pub async fn message(&mut self) -> Delivery {
         match self.event().await {
-            Event::Message(delivery) => delivery,
+            Event::Delivery(delivery) if delivery.message().is_some() => delivery,
             other => panic!("not a message: {other:?}"),
         }
     }
@@ -116,5 +116,28 @@ impl App {
             other => panic!("not closed: {other:?}"),
         }
         assert!(guard("the end of events", self.events.next()).await.is_none(), "an event after the terminal one");
+    }
+}
+
+/// What a test asks of a delivery that it knows to be a message.
+pub trait IsMessage {
+    /// The message.
+    ///
+    /// # Panics
+    /// When it is something else.
+    fn expected(&self) -> &MessageEvent;
+
+    /// Its text.
+    ///
+    /// # Panics
+    /// As [`expected`](Self::expected).
+    fn text(&self) -> &str {
+        self.expected().text()
+    }
+}
+
+impl IsMessage for Delivery {
+    fn expected(&self) -> &MessageEvent {
+        self.message().unwrap_or_else(|| panic!("not a message: {self:?}"))
     }
 }

@@ -9,7 +9,7 @@ use relay_blocking::{
     Action, Ambiguous, Cause, Config, ConfigError, ConnectError, Event, Events, Gateway, IdleOutcome, NotSent, NotYet,
     Outcome, RequestError, RequestOptions, State,
 };
-use relay_tests::app::{config, quick};
+use relay_tests::app::{IsMessage as _, config, quick};
 use relay_tests::frames::{buffered, message, result};
 use relay_tests::peer::{Link, Peer};
 use relay_tests::{GUARD, HOUR};
@@ -62,8 +62,8 @@ fn a_message_is_answered_acknowledged_and_the_iterator_ends() {
         });
         let mut last = None;
         for event in events {
-            if let Event::Message(message) = event {
-                gateway.reply(&message, "hello").unwrap();
+            if let Event::Delivery(message) = event {
+                gateway.reply(message.expected(), "hello").unwrap();
                 message.ack();
                 // Waits for no event: its own reader may call it.
                 assert_eq!(gateway.close(), State::Closed);
@@ -90,7 +90,7 @@ fn nothing_yet_is_not_the_end() {
             link.farewell().await
         });
         let event = events.next_timeout(Duration::MAX).unwrap();
-        assert!(matches!(&event, Some(Event::Message(message)) if message.text() == "now"), "{event:?}");
+        assert!(matches!(&event, Some(Event::Delivery(message)) if message.text() == "now"), "{event:?}");
         gateway.close();
         assert!(matches!(events.next_timeout(GUARD), Ok(Some(Event::Idle))));
         assert!(matches!(events.next_timeout(Duration::ZERO), Ok(Some(Event::Closed))));
@@ -197,7 +197,7 @@ fn many_threads_wait_at_the_same_time() {
                 });
             }
         });
-        assert!(matches!(events.next(), Some(Event::Message(_))));
+        assert!(matches!(events.next(), Some(Event::Delivery(_))));
         gateway.close();
         assert_eq!(ended.join().unwrap(), State::Closed);
     });
@@ -224,7 +224,7 @@ fn a_request_completes_while_events_are_unread() {
         });
         gateway.typing("c1").unwrap();
         for _ in 0..MESSAGES {
-            assert!(matches!(events.next(), Some(Event::Message(_))));
+            assert!(matches!(events.next(), Some(Event::Delivery(_))));
         }
         drop(runtime.block_on(script));
     });
@@ -250,7 +250,7 @@ fn what_nobody_reads_is_left_with_the_connector() {
         // Many times what it may hold. Had it read on, this would be the end of the link.
         for n in 0..MESSAGES {
             let event = events.next();
-            assert!(matches!(event, Some(Event::Message(_))), "{n}: {event:?}");
+            assert!(matches!(event, Some(Event::Delivery(_))), "{n}: {event:?}");
         }
         assert_eq!(gateway.stats().dials, 1);
         drop(runtime.block_on(script));
@@ -318,7 +318,7 @@ fn what_comes_while_no_call_waits_is_read_all_the_same() {
         // No call of this crate waits for it.
         let mut events = events.into_async();
         let event = runtime.block_on(events.next());
-        assert!(matches!(&event, Some(Event::Message(message)) if message.text() == "now"), "{event:?}");
+        assert!(matches!(&event, Some(Event::Delivery(message)) if message.text() == "now"), "{event:?}");
     });
 }
 
@@ -342,14 +342,14 @@ fn an_acknowledgement_leaves_although_events_are_left_to_read() {
                 link.answer(&request).await;
                 (link.ack().await, link)
             });
-            let Some(Event::Message(one)) = events.next() else { panic!("no message") };
+            let Some(Event::Delivery(one)) = events.next() else { panic!("no message") };
             // The other one has come when this has been answered.
             gateway.typing("c1").unwrap();
             one.ack();
             let ack;
             (ack, link) = runtime.block_on(script).unwrap();
             assert_eq!(ack, first);
-            let Ok(Some(Event::Message(two))) = events.try_next() else { panic!("no message") };
+            let Ok(Some(Event::Delivery(two))) = events.try_next() else { panic!("no message") };
             two.ack();
             runtime.block_on(link.ack());
         }
@@ -387,7 +387,7 @@ fn threads_that_request_and_threads_that_acknowledge_get_along() {
             }
             for n in 0..THREADS * REQUESTS {
                 match events.next() {
-                    Some(Event::Message(message)) => message.ack(),
+                    Some(Event::Delivery(message)) => message.ack(),
                     other => panic!("{n}: {other:?}"),
                 }
             }

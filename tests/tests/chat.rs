@@ -6,7 +6,7 @@ use relay_proto::action::Action;
 use relay_proto::chat::{ButtonStyle, InteractionError, MediaKind, Prompt, SessionKeys};
 use relay_proto::client::{Event, RequestError};
 use relay_proto::gateway::{NotSent, RequestOptions};
-use relay_tests::app::{App, config};
+use relay_tests::app::{App, IsMessage as _, config};
 use relay_tests::frames::{descriptor, result};
 use relay_tests::guard;
 use relay_tests::host::Host;
@@ -81,7 +81,7 @@ async fn what_a_chat_said_goes_with_what_is_sent_there(host: Host) {
             app.ready().await;
         }
     }
-    let (_, sent) = answered(&mut link, delivered(), gateway.reply(&direct, "yes")).await;
+    let (_, sent) = answered(&mut link, delivered(), gateway.reply(direct.expected(), "yes")).await;
     let expect = json!({
         "op": "send", "chat_id": "d1", "content": "yes", "reply_to": "m1",
         "metadata": {"user_id": "u", "thread_id": "t"},
@@ -153,7 +153,7 @@ async fn a_long_text_takes_several_messages_in_order(host: Host) {
             link.send(&result(&request, json!({"success": true, "message_id": format!("p{n}")}))).await;
         }
     };
-    let (sent, ()) = tokio::join!(guard("a result", gateway.reply(&message, text)), answers);
+    let (sent, ()) = tokio::join!(guard("a result", gateway.reply(message.expected(), text)), answers);
     let sent = sent.unwrap();
     let ids: Vec<_> = sent.results().map(|result| result.message_id.as_deref().unwrap()).collect();
     assert_eq!(ids, ["p0", "p1", "p2", "p3"]);
@@ -242,7 +242,7 @@ async fn a_press_answers_the_prompt_that_was_asked(host: Host) {
         press["event"]["prompt_response"] = json!({"prompt_id": prompt_id, "option_id": "yes"});
         link.send(&press).await;
         let message = app.message().await;
-        let response = message.prompt_response().unwrap();
+        let response = message.prompt_response().expect("an answer");
         assert_eq!((&*response.option_id, response.prompt_id == asked.prompt_id), ("yes", is_own));
         assert_eq!(gateway.is_own_prompt(&response.prompt_id), is_own);
         message.ack();
@@ -295,7 +295,7 @@ async fn several_identities_share_a_link(host: Host) {
     let elsewhere = [(app.message().await, "i"), (app.message().await, "n")];
     app.message().await.ack();
     let text = "one two three";
-    let (_, sent) = answered(&mut link, delivered(), gateway.reply(&discord, text)).await;
+    let (_, sent) = answered(&mut link, delivered(), gateway.reply(discord.expected(), text)).await;
     assert_eq!((&sent["platform"], &sent["botId"]), (&json!("discord"), &json!("bot-1")));
     assert_eq!((&sent["action"]["content"], &sent["action"]["metadata"]), (&json!(text), &json!({"user_id": "d"})));
     // The other platform has a length of its own.
@@ -308,7 +308,7 @@ async fn several_identities_share_a_link(host: Host) {
             link.answer(&request).await;
         }
     };
-    let (outcome, ()) = tokio::join!(guard("a result", gateway.reply(&telegram, text)), answers);
+    let (outcome, ()) = tokio::join!(guard("a result", gateway.reply(telegram.expected(), text)), answers);
     assert_eq!(outcome.unwrap().results().len(), 2);
     // A chat without more goes where it was used last; what that platform lacks, it lacks.
     let error = gateway.react("7", "m", "👀").now_or_never().expect("at once").unwrap_err();
@@ -326,7 +326,7 @@ async fn several_identities_share_a_link(host: Host) {
     assert_eq!((sent.get("platform"), &sent["action"]["metadata"]), (None, &json!({"user_id": "i"})));
     // Nor is it one of those that happen to have a chat of this id.
     for (message, user) in &elsewhere {
-        let (_, sent) = answered(&mut link, delivered(), gateway.reply(message, "hi")).await;
+        let (_, sent) = answered(&mut link, delivered(), gateway.reply(message.expected(), "hi")).await;
         assert_eq!((sent.get("platform"), &sent["action"]["metadata"]), (None, &json!({"user_id": user})));
     }
 }
@@ -343,7 +343,8 @@ async fn interactions_come_out_of_forwards(host: Host) {
             "platform": platform, "botId": "bot-1", "method": "POST", "path": "/", "headers": [], "bodyB64": body,
         }}))
         .await;
-        let Event::Passthrough(forward) = app.event().await else { panic!("not a forward") };
+        let Event::Delivery(delivery) = app.event().await else { panic!("not a delivery") };
+        let forward = delivery.passthrough().expect("a forward");
         match (n, forward.interaction()) {
             (0, Some(Ok(interaction))) => {
                 assert_eq!(interaction.command_line().as_deref(), Some("/ask"));
@@ -354,7 +355,7 @@ async fn interactions_come_out_of_forwards(host: Host) {
             (_, other) => panic!("{n}: {other:?}"),
         }
         assert!(!forward.body.is_empty(), "it stays as it came");
-        forward.ack();
+        delivery.ack();
         assert_eq!(link.ack().await, format!("b{n}"));
     }
     // Its channel is a chat that was heard from.
@@ -373,7 +374,8 @@ async fn a_delivery_says_what_a_conversation_needs(host: Host) {
     event["event"]["media"] = json!([{"url": "https://x/1", "kind": "image", "mime": "image/png"}]);
     event["event"]["context"] = json!([{"text": "nearby", "source": {"user_id": "V"}}]);
     link.send(&event).await;
-    let message = app.message().await;
+    let delivery = app.message().await;
+    let message = delivery.expected();
     assert_eq!(message.session_key(&SessionKeys::default()), "agent:main:slack:group:C:U");
     assert_eq!(message.reply_quote().unwrap().author.as_deref(), Some("ann"));
     assert_eq!(

@@ -8,7 +8,7 @@ use relay_proto::end::LinkEnd;
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::{Cause, Config, IdleOutcome, State};
 use relay_proto::token::{Secret, mint};
-use relay_tests::app::{patient, quick};
+use relay_tests::app::{IsMessage as _, patient, quick};
 use relay_tests::guard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,9 +38,9 @@ async fn event(events: &mut Events) -> Event {
     guard("an event of the gateway", events.next()).await.expect("not the end")
 }
 
-async fn message(events: &mut Events) -> Delivery<relay_proto::frame::MessageEvent> {
+async fn message(events: &mut Events) -> Delivery {
     match event(events).await {
-        Event::Message(message) => message,
+        Event::Delivery(message) => message,
         other => panic!("{other:?} is no message"),
     }
 }
@@ -187,7 +187,7 @@ async fn a_sleeping_gateway_misses_nothing() {
     peer.deliver(&text("while asleep")).await.unwrap();
     gateway.wake();
     loop {
-        if let Event::Message(message) = event(&mut own).await {
+        if let Event::Delivery(message) = event(&mut own).await {
             assert_eq!(message.text(), "while asleep");
             break message.ack();
         }

@@ -14,7 +14,7 @@ use relay_proto::end::LinkEnd;
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
 use relay_proto::token::{Secret, mint};
-use relay_tests::app::{patient, quick};
+use relay_tests::app::{IsMessage as _, patient, quick};
 use relay_tests::guard;
 use relay_tests::held::HeldClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -160,7 +160,7 @@ async fn a_gateway_that_floods_leaves_the_others_their_turn() {
     for _ in 0..10 {
         connector.gateway(GOOD).deliver(&RawJson::parse(r#"{"text":"hi"}"#).unwrap()).await.unwrap();
         match guard("the delivery", own.next()).await.unwrap() {
-            Event::Message(message) => message.ack(),
+            Event::Delivery(message) => message.ack(),
             other => panic!("{other:?} is no message"),
         }
         while !matches!(guard("the acknowledgement", events.next()).await.unwrap().1, Seen::Acked(_)) {}
@@ -239,7 +239,7 @@ async fn connections_that_never_upgrade_make_room_for_those_that_do() {
         begun.push(TcpStream::connect(connector.address()).await.unwrap());
     }
     connector.gateway(GOOD).deliver(&RawJson::parse(r#"{"text":"hi"}"#).unwrap()).await.unwrap();
-    let Event::Message(message) = guard("a message", links[0].1.next()).await.unwrap() else { panic!() };
+    let Event::Delivery(message) = guard("a message", links[0].1.next()).await.unwrap() else { panic!() };
     assert_eq!(message.text(), "hi");
 }
 

@@ -18,7 +18,7 @@ use relay_proto::wire::rustls::crypto::ring;
 use relay_proto::wire::rustls::pki_types::PrivateKeyDer;
 use relay_proto::wire::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use relay_proto::wire::{ClientLink, LinkEvent, LinkOptions};
-use relay_tests::app::{patient, quick};
+use relay_tests::app::{IsMessage as _, patient, quick};
 use relay_tests::guard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -362,7 +362,7 @@ async fn an_upgrade_that_ends_with_its_request_is_no_link() {
     assert_eq!(connector.gateway(ID).stats().replaced, 0);
     connector.gateway(ID).deliver(&RawJson::parse(r#"{"text":"hi"}"#).unwrap()).await.unwrap();
     let next = guard("the message", events.next()).await.unwrap();
-    assert!(matches!(&next, Event::Message(message) if message.text() == "hi"), "{next:?}");
+    assert!(matches!(&next, Event::Delivery(message) if message.text() == "hi"), "{next:?}");
 }
 
 // proves: CONN-1, ENROLL-5
@@ -405,7 +405,7 @@ async fn over_tls_everything_is_the_same() {
     let config = Config::new(format!("https://{}", connector.address())).identity("discord", "bot-1").timing(quick());
     let (_gateway, mut events) = relay_tokio::connect_with_tls(config.credentials(ID, SECRET), Some(client)).unwrap();
     loop {
-        if let Event::Message(message) = guard("the message", events.next()).await.unwrap() {
+        if let Event::Delivery(message) = guard("the message", events.next()).await.unwrap() {
             assert_eq!(message.text(), text);
             break message.ack();
         }

@@ -13,9 +13,9 @@ use relay_connector::{
 };
 use relay_proto::client::{Delivery, Event, Events, Gateway};
 use relay_proto::connector::{Event as Seen, Settings};
-use relay_proto::frame::{MessageEvent, RawJson};
+use relay_proto::frame::RawJson;
 use relay_proto::gateway::Config;
-use relay_tests::app::{patient, quick};
+use relay_tests::app::{IsMessage as _, patient, quick};
 use relay_tests::guard;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -42,9 +42,9 @@ fn dial(connector: &Connector) -> (Gateway, Events) {
     relay_tokio::connect(config.credentials(ID, SECRET)).unwrap()
 }
 
-async fn message(events: &mut Events) -> Delivery<MessageEvent> {
+async fn message(events: &mut Events) -> Delivery {
     loop {
-        if let Event::Message(message) = guard("a message", events.next()).await.expect("not the end") {
+        if let Event::Delivery(message) = guard("a message", events.next()).await.expect("not the end") {
             return message;
         }
     }

@@ -62,7 +62,7 @@ async fn linked(connector: &Connector) -> (Gateway, Events) {
 
 async fn take(events: &mut Events) {
     match guard("a message", events.next()).await {
-        Some(Event::Message(message)) => message.ack(),
+        Some(Event::Delivery(message)) => message.ack(),
         other => panic!("{other:?} is no message"),
     }
 }

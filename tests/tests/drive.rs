@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use relay_proto::action::Action;
 use relay_proto::client::{self, Driver, Event, Net, drive};
 use relay_proto::gateway::{Cause, Config, Outcome, RequestOptions, State};
-use relay_tests::app::{config, quick};
+use relay_tests::app::{IsMessage as _, config, quick};
 use relay_tests::frames::message;
 use relay_tests::guard;
 use relay_tests::peer::{Link, Peer};
@@ -208,7 +208,7 @@ async fn a_full_queue_stops_reading_and_an_emptied_one_starts_it_again() {
         link.send(&message(&format!("{round} first {text}"))).await;
         link.send(&message(&format!("{round} second {text}"))).await;
         for part in ["first", "second"] {
-            let Some(Event::Message(message)) = guard("an event", events.next()).await else { panic!("no message") };
+            let Some(Event::Delivery(message)) = guard("an event", events.next()).await else { panic!("no message") };
             assert!(message.text().starts_with(&format!("{round} {part}")));
         }
     }
@@ -496,7 +496,7 @@ async fn an_interrupted_call_ends_no_link() {
         let interrupted = || io::Error::from(io::ErrorKind::Interrupted);
         faults.reads.lock().unwrap().extend((0..n).map(|_| interrupted()));
         link.send(&message(&format!("{n}"))).await;
-        let Some(Event::Message(message)) = guard("an event", events.next()).await else { panic!("no message") };
+        let Some(Event::Delivery(message)) = guard("an event", events.next()).await else { panic!("no message") };
         assert_eq!(message.text(), format!("{n}"));
         faults.writes.lock().unwrap().extend((0..n).map(|_| Err(interrupted())));
         gateway.interrupt("agent:main", None).unwrap();

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use relay_proto::action::Action;
 use relay_proto::client::Event;
 use relay_proto::gateway::{Ambiguous, Cause, IdleOutcome, NotSent, Outcome, RequestOptions, State};
-use relay_tests::app::{App, config, quick};
+use relay_tests::app::{App, IsMessage as _, config, quick};
 use relay_tests::frames::{buffered, message, result};
 use relay_tests::host::Host;
 use relay_tests::peer::{Incoming, Peer};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use relay_proto::action::Action;
 use relay_proto::client::{Event, Gateway};
 use relay_proto::gateway::{Ambiguous, Cause, NotSent, Outcome, RequestOptions, State};
-use relay_tests::app::{App, config, quick};
+use relay_tests::app::{App, IsMessage as _, config, quick};
 use relay_tests::frames::{line, message};
 use relay_tests::host::Host;
 use relay_tests::peer::{Incoming, Peer};
@@ -318,7 +318,7 @@ async fn a_peer_that_talks_and_reads_nothing_is_given_up(host: Host) {
         // The gateway has heard the peer say this before an hour passes. The link may end meanwhile.
         let _ = link.send_message(Message::text(line(&message("I am here")))).await;
         match app.event().await {
-            Event::Message(message) => message.ack(),
+            Event::Delivery(message) => message.ack(),
             Event::Disconnected { ended, .. } => break ended,
             other => panic!("{other:?}"),
         }

@@ -9,7 +9,7 @@ use relay_proto::client::{self, Clock};
 use relay_proto::connector::Event as Seen;
 use relay_proto::frame::{RawJson, Verdict};
 use relay_proto::gateway::{Ambiguous, Cause, Config, Outcome, RequestOptions, State};
-use relay_tests::app::App;
+use relay_tests::app::{App, IsMessage as _};
 use relay_tests::frames::{message, result};
 use relay_tests::guard;
 use relay_tests::held::HeldClock;

@@ -11,7 +11,7 @@ use relay_proto::action::Action;
 use relay_proto::client::{Event, Gateway, RequestError};
 use relay_proto::frame::{RawJson, Verdict};
 use relay_proto::gateway::{Ambiguous, Cause, IdleOutcome, Limits, NotSent, Outcome, RequestOptions};
-use relay_tests::app::{App, config};
+use relay_tests::app::{App, IsMessage as _, config};
 use relay_tests::frames::{buffered, line, message, result};
 use relay_tests::host::Host;
 use relay_tests::peer::{Link, Peer};
@@ -93,7 +93,7 @@ async fn the_platform_goes_with_its_bot(host: Host) {
     event["event"]["source"]["platform"] = json!("slack");
     link.send(&event).await;
     let delivery = app.message().await;
-    let mut reply = pin!(app.gateway.reply(&delivery, "hello"));
+    let mut reply = pin!(app.gateway.reply(delivery.expected(), "hello"));
     assert!(futures_util::poll!(&mut reply).is_pending());
     let request = link.expect("outbound").await;
     assert_eq!((&request["platform"], &request["botId"]), (&json!("slack"), &json!("s1")));
@@ -133,7 +133,7 @@ async fn a_request_made_while_handling_an_event_completes(host: Host) {
             let request = link.expect("outbound").await;
             link.answer(&request).await;
         };
-        let (outcome, ()) = tokio::join!(guard("a result", app.gateway.reply(&delivery, "echo")), answer);
+        let (outcome, ()) = tokio::join!(guard("a result", app.gateway.reply(delivery.expected(), "echo")), answer);
         outcome.unwrap();
         delivery.ack();
         assert_eq!(link.ack().await, id);

@@ -4,7 +4,7 @@
 use relay_proto::client::Event;
 use relay_proto::frame::Skipped;
 use relay_proto::gateway::{Cause, Limits, Stats};
-use relay_tests::app::{App, config};
+use relay_tests::app::{App, IsMessage as _, config};
 use relay_tests::frames::{buffered, descriptor, line, message, result};
 use relay_tests::host::Host;
 use relay_tests::peer::{Link, Peer};
@@ -229,7 +229,7 @@ async fn odd_events_are_still_messages(host: Host) {
         ("binary", Input::Binary(b"{\"type\":\"inbound\",\"event\":{\"text\":\"\xc3\xa4\"}}\n".to_vec()), "ä"),
     ] {
         match line.shows(case, input).await {
-            Event::Message(message) => {
+            Event::Delivery(message) => {
                 assert_eq!(message.text(), expected, "{case}");
                 assert_eq!(message.buffer_id(), None, "{case}");
             }
@@ -237,7 +237,8 @@ async fn odd_events_are_still_messages(host: Host) {
         }
     }
     for (case, text) in [("a lone high one", r"\ud800"), ("a lone low one", r"\udc00"), ("two", r"\ud800\ud800x")] {
-        let Event::Message(message) = line.shows(case, event(&format!("{{\"text\":\"{text}\",\"n\":7}}"))).await else {
+        let Event::Delivery(message) = line.shows(case, event(&format!("{{\"text\":\"{text}\",\"n\":7}}"))).await
+        else {
             panic!("{case}")
         };
         assert!(message.raw().contains(text), "the raw text stays readable: {case}");
@@ -260,17 +261,17 @@ async fn poison_is_handed_over_and_can_be_acknowledged(host: Host) {
     .enumerate()
     {
         let input = text(format!("{{\"type\":\"inbound\",\"bufferId\":\"b{n}\"{fields}}}\n"));
-        let Event::Undecodable(poison) = line.shows(fields, input).await else { panic!("{fields}") };
-        assert_eq!((poison.frame_type, poison.raw()), ("inbound", raw));
+        let Event::Delivery(poison) = line.shows(fields, input).await else { panic!("{fields}") };
+        assert_eq!((poison.undecodable().map(|content| content.frame_type), poison.raw()), (Some("inbound"), raw));
         poison.ack();
         assert_eq!(line.link.ack().await, format!("b{n}"));
     }
     let input = text("{\"type\":\"passthrough_forward\",\"bufferId\":\"p\",\"forward\":[]}\n");
-    let Event::Undecodable(poison) = line.shows("a forward that is a list", input).await else { panic!() };
+    let Event::Delivery(poison) = line.shows("a forward that is a list", input).await else { panic!() };
     poison.ack();
     assert_eq!(line.link.ack().await, "p");
     let bytes = b"{\"type\":\"inbound\",\"bufferId\":\"u\",\"event\":{\"text\":\"\xff\"}}\n";
-    let Event::Undecodable(poison) = line.shows("not UTF-8", Input::Binary(bytes.to_vec())).await else { panic!() };
+    let Event::Delivery(poison) = line.shows("not UTF-8", Input::Binary(bytes.to_vec())).await else { panic!() };
     assert_eq!(poison.raw(), "{\"text\":\"\u{FFFD}\"}");
     poison.ack();
     assert_eq!(line.link.ack().await, "u");
@@ -295,7 +296,8 @@ async fn odd_forwards_are_still_forwards(host: Host) {
         ("a body that is no base64", forward(r#"{"bodyB64":"!A!"}"#), 0, b"", true),
         ("a binary body", forward(r#"{"bodyB64":"AP+A"}"#), 0, b"\0\xff\x80", false),
     ] {
-        let Event::Passthrough(seen) = line.shows(case, input).await else { panic!("{case}") };
+        let Event::Delivery(delivery) = line.shows(case, input).await else { panic!("{case}") };
+        let seen = delivery.passthrough().expect(case);
         assert_eq!((seen.headers.len(), &*seen.body, seen.body_undecodable), (headers, body, undecodable), "{case}");
     }
 }
@@ -397,14 +399,14 @@ async fn a_line_as_long_as_the_limit(host: Host) {
     let limit = Limits::default().line;
     let longest = line_of(limit);
     assert_eq!(longest.len(), limit + 1, "the newline is not of the line");
-    let Event::Message(message) = line.shows("the longest line", text(longest.clone())).await else { panic!() };
+    let Event::Delivery(message) = line.shows("the longest line", text(longest.clone())).await else { panic!() };
     assert!(message.raw().len() > limit - 100);
     drop(message);
     let pieces = longest.as_bytes().chunks(4096);
     for piece in pieces {
         line.link.send_binary(piece).await;
     }
-    let Event::Message(_) = line.app.event().await else { panic!() };
+    let Event::Delivery(_) = line.app.event().await else { panic!() };
     line.passes("the longest line in pieces", text("\n")).await;
 }
 

@@ -5,7 +5,7 @@
 use relay_proto::action::Action;
 use relay_proto::client::Gateway;
 use relay_proto::gateway::{Limits, Outcome, RequestOptions, Timing};
-use relay_tests::app::{App, config, quick};
+use relay_tests::app::{App, IsMessage as _, config, quick};
 use relay_tests::frames::{line, message};
 use relay_tests::host::Host;
 use relay_tests::peer::{Link, Peer};

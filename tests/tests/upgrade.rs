@@ -8,7 +8,7 @@ use relay_proto::frame::RawJson;
 use relay_proto::gateway::{Cause, Config, Identity, State};
 use relay_proto::token::{self, Secret};
 use relay_tests::HOUR;
-use relay_tests::app::{App, config, quick};
+use relay_tests::app::{App, IsMessage as _, config, quick};
 use relay_tests::frames::{descriptor, line};
 use relay_tests::host::Host;
 use relay_tests::peer::{Incoming, Peer};

@@ -100,14 +100,22 @@ pub(super) async fn play() -> Result<(), Failure> {
 async fn agent(gateway: Gateway, mut events: relay_tokio::Events) {
     while let Some(event) = events.next().await {
         let said = match event {
-            Event::Message(message) => match gateway.reply(&message, &format!("you said: {}", message.text())).await {
-                Ok(_) => {
-                    message.ack();
+            Event::Delivery(delivery) => {
+                let Some(message) = delivery.message() else {
+                    delivery.ack();
                     continue;
+                };
+                match gateway.reply(message, &format!("you said: {}", message.text())).await {
+                    Ok(_) => {
+                        delivery.ack();
+                        continue;
+                    }
+                    Err(error) => {
+                        delivery.nack(); // The next link brings it again.
+                        format!("  [the reply failed: {error}]")
+                    }
                 }
-                // It comes again on the next link.
-                Err(error) => format!("  [the reply failed: {error}]"),
-            },
+            }
             Event::Ready { .. } => "  [gateway: ready]".to_owned(),
             Event::Disconnected { ended, retry_in } => {
                 let next = retry_in.map_or("no dial follows".to_owned(), |wait| format!("next dial in {wait:.1?}"));

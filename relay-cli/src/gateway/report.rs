@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use relay_proto::chat::SessionKeys;
 use relay_tokio::{
-    ActionResult, Ambiguous, Cause, Delivery, Descriptor, Ended, IdleOutcome, Interrupt, MessageEvent, NotSent,
-    Outcome, PassthroughForward, RequestError, Undecodable, Verdict,
+    ActionResult, Ambiguous, Cause, Content, Delivery, Descriptor, Ended, IdleOutcome, Interrupt, NotSent, Outcome,
+    RequestError, Verdict,
 };
 
 use super::tls;
@@ -63,34 +63,31 @@ pub(super) fn interrupt(interrupt: &Interrupt) -> String {
 
 // ── deliveries ───────────────────────────────────────────────────────────
 
-pub(super) fn message(number: u64, delivery: &Delivery<MessageEvent>, raw: bool, keys: &SessionKeys) -> String {
-    let object = event("message")
-        .number("delivery", Some(number))
-        .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
-        .text("session_key", &delivery.session_key(keys))
-        .text("key", &delivery.key())
-        .json("message", &render::message(delivery));
-    let object = render::conversation(object, delivery);
-    with_raw(render::platform_name(object, delivery), delivery.raw(), raw).end()
-}
-
-pub(super) fn passthrough(number: u64, delivery: &Delivery<PassthroughForward>, raw: bool) -> String {
-    let object = event("passthrough")
-        .number("delivery", Some(number))
-        .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
-        .text("key", &delivery.key())
-        .json("forward", &render::forward(delivery));
-    let pressed = delivery.interaction().and_then(Result::ok).and_then(|interaction| interaction.prompt_response());
-    let object = render::prompt_response(object, pressed.as_ref());
-    with_raw(object, delivery.raw(), raw).end()
-}
-
-pub(super) fn undecodable(number: u64, delivery: &Delivery<Undecodable>) -> String {
-    let object = event("undecodable")
-        .number("delivery", Some(number))
-        .optional("buffer_id", render::buffer_id(delivery.buffer_id()))
-        .text("key", &delivery.key());
-    render::undecodable(object, delivery).end()
+pub(super) fn delivery(number: u64, delivery: &Delivery, raw: bool, keys: &SessionKeys) -> String {
+    let object = |name| {
+        event(name).number("delivery", Some(number)).optional("buffer_id", render::buffer_id(delivery.buffer_id()))
+    };
+    let key = delivery.key();
+    let object = match delivery.content() {
+        Content::Message(message) => {
+            let object = object("message")
+                .text("session_key", &message.session_key(keys))
+                .text("key", &key)
+                .json("message", &render::message(message));
+            let object = render::conversation(object, message);
+            with_raw(render::platform_name(object, message), message.raw(), raw)
+        }
+        Content::Passthrough(forward) => {
+            let object = object("passthrough").text("key", &key).json("forward", &render::forward(forward));
+            let pressed =
+                forward.interaction().and_then(Result::ok).and_then(|interaction| interaction.prompt_response());
+            with_raw(render::prompt_response(object, pressed.as_ref()), delivery.raw(), raw)
+        }
+        Content::Undecodable(content) => render::undecodable(object("undecodable").text("key", &key), content),
+        // Content that this version does not know: the program can still acknowledge it.
+        _ => with_raw(object("undecodable").text("key", &key), delivery.raw(), true),
+    };
+    object.end()
 }
 
 fn with_raw(object: Object, json: &str, raw: bool) -> Object {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use relay_proto::chat::SessionKeys;
-use relay_tokio::{Event, Events, Gateway, RequestOptions};
+use relay_tokio::{Delivery, Event, Events, Gateway, RequestOptions};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::answered::{HeldUp, Unanswered};
 use super::commands::{Command, Parsed, parse};
 use super::exec::{self, Child, DEAF, PATIENCE};
-use super::held::{Held, Table, Unseen};
+use super::held::{self, Table, Unseen};
 use super::report;
 use crate::args::AckMode;
 use crate::input::Input;
@@ -266,23 +266,12 @@ impl Session {
 
     /// Tells the program of an event. The last one is told at the very end.
     fn report(&mut self, event: Option<Event>) {
-        let raw = self.options.raw;
         match event {
             Some(Event::Ready { descriptor }) => self.outbox.event(report::ready(&descriptor), None),
-            Some(Event::Message(delivery)) => {
-                let number = self.next_delivery();
-                let line = report::message(number, &delivery, raw, &self.options.session_keys);
-                self.deliver(number, line, Held::Message(delivery));
-            }
-            Some(Event::Passthrough(delivery)) => {
-                let number = self.next_delivery();
-                let line = report::passthrough(number, &delivery, raw);
-                self.deliver(number, line, Held::Passthrough(delivery));
-            }
-            Some(Event::Undecodable(delivery)) => {
-                let number = self.next_delivery();
-                let line = report::undecodable(number, &delivery);
-                self.deliver(number, line, Held::Undecodable(delivery));
+            Some(Event::Delivery(delivery)) => {
+                self.delivery += 1;
+                let line = report::delivery(self.delivery, &delivery, self.options.raw, &self.options.session_keys);
+                self.deliver(self.delivery, line, delivery);
             }
             Some(Event::Interrupt(interrupt)) => self.outbox.event(report::interrupt(&interrupt), None),
             Some(Event::Disconnected { ended, retry_in }) => {
@@ -296,18 +285,14 @@ impl Session {
         }
     }
 
-    fn next_delivery(&mut self) -> u64 {
-        self.delivery += 1;
-        self.delivery
-    }
-
-    fn deliver(&mut self, number: u64, line: String, delivery: Held) {
+    fn deliver(&mut self, number: u64, line: String, delivery: Delivery) {
         match self.options.ack {
             AckMode::Auto => self.outbox.event(line, Some(Unseen::new(delivery))),
             AckMode::Answered => {
-                let question = delivery.question(&self.options.session_keys);
+                let question = held::question(&delivery, &self.options.session_keys);
                 let is_asked = question.is_some();
-                if let Some(held_up) = self.unanswered.arrived(number, delivery.key(), delivery.is_buffered(), question)
+                if let Some(held_up) =
+                    self.unanswered.arrived(number, delivery.key(), delivery.buffer_id().is_some(), question)
                 {
                     self.warn_of_silence(held_up);
                 }
@@ -417,7 +402,7 @@ impl Session {
         Ok(())
     }
 
-    fn take(&mut self, number: u64) -> Result<Held, String> {
+    fn take(&mut self, number: u64) -> Result<Delivery, String> {
         if self.options.ack == AckMode::Auto {
             return Err("deliveries are acknowledged automatically: start with --ack manual to do it by hand".into());
         }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use sha2::{Digest as _, Sha256};
 
 use crate::action::Action;
-use crate::frame::{MessageEvent, RawJson};
+use crate::frame::{Content, MessageEvent, RawJson};
 use crate::json::{self, push_field, push_string};
 
 /// A question with options to press. The answer comes as a message whose [`prompt_response`](MessageEvent::prompt_response)
@@ -249,6 +249,18 @@ impl MessageEvent {
         let [prompt_id, option_id, label, prompt_message_id] =
             texts.map(|field| field.and_then(json::text).filter(|text| !text.is_empty()).map(|text| text.into_owned()));
         Some(PromptResponse { prompt_id: prompt_id?, option_id: option_id?, label, prompt_message_id })
+    }
+}
+
+impl Content {
+    /// Which option of which prompt was pressed, when that is what the delivery says: on most platforms as a message, on
+    /// Discord as an interaction.
+    pub fn prompt_response(&self) -> Option<PromptResponse> {
+        match self {
+            Self::Message(message) => message.prompt_response(),
+            Self::Passthrough(forward) => forward.interaction()?.ok()?.prompt_response(),
+            Self::Undecodable(_) => None,
+        }
     }
 }
 

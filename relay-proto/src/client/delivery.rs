@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::shared::Shared;
-use crate::frame::{BufferId, MessageEvent, PassthroughForward, Undecodable};
+use crate::frame::{BufferId, Content};
 use crate::gateway::{Delivered, DeliveryId};
 
 /// A delivery: its content, and the right to say what became of it (ACK-6).
@@ -16,39 +16,39 @@ use crate::gateway::{Delivered, DeliveryId};
 /// the connector keeps it, and sends it again on the next link. Dropping it without a word is the same as
 /// [`nack`](Self::nack), and is counted.
 ///
-/// **Say something about every delivery**, also about those that are of no use. Acknowledgements leave in the order in
-/// which their deliveries arrived (ACK-2), so one that was given back or dropped holds up the acknowledgements of
-/// everything behind it until the next link, however healthy this one is; and a connector that waits for them soon
-/// delivers nothing more. Give back what another link can mend, and acknowledge the rest:
+/// **Ack or nack every delivery**, even those that you ignore. Acknowledgements leave in the order in which their
+/// deliveries arrived (ACK-2), so one that was nacked or dropped holds up the acknowledgements of everything behind it
+/// until the next link, however healthy this one is; and a connector that waits for them soon delivers nothing more. Nack
+/// only what a reconnect can fix:
 ///
 /// ```no_run
 /// # use relay_proto::client::{Event, Events, Gateway};
 /// # async fn repeat(gateway: Gateway, mut events: Events) {
 /// while let Some(event) = events.next().await {
-///     match event {
-///         Event::Message(message) => match gateway.reply(&message, message.text()).await {
-///             Err(error) if error.may_succeed_later() => message.nack(), // The next link brings it again.
-///             _ => message.ack(),
-///         },
-///         Event::Passthrough(other) => other.ack(),
-///         Event::Undecodable(other) => other.ack(),
-///         _ => {}
+///     let Event::Delivery(delivery) = event else { continue };
+///     if let Some(message) = delivery.message()
+///         && let Err(error) = gateway.reply(message, message.text()).await
+///         && error.may_succeed_later()
+///     {
+///         delivery.nack(); // The next link brings it again.
+///         continue;
 ///     }
+///     delivery.ack();
 /// }
 /// # }
 /// ```
 ///
-/// It derefs to its content. It may be kept for as long as needed, also over reconnects: it is shown once, and
+/// It derefs to its [`Content`]. It may be kept for as long as needed, also over reconnects: it is shown once, and
 /// acknowledged on whichever link carries it next.
 #[must_use = "a delivery that is dropped without `ack` comes again on the next link, and holds up the acks behind it"]
-pub struct Delivery<T> {
+pub struct Delivery {
     shared: Arc<Shared>,
-    delivered: Delivered<T>,
+    delivered: Delivered,
     open: bool,
 }
 
-impl<T> Delivery<T> {
-    pub(super) fn new(shared: Arc<Shared>, delivered: Delivered<T>) -> Self {
+impl Delivery {
+    pub(super) fn new(shared: Arc<Shared>, delivered: Delivered) -> Self {
         Self { shared, delivered, open: true }
     }
 
@@ -69,9 +69,9 @@ impl<T> Delivery<T> {
         self.shared.with(|inner, now| inner.gateway.machine_mut().nack(self.delivered.id, now));
     }
 
-    /// The content.
-    pub fn payload(&self) -> &T {
-        &self.delivered.payload
+    /// What it carries.
+    pub fn content(&self) -> &Content {
+        &self.delivered.content
     }
 
     /// Names the delivery within this process.
@@ -83,19 +83,17 @@ impl<T> Delivery<T> {
     pub fn buffer_id(&self) -> Option<&BufferId> {
         self.delivered.buffer_id.as_ref()
     }
-}
 
-impl<T: Content> Delivery<T> {
     /// A key for the application's own idempotency: the same for the same delivery in every process, so also for the
     /// copy that comes again after a crash. 32 hex digits. Messages are keyed by platform, chat, message id and content,
     /// and so whether they came live or buffered; everything else by buffer id and content.
     pub fn key(&self) -> String {
         let mut hash = Sha256::new();
         let buffer_id = self.delivered.buffer_id.as_ref().map_or("", BufferId::as_str);
-        let payload = &self.delivered.payload;
-        let parts = match payload.ids() {
-            Some([platform, chat, id]) => ["message", platform, chat, id, payload.raw_json()],
-            None => ["buffer", buffer_id, "", "", payload.raw_json()],
+        let content = &self.delivered.content;
+        let parts = match content.message_key() {
+            Some([platform, chat, id]) => ["message", platform, chat, id, content.raw()],
+            None => ["buffer", buffer_id, "", "", content.raw()],
         };
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
@@ -103,73 +101,27 @@ impl<T: Content> Delivery<T> {
         }
         hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
+}
 
-    /// The content's JSON as it came; empty when there is none.
-    pub fn raw(&self) -> &str {
-        self.delivered.payload.raw_json()
+impl Deref for Delivery {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.delivered.content
     }
 }
 
-/// What a delivery can carry.
-pub trait Content: sealed::Sealed {
-    /// The content's JSON.
-    #[doc(hidden)]
-    fn raw_json(&self) -> &str;
-    /// What names it on its platform.
-    #[doc(hidden)]
-    fn ids(&self) -> Option<[&str; 3]> {
-        None
-    }
-}
-
-impl Content for MessageEvent {
-    fn raw_json(&self) -> &str {
-        self.raw()
-    }
-
-    fn ids(&self) -> Option<[&str; 3]> {
-        self.message_key()
-    }
-}
-
-impl Content for PassthroughForward {
-    fn raw_json(&self) -> &str {
-        self.raw.as_str()
-    }
-}
-
-impl Content for Undecodable {
-    fn raw_json(&self) -> &str {
-        self.raw.as_ref().map_or("", |raw| raw.as_str())
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::MessageEvent {}
-    impl Sealed for super::PassthroughForward {}
-    impl Sealed for super::Undecodable {}
-}
-
-impl<T> Deref for Delivery<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.delivered.payload
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Delivery<T> {
+impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
             .field("id", &self.delivered.id)
             .field("buffer_id", &self.delivered.buffer_id)
-            .field("payload", &self.delivered.payload)
+            .field("content", &self.delivered.content)
             .finish()
     }
 }
 
-impl<T> Drop for Delivery<T> {
+impl Drop for Delivery {
     fn drop(&mut self) {
         if self.open {
             self.shared.with(|inner, now| inner.gateway.machine_mut().drop_delivery(self.delivered.id, now));

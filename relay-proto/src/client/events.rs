@@ -4,52 +4,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::shared::Shared;
-use crate::frame::{Descriptor, Interrupt, MessageEvent, PassthroughForward, Undecodable};
-use crate::gateway::{Ended, Event as MachineEvent};
 
-/// What the application is told, in order, except that interrupts overtake what waits before them (STOP-1).
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A link is ready (HELLO-2).
-    Ready {
-        /// The link's first, and therefore default, descriptor.
-        descriptor: Arc<Descriptor>,
-    },
-    /// A message. Ack it once it is taken: see [`Delivery`].
-    Message(Delivery<MessageEvent>),
-    /// A forwarded HTTP request (PASS-1); on Discord, buttons and commands come so:
-    /// [`interaction`](PassthroughForward::interaction). Ack it also if it is of no use: dropped, it holds up the
-    /// acknowledgements of everything behind it until the next link.
-    Passthrough(Delivery<PassthroughForward>),
-    /// A delivery that cannot be decoded (ACK-5). Ack it to be rid of it: dropped, it holds up the acknowledgements of
-    /// everything behind it until the next link, which brings it again.
-    Undecodable(Delivery<Undecodable>),
-    /// A user stopped a session (STOP-1).
-    Interrupt(Interrupt),
-    /// A link or a dial ended (LINK-2).
-    Disconnected {
-        /// How.
-        ended: Ended,
-        /// When the next dial comes; `None` when none will come by itself.
-        retry_in: Option<Duration>,
-    },
-    /// The connector acknowledged that this gateway went idle: it delivers nothing more on this link (IDLE-1). Also when
-    /// the acknowledgement came too late for the call that asked for it; [`reconnect`](super::Gateway::reconnect) then
-    /// brings deliveries back.
-    Idle,
-    /// The credentials are revoked. Terminal (AUTH-2).
-    Revoked {
-        /// How the connector said so.
-        ended: Ended,
-    },
-    /// The gateway is shut down. Terminal (CLOSE-1).
-    Closed,
-}
+/// What the application is told: [`gateway::Event`](crate::gateway::Event), whose deliveries know their gateway.
+pub type Event = crate::gateway::Event<Delivery>;
 
 /// The events of one gateway. Not clonable: there is one reader.
 ///
@@ -76,22 +36,8 @@ impl Events {
 
     /// The next event, as a stream has it.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.shared.poll_event(context.waker()).map(|event| event.map(|event| self.wrap(event)))
-    }
-
-    fn wrap(&self, event: MachineEvent) -> Event {
-        let shared = &self.shared;
-        match event {
-            MachineEvent::Ready { descriptor } => Event::Ready { descriptor },
-            MachineEvent::Message(delivered) => Event::Message(Delivery::new(shared.clone(), delivered)),
-            MachineEvent::Passthrough(delivered) => Event::Passthrough(Delivery::new(shared.clone(), *delivered)),
-            MachineEvent::Undecodable(delivered) => Event::Undecodable(Delivery::new(shared.clone(), delivered)),
-            MachineEvent::Interrupt(interrupt) => Event::Interrupt(interrupt),
-            MachineEvent::Disconnected { ended, retry_in } => Event::Disconnected { ended, retry_in },
-            MachineEvent::Idle => Event::Idle,
-            MachineEvent::Revoked { ended } => Event::Revoked { ended },
-            MachineEvent::Closed => Event::Closed,
-        }
+        let deliver = |delivered| Delivery::new(self.shared.clone(), delivered);
+        self.shared.poll_event(context.waker()).map(|event| event.map(|event| event.map_delivery(deliver)))
     }
 }
 

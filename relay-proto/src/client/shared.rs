@@ -516,11 +516,8 @@ impl Inner {
     fn discard_events(&mut self, now: Now) {
         let machine = self.gateway.machine_mut();
         while let Some(event) = machine.next_event() {
-            match event {
-                Event::Message(delivered) => machine.drop_delivery(delivered.id, now),
-                Event::Passthrough(delivered) => machine.drop_delivery(delivered.id, now),
-                Event::Undecodable(delivered) => machine.drop_delivery(delivered.id, now),
-                _ => {}
+            if let Event::Delivery(delivered) = event {
+                machine.drop_delivery(delivered.id, now);
             }
         }
     }

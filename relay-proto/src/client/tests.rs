@@ -348,7 +348,7 @@ fn whatever_users_hold_may_go_to_any_thread() {
     shared::<Event>();
     shared::<super::Driver>();
     shared::<super::RequestError>();
-    shared::<super::Delivery<crate::frame::MessageEvent>>();
+    shared::<super::Delivery>();
     fn sent<T: Send>(_: &T) {}
     let (gateway, mut events, driver) = gateway(config().build().unwrap(), None);
     future(&gateway.call(&Action::typing("c").to_json(), &RequestOptions::default()));

@@ -1,6 +1,7 @@
 //! What a gateway receives.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,8 +9,8 @@ use serde_json::value::RawValue;
 
 use super::places::EventPlaces;
 use super::{
-    ActionResult, BufferId, CONNECTOR_TYPES, Descriptor, GATEWAY_TYPES, MessageEvent, PassthroughForward, Skipped,
-    Verdict, frame_type, not_ours,
+    ActionResult, BufferId, CONNECTOR_TYPES, Content, Descriptor, GATEWAY_TYPES, MessageEvent, PassthroughForward,
+    Skipped, Undecodable, Verdict, frame_type, not_ours,
 };
 use crate::json::scan::{self, Place};
 use crate::json::{self, NotObject, RawJson};
@@ -20,24 +21,10 @@ use crate::json::{self, NotObject, RawJson};
 pub enum FromConnector {
     /// The answer to a hello.
     Descriptor(Descriptor),
-    /// A message.
-    Message {
-        /// The message.
-        event: MessageEvent,
-        /// Set when the delivery wants an acknowledgement.
-        buffer_id: Option<BufferId>,
-    },
-    /// A forwarded HTTP request.
-    Passthrough {
-        /// The request.
-        forward: PassthroughForward,
-        /// Set when the delivery wants an acknowledgement.
-        buffer_id: Option<BufferId>,
-    },
-    /// A delivery whose content cannot be decoded at all (ACK-5).
-    Undecodable {
-        /// The content.
-        content: Undecodable,
+    /// A delivery.
+    Delivery {
+        /// What it carries.
+        content: Content,
         /// Set when the delivery wants an acknowledgement.
         buffer_id: Option<BufferId>,
     },
@@ -120,18 +107,6 @@ pub struct Interrupt {
     pub session_key: String,
     /// The chat that the stop came from.
     pub chat_id: Option<String>,
-}
-
-/// The content of a delivery that cannot be decoded (ACK-5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Undecodable {
-    /// The frame's type: `inbound` or `passthrough_forward`.
-    pub frame_type: &'static str,
-    /// What is wrong with it.
-    pub reason: &'static str,
-    /// The content as it came; `None` when the frame has none. In a line that was not UTF-8 the bad bytes are U+FFFD.
-    pub raw: Option<RawJson>,
 }
 
 /// The members of a frame that are looked for.
@@ -239,13 +214,15 @@ pub fn from_connector(line: &[u8]) -> Result<FromConnector, Skipped> {
             Ok(if line.event.whole.is_absent() {
                 undecodable("inbound", "the event is not an object", line.raw(Member::Event), buffer_id)
             } else {
-                FromConnector::Message { event: MessageEvent::read(text, &line.event), buffer_id }
+                FromConnector::Delivery { content: Content::Message(MessageEvent::read(text, &line.event)), buffer_id }
             })
         }
         "passthrough_forward" => {
             let (buffer_id, raw) = (line.buffer_id(), line.raw(Member::Forward));
             Ok(match raw.and_then(PassthroughForward::read) {
-                Some(forward) => FromConnector::Passthrough { forward, buffer_id },
+                Some(forward) => {
+                    FromConnector::Delivery { content: Content::Passthrough(Box::new(forward)), buffer_id }
+                }
                 None => undecodable("passthrough_forward", "the forward is not an object", raw, buffer_id),
             })
         }
@@ -281,10 +258,8 @@ fn undecodable(
     raw: Option<&str>,
     buffer_id: Option<BufferId>,
 ) -> FromConnector {
-    FromConnector::Undecodable {
-        content: Undecodable { frame_type, reason, raw: raw.map(RawJson::trusted) },
-        buffer_id,
-    }
+    let content = Content::Undecodable(Undecodable { frame_type, reason, raw: raw.map(RawJson::trusted) });
+    FromConnector::Delivery { content, buffer_id }
 }
 
 /// A line that is not UTF-8 is not JSON and is skipped, except for a buffered delivery: skipping that one would let it
@@ -311,6 +286,13 @@ mod tests {
 
     fn skip(line: &str) -> Skipped {
         from_connector(line.as_bytes()).unwrap_err()
+    }
+
+    fn delivery(line: &[u8]) -> (Content, Option<BufferId>) {
+        match from_connector(line) {
+            Ok(FromConnector::Delivery { content, buffer_id }) => (content, buffer_id),
+            other => panic!("{other:?}"),
+        }
     }
 
     // proves: FRAME-4
@@ -393,9 +375,8 @@ mod tests {
     fn a_delivery_without_content_is_handed_over_as_undecodable() {
         for (event, raw) in [("", None), (",\"event\":null", Some("null")), (",\"event\":[1]", Some("[1]"))] {
             let line = format!("{{\"type\":\"inbound\",\"bufferId\":\"b\"{event}}}");
-            let Ok(FromConnector::Undecodable { content, buffer_id }) = from_connector(line.as_bytes()) else {
-                panic!("{line}")
-            };
+            let (content, buffer_id) = delivery(line.as_bytes());
+            let Content::Undecodable(content) = content else { panic!("{line}") };
             assert_eq!(content.raw.as_ref().map(RawJson::as_str), raw);
             assert_eq!(buffer_id, Some("b".into()));
         }
@@ -405,7 +386,7 @@ mod tests {
     #[test]
     fn a_buffered_delivery_that_is_not_utf8_cannot_block_its_buffer() {
         let line = b"{\"type\":\"inbound\",\"bufferId\":\"b\",\"event\":{\"text\":\"\xff\"}}";
-        let Ok(FromConnector::Undecodable { content, .. }) = from_connector(line) else { panic!() };
+        let (Content::Undecodable(content), _) = delivery(line) else { panic!() };
         assert_eq!(content.raw.unwrap().as_str(), "{\"text\":\"\u{FFFD}\"}");
         let live = b"{\"type\":\"inbound\",\"event\":{\"text\":\"\xff\"}}";
         assert_eq!(from_connector(live), Err(Skipped::NotJson));
@@ -420,17 +401,17 @@ mod tests {
             r#""text":"no","source":{"chat_id":"no","chat\u005fid":"a\u0062","\udc00":1},"te\u0078t":"yes"},"#,
             r#""type":"inbound","buffer\u0049d":7}"#
         );
-        let Ok(FromConnector::Message { event, buffer_id }) = from_connector(line.as_bytes()) else { panic!() };
+        let (Content::Message(event), buffer_id) = delivery(line.as_bytes()) else { panic!() };
         assert_eq!((event.text(), event.chat_id(), event.user_id()), ("yes", "ab", None));
         assert_eq!(buffer_id, Some("7".into()));
         assert!(event.raw().starts_with(r#"{"source":{"chat_id":"no","user_id""#), "{}", event.raw());
         for (last, chat) in [("[]", ""), ("{}", ""), (r#"{"chat_id":"x"}"#, "x")] {
             let line = format!(r#"{{"type":"inbound","event":{{"source":{{"chat_id":"c"}},"source":{last}}}}}"#);
-            let Ok(FromConnector::Message { event, .. }) = from_connector(line.as_bytes()) else { panic!() };
+            let (Content::Message(event), _) = delivery(line.as_bytes()) else { panic!() };
             assert_eq!(event.chat_id(), chat, "{last}");
         }
         let line = br#"{"type":"inbound","event":{"text":"no"},"event":[1]}"#;
-        assert!(matches!(from_connector(line), Ok(FromConnector::Undecodable { .. })));
+        assert!(matches!(delivery(line), (Content::Undecodable(_), None)));
     }
 
     // proves: FRAME-6
@@ -441,7 +422,7 @@ mod tests {
             "[".repeat(5000),
             "]".repeat(5000)
         );
-        let Ok(FromConnector::Message { event, buffer_id: None }) = from_connector(line.as_bytes()) else { panic!() };
+        let (Content::Message(event), None) = delivery(line.as_bytes()) else { panic!() };
         assert_eq!((event.text(), event.raw()), ("hi", "{\"text\":\"hi\",\"y\":{}}"));
     }
 
@@ -449,7 +430,7 @@ mod tests {
     #[test]
     fn a_buffered_forward_that_is_not_utf8_cannot_block_its_buffer() {
         let line = b"{\"type\":\"passthrough_forward\",\"bufferId\":\"b\",\"forward\":{\"platform\":\"\xff\"}}";
-        let Ok(FromConnector::Undecodable { content, .. }) = from_connector(line) else { panic!() };
+        let (Content::Undecodable(content), _) = delivery(line) else { panic!() };
         assert_eq!(content.raw.unwrap().as_str(), "{\"platform\":\"\u{FFFD}\"}");
         assert_eq!(
             from_connector(b"{\"type\":\"going_idle_ack\",\"bufferId\":\"b\",\"x\":\"\xff\"}"),

@@ -5,6 +5,7 @@
 //! field, and what cannot be used at all is a [`Skipped`] with its reason. Nothing here can fail in any other way.
 
 mod buffer_id;
+mod content;
 mod descriptor;
 pub mod encode;
 mod event;
@@ -18,9 +19,10 @@ mod shared;
 mod span;
 
 pub use buffer_id::BufferId;
+pub use content::{Content, Undecodable};
 pub use descriptor::{DEFAULT_MESSAGE_LENGTH, Descriptor, LEGACY_OPS};
 pub use event::{ContextMessage, MessageEvent, MessageType, platform};
-pub use from_connector::{FromConnector, Interrupt, PeerError, Undecodable, from_connector};
+pub use from_connector::{FromConnector, Interrupt, PeerError, from_connector};
 pub use from_gateway::{FromGateway, from_gateway};
 pub use passthrough::PassthroughForward;
 pub use result::{ActionResult, ChatInfo, Verdict};

@@ -1,14 +1,13 @@
 //! What comes in on a link.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::deliveries::Admission;
 use super::ending::{Cause, Ended, shown};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine, current};
-use super::output::{Delivered, DeliveryId, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
-use crate::frame::{self, ActionResult, BufferId, FromConnector, PeerError, Skipped};
+use super::output::{Delivered, Event, IdleOutcome, LinkId, Notice, Outcome, Output, RequestId};
+use crate::frame::{self, ActionResult, BufferId, Content, FromConnector, PeerError, Skipped};
 use crate::ndjson::LineTooLong;
 use crate::time::Now;
 
@@ -73,29 +72,17 @@ impl Machine {
         }
         let unread = self.queue.bytes();
         match frame {
-            FromConnector::Message { mut event, buffer_id } => {
-                event.stamp_upstream();
+            FromConnector::Delivery { mut content, buffer_id } => {
                 let inbound = self.inbound_mut();
-                inbound.scopes.learn(&event);
-                let admission = inbound.deliveries.admit(buffer_id.as_ref(), event.raw(), event.message_key());
-                self.show(admission, buffer_id, |id, buffer_id| {
-                    Event::Message(Delivered { id, buffer_id, payload: event })
-                });
-            }
-            FromConnector::Passthrough { forward, buffer_id } => {
-                let inbound = self.inbound_mut();
-                inbound.scopes.learn_forward(&forward);
-                let admission = inbound.deliveries.admit(buffer_id.as_ref(), forward.raw.as_str(), None);
-                self.show(admission, buffer_id, |id, buffer_id| {
-                    Event::Passthrough(Box::new(Delivered { id, buffer_id, payload: forward }))
-                });
-            }
-            FromConnector::Undecodable { content, buffer_id } => {
-                let payload = content.raw.as_ref().map_or("", |raw| raw.as_str());
-                let admission = self.inbound_mut().deliveries.admit(buffer_id.as_ref(), payload, None);
-                self.show(admission, buffer_id, |id, buffer_id| {
-                    Event::Undecodable(Delivered { id, buffer_id, payload: content })
-                });
+                match &mut content {
+                    Content::Message(message) => {
+                        message.stamp_upstream();
+                        inbound.scopes.learn(message);
+                    }
+                    Content::Passthrough(forward) => inbound.scopes.learn_forward(forward),
+                    Content::Undecodable(_) => {}
+                }
+                self.handle_delivery(content, buffer_id);
             }
             FromConnector::Descriptor(descriptor) => self.handle_descriptor(frame::share(descriptor)),
             FromConnector::OutboundResult { request_id, result } => self.handle_result(&request_id, result),
@@ -153,19 +140,17 @@ impl Machine {
         self.inbound.get().map_or(0, |inbound| inbound.deliveries.owed())
     }
 
-    fn show(
-        &mut self,
-        admission: Admission,
-        buffer_id: Option<BufferId>,
-        event: impl FnOnce(DeliveryId, Option<BufferId>) -> Event,
-    ) {
+    /// Shows a delivery to the application, unless it is a replay of one that has been shown (ACK-4).
+    fn handle_delivery(&mut self, content: Content, buffer_id: Option<BufferId>) {
+        let inbound = self.inbound_mut();
+        let admission = inbound.deliveries.admit(buffer_id.as_ref(), content.raw(), content.message_key());
         match (admission, buffer_id) {
             (Admission::Show(id), buffer_id) => {
-                self.inbound_mut().stats.deliveries += 1;
-                self.push_event(event(id, buffer_id));
+                inbound.stats.deliveries += 1;
+                self.push_event(Event::Delivery(Delivered { id, buffer_id, content }));
             }
             (Admission::Suppress, Some(buffer_id)) => {
-                self.inbound_mut().stats.replays_suppressed += 1;
+                inbound.stats.replays_suppressed += 1;
                 self.notice(Notice::ReplaySuppressed(buffer_id));
             }
             (Admission::Suppress, None) => {}

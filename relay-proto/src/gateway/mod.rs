@@ -25,7 +25,7 @@
 //! machine.handle_message(dial.link, br#"{"type":"descriptor","descriptor":{"platform":"discord"}}"#, now);
 //! machine.handle_message(dial.link, br#"{"type":"inbound","bufferId":"1","event":{"text":"hi"}}"#, now);
 //! assert!(matches!(machine.next_event(), Some(Event::Ready { .. })));
-//! let Some(Event::Message(delivered)) = machine.next_event() else { panic!() };
+//! let Some(Event::Delivery(delivered)) = machine.next_event() else { panic!() };
 //! assert_eq!(delivered.payload.text(), "hi");
 //! machine.ack(delivered.id, now);
 //! let Some(Transmit::Text(ack)) = machine.poll_transmit(dial.link) else { panic!() };

@@ -1,6 +1,5 @@
 //! What the machine tells its host and its application.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
@@ -8,9 +7,7 @@ use core::time::Duration;
 
 use super::ending::Ended;
 use crate::chat::BadPrompt;
-use crate::frame::{
-    ActionResult, BufferId, Descriptor, Interrupt, MessageEvent, PassthroughForward, Skipped, Undecodable,
-};
+use crate::frame::{ActionResult, BufferId, Content, Descriptor, Interrupt, Skipped};
 use crate::token::Token;
 
 /// One link, or the dial that may become it. Never used twice by one machine.
@@ -217,51 +214,68 @@ pub enum IdleOutcome {
 }
 
 /// What the application is told, in order, except that interrupts overtake what waits before them (STOP-1).
+///
+/// `D` is a delivery: [`Delivered`] for the host of a [`Machine`](super::Machine), and
+#[cfg_attr(feature = "client", doc = "[`client::Delivery`](crate::client::Delivery)")]
+#[cfg_attr(not(feature = "client"), doc = "`client::Delivery`")]
+/// for an application.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum Event<D = Delivered> {
     /// A link is ready (HELLO-2).
     Ready {
         /// The link's first, and therefore default, descriptor.
         descriptor: Arc<Descriptor>,
     },
-    /// A message.
-    Message(Delivered<MessageEvent>),
-    /// A forwarded HTTP request. Boxed, so that messages, which are most of the events, are moved at less cost.
-    Passthrough(Box<Delivered<PassthroughForward>>),
-    /// A delivery that cannot be decoded (ACK-5).
-    Undecodable(Delivered<Undecodable>),
-    /// A user stopped a session.
+    /// A message, or something else that the connector delivers: see [`Content`]. Ack or nack every delivery, even those
+    /// that you ignore (ACK-6).
+    Delivery(D),
+    /// A user stopped a session (STOP-1).
     Interrupt(Interrupt),
-    /// A link or a dial ended.
+    /// A link or a dial ended (LINK-2).
     Disconnected {
         /// How.
         ended: Ended,
         /// When the next dial comes; `None` when none will come by itself.
         retry_in: Option<Duration>,
     },
-    /// The connector acknowledged that this gateway went idle: it delivers nothing more on this link. Also when the
-    /// acknowledgement came too late for the call that asked for it.
+    /// The connector acknowledged that this gateway went idle: it delivers nothing more on this link (IDLE-1). Also when the
+    /// acknowledgement came too late for the call that asked for it; a new link brings deliveries back.
     Idle,
     /// The credentials are revoked. Terminal: no dial will follow (AUTH-2).
     Revoked {
         /// How the connector said so.
         ended: Ended,
     },
-    /// The gateway is shut down. Terminal.
+    /// The gateway is shut down. Terminal (CLOSE-1).
     Closed,
+}
+
+impl<D> Event<D> {
+    /// The same event with another kind of delivery.
+    pub fn map_delivery<E>(self, change: impl FnOnce(D) -> E) -> Event<E> {
+        match self {
+            Self::Delivery(delivery) => Event::Delivery(change(delivery)),
+            Self::Ready { descriptor } => Event::Ready { descriptor },
+            Self::Interrupt(interrupt) => Event::Interrupt(interrupt),
+            Self::Disconnected { ended, retry_in } => Event::Disconnected { ended, retry_in },
+            Self::Idle => Event::Idle,
+            Self::Revoked { ended } => Event::Revoked { ended },
+            Self::Closed => Event::Closed,
+        }
+    }
 }
 
 /// A delivery: its content, and what is needed to acknowledge it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Delivered<T> {
+pub struct Delivered {
     /// Names the delivery in [`ack`](super::Machine::ack) and [`nack`](super::Machine::nack).
     pub id: DeliveryId,
     /// The id in the connector's buffer. `None`: the connector expects no acknowledgement.
     pub buffer_id: Option<BufferId>,
-    /// The content.
-    pub payload: T,
+    /// What it carries.
+    pub content: Content,
 }
 
 /// Something worth a line in a log. None carries message content or secrets.

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 
 use super::output::{Delivered, Event};
-use crate::frame::{Interrupt, PassthroughForward};
+use crate::frame::{Content, Interrupt, PassthroughForward};
 use crate::queue::{Queue as InOrder, Unread};
 
 /// What an event is taken to weigh beyond its text.
@@ -75,16 +75,7 @@ impl Unread for Event {
     /// descriptor without measure: the link holds the same one, but reports outlive their links.
     fn weight(&self) -> usize {
         match self {
-            // Lists of tiny things weigh more than their text.
-            Self::Message(delivered) => {
-                let event = &delivered.payload;
-                let lists = 8 * event.media_urls().len() + 24 * event.context().len();
-                delivery_weight(delivered) + event.raw().len() + lists
-            }
-            Self::Passthrough(delivered) => delivery_weight(delivered) + forward_weight(&delivered.payload),
-            Self::Undecodable(delivered) => {
-                delivery_weight(delivered) + delivered.payload.raw.as_ref().map_or(0, |raw| raw.as_str().len())
-            }
+            Self::Delivery(delivered) => delivery_weight(delivered),
             Self::Ready { descriptor } => descriptor.size().saturating_sub(ORDINARY_DESCRIPTOR),
             _ => 0,
         }
@@ -105,6 +96,14 @@ fn forward_weight(forward: &PassthroughForward) -> usize {
 }
 
 /// The buffer id is held twice: here, and where its acknowledgement is owed.
-fn delivery_weight<T>(delivered: &Delivered<T>) -> usize {
-    OVERHEAD + 2 * delivered.buffer_id.as_ref().map_or(0, |id| id.len())
+fn delivery_weight(delivered: &Delivered) -> usize {
+    let content = match &delivered.content {
+        // Lists of tiny things weigh more than their text.
+        Content::Message(message) => {
+            message.raw().len() + 8 * message.media_urls().len() + 24 * message.context().len()
+        }
+        Content::Passthrough(forward) => forward_weight(forward),
+        Content::Undecodable(_) => delivered.content.raw().len(),
+    };
+    OVERHEAD + 2 * delivered.buffer_id.as_ref().map_or(0, |id| id.len()) + content
 }

@@ -4,8 +4,8 @@ mod plain;
 
 use relay_proto::chat::{Interaction, LenUnit, SessionKeys, SessionSource};
 use relay_proto::frame::{
-    Descriptor, FromConnector, FromGateway, MessageEvent, PassthroughForward, RawJson, Skipped, encode, from_connector,
-    from_gateway,
+    Content, Descriptor, FromConnector, FromGateway, MessageEvent, PassthroughForward, RawJson, Skipped, encode,
+    from_connector, from_gateway,
 };
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ fn connector_says(line: &[u8], plain: Option<&Value>) {
         }
     };
     match &frame {
-        FromConnector::Message { event, buffer_id } => {
+        FromConnector::Delivery { content: Content::Message(event), buffer_id } => {
             is_part_of(event.raw(), line);
             if let Some(plain) = plain {
                 assert_eq!(serde_json::from_str::<Value>(event.raw()).unwrap(), plain["event"]);
@@ -51,13 +51,13 @@ fn connector_says(line: &[u8], plain: Option<&Value>) {
             assert!(id != Some(""));
             again(&encode::inbound(event.raw(), id), &frame);
         }
-        FromConnector::Passthrough { forward, buffer_id } => {
+        FromConnector::Delivery { content: Content::Passthrough(forward), buffer_id } => {
             is_part_of(forward.raw.as_str(), line);
             read_forward(forward);
             let id = buffer_id.as_ref().map(|id| id.as_str());
             again(&encode::passthrough_forward(forward.raw.as_str(), id), &frame);
         }
-        FromConnector::Undecodable { content, buffer_id } => {
+        FromConnector::Delivery { content: Content::Undecodable(content), buffer_id } => {
             if std::str::from_utf8(line).is_ok() {
                 let raw = content.raw.as_ref().map_or("null", RawJson::as_str);
                 assert!(!raw.starts_with('{'), "{raw} can be decoded");

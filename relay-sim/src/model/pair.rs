@@ -103,7 +103,7 @@ impl Pair {
         }
         while let Some(event) = self.machine.next_event() {
             let text = match event {
-                Event::Message(message) => {
+                Event::Delivery(message) => {
                     self.deliveries.push(message.id);
                     format!("shown {}", self.deliveries.len() - 1)
                 }

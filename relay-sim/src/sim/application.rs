@@ -1,7 +1,7 @@
 //! The application of a gateway, and its deliveries.
 
 use fastrand::Rng;
-use relay_proto::frame::RawJson;
+use relay_proto::frame::Content;
 use relay_proto::gateway::{DeliveryId, Event, Machine};
 
 use super::coverage::Hard;
@@ -33,15 +33,13 @@ impl World {
 
     pub(super) fn gateway_event(&mut self, index: usize, event: Event) -> Check {
         let (id, kind, buffered, number) = match &event {
-            Event::Message(message) => {
-                (message.id, Kind::Message, message.buffer_id.is_some(), number(index, message.payload.raw()))
-            }
-            Event::Passthrough(forward) => {
-                (forward.id, Kind::Forward, forward.buffer_id.is_some(), number(index, forward.payload.raw.as_str()))
-            }
-            Event::Undecodable(other) => {
-                let raw = other.payload.raw.as_ref().map_or("", RawJson::as_str);
-                (other.id, Kind::Poison, other.buffer_id.is_some(), number(index, raw))
+            Event::Delivery(delivered) => {
+                let kind = match delivered.content {
+                    Content::Message(_) => Kind::Message,
+                    Content::Passthrough(_) => Kind::Forward,
+                    _ => Kind::Poison,
+                };
+                (delivered.id, kind, delivered.buffer_id.is_some(), number(index, delivered.content.raw()))
             }
             Event::Revoked { .. } | Event::Closed => {
                 self.note("event", index, 0, || format!("{event:?}"));

@@ -113,10 +113,10 @@ impl Core for Ours {
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.gateway.handle_bytes(self.link, bytes, NOW);
         while let Some(event) = self.gateway.machine_mut().next_event() {
-            let Event::Message(message) = event else { return Err(format!("{event:?}").into()) };
-            let event = &message.payload;
+            let Event::Delivery(delivered) = event else { return Err(format!("{event:?}").into()) };
+            let Some(event) = delivered.content.message() else { return Err("not a message".into()) };
             self.reads.event(event.text(), event.chat_id(), event.user_id().unwrap_or_default());
-            self.gateway.machine_mut().ack(message.id, NOW);
+            self.gateway.machine_mut().ack(delivered.id, NOW);
         }
         if let Some(action) = self.gateway.poll_action(NOW) {
             return Err(format!("{action:?}").into());

@@ -35,7 +35,7 @@ fn everybody(world: &mut World, events: Events) {
     world.run(move |_, _| {
         let mut last = None;
         read(events, |event| {
-            if let Event::Message(delivery) = event {
+            if let Event::Delivery(delivery) = event {
                 delivery.ack();
             } else {
                 last = Some(event);

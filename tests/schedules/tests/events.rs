@@ -10,7 +10,7 @@ use simulated::thread;
 
 fn text(event: &Event) -> Option<String> {
     match event {
-        Event::Message(delivery) => Some(delivery.text().to_owned()),
+        Event::Delivery(delivery) => delivery.message().map(|message| message.text().to_owned()),
         _ => None,
     }
 }
@@ -49,7 +49,7 @@ fn a_reader_who_gives_up_loses_nothing() {
                 let event = fickle(&mut events);
                 seen.extend(text(&event));
                 match event {
-                    Event::Message(delivery) => delivery.ack(),
+                    Event::Delivery(delivery) => delivery.ack(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -77,7 +77,7 @@ fn events_that_nobody_reads_hold_the_link_back_and_let_it_go_on() {
         world.run(move |_, connector| {
             for _ in 0..5 {
                 match wait(events.next()) {
-                    Some(Event::Message(delivery)) => delivery.ack(),
+                    Some(Event::Delivery(delivery)) => delivery.ack(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -128,7 +128,7 @@ fn deliveries_are_taken_while_links_come_and_go() {
             let mut shown: BTreeMap<String, usize> = BTreeMap::new();
             let mut takers = Vec::new();
             read(events, |event| {
-                let Event::Message(delivery) = event else { return };
+                let Event::Delivery(delivery) = event else { return };
                 let text = delivery.text().to_owned();
                 let times = shown.entry(text.clone()).or_default();
                 *times += 1;

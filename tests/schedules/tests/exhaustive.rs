@@ -156,7 +156,7 @@ fn a_driver_that_falls_asleep_hears_of_room() {
         let driver = linked.driver.clone();
         let sleeper = thread::spawn(move || sleep(&driver, Driver::wants_read));
         for _ in 0..2 {
-            assert!(matches!(wait(linked.events.next()), Some(Event::Message(_))));
+            assert!(matches!(wait(linked.events.next()), Some(Event::Delivery(_))));
         }
         sleeper.join().expect("a thread that does not panic");
     });
@@ -248,9 +248,9 @@ fn an_event_comes_while_a_reader_gives_up() {
             let first = polled(pin!(linked.events.next()));
             // Given up, and begun anew.
             let event = first.unwrap_or_else(|_| wait(linked.events.next()));
-            let Some(Event::Message(message)) = event else { panic!("{event:?}") };
-            seen.push(message.text().to_owned());
-            message.ack();
+            let Some(Event::Delivery(delivery)) = event else { panic!("{event:?}") };
+            seen.push(delivery.message().expect("a message").text().to_owned());
+            delivery.ack();
         }
         assert_eq!(seen, ["1", "2"]);
         reader.join().expect("a thread that does not panic");

@@ -50,7 +50,7 @@ fn a_call_reads_on_where_the_links_thread_paused() {
         threads.run(move |_, connector| {
             for _ in 0..3 {
                 match block_on(events.next()) {
-                    Some(Event::Message(delivery)) => delivery.ack(),
+                    Some(Event::Delivery(delivery)) => delivery.ack(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -128,7 +128,7 @@ fn a_link_breaks_behind_a_queue_that_is_full() {
             threads.connector.deliver(&"x".repeat(700));
         }
         threads.run(move |gateway, connector| {
-            let Some(Event::Message(delivery)) = events.next() else { panic!("a message") };
+            let Some(Event::Delivery(delivery)) = events.next() else { panic!("a message") };
             connector.cut();
             delivery.ack();
             assert_ne!(gateway.state_changed(State::Ready), State::Ready);
@@ -241,7 +241,7 @@ mod without_timeouts {
             threads.run(|gateway, connector| get(&gateway, &connector, "a"));
             threads.run(move |gateway, connector| {
                 for _ in 0..3 {
-                    assert!(matches!(events.next(), Some(Event::Message(_))));
+                    assert!(matches!(events.next(), Some(Event::Delivery(_))));
                 }
                 get(&gateway, &connector, "b");
             });

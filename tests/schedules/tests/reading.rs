@@ -49,10 +49,10 @@ fn a_call_ends_while_another_and_the_reader_of_events_wait() {
         threads.run(|gateway, connector| get(&gateway, &connector, "a"));
         threads.run(move |gateway, connector| {
             let first = events.next();
-            assert!(matches!(first, Some(Event::Message(_))), "{first:?}");
+            assert!(matches!(first, Some(Event::Delivery(_))), "{first:?}");
             get(&gateway, &connector, "b");
             let second = events.next();
-            assert!(matches!(second, Some(Event::Message(_))), "{second:?}");
+            assert!(matches!(second, Some(Event::Delivery(_))), "{second:?}");
         });
         threads.run(|_, connector| {
             connector.deliver("1");
@@ -72,7 +72,7 @@ fn a_call_comes_to_its_time_while_it_reads() {
         threads.run(move |_, _| {
             // When the second has passed before it begins, the event comes in time.
             match events.next_timeout(Duration::from_secs(1)) {
-                Err(NotYet) | Ok(Some(Event::Message(_))) => {}
+                Err(NotYet) | Ok(Some(Event::Delivery(_))) => {}
                 other => panic!("{other:?}"),
             }
         });
@@ -162,7 +162,7 @@ fn calls_wait_behind_a_queue_that_is_full() {
         threads.run(move |gateway, connector| {
             for _ in 0..3 {
                 match events.next() {
-                    Some(Event::Message(delivery)) => delivery.ack(),
+                    Some(Event::Delivery(delivery)) => delivery.ack(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -193,7 +193,7 @@ fn what_was_put_off_is_sent_when_nothing_else_is() {
         threads.run(move |_, connector| {
             for _ in 0..2 {
                 match events.next() {
-                    Some(Event::Message(delivery)) => delivery.ack(),
+                    Some(Event::Delivery(delivery)) => delivery.ack(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -212,8 +212,8 @@ fn what_is_said_on_another_thread_than_the_calls_is_sent() {
         for text in ["1", "2"] {
             threads.connector.deliver(text);
         }
-        let Some(Event::Message(first)) = events.next() else { panic!("a message") };
-        let Some(Event::Message(second)) = events.next() else { panic!("a message") };
+        let Some(Event::Delivery(first)) = events.next() else { panic!("a message") };
+        let Some(Event::Delivery(second)) = events.next() else { panic!("a message") };
         threads.tick();
         threads.run(move |_, _| drop(events));
         threads.run(move |_, _| first.ack());
@@ -300,7 +300,7 @@ fn short_waits_are_served_beside_calls() {
             loop {
                 match events.next_timeout(Duration::from_millis(5)) {
                     Err(NotYet) => thread::yield_now(),
-                    Ok(Some(Event::Message(delivery))) => return delivery.ack(),
+                    Ok(Some(Event::Delivery(delivery))) => return delivery.ack(),
                     other => panic!("{other:?}"),
                 }
             }

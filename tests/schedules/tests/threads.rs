@@ -51,7 +51,7 @@ fn closed_at_any_moment() {
         for event in events {
             sleep(&event);
             match event {
-                Event::Message(delivery) => delivery.ack(),
+                Event::Delivery(delivery) => delivery.ack(),
                 event => last = Some(event),
             }
         }
@@ -121,7 +121,7 @@ fn events_that_nobody_reads_hold_the_link_back_and_let_it_go_on() {
         threads.run(move |_, connector| {
             for _ in 0..5 {
                 match events.next() {
-                    Some(Event::Message(delivery)) => delivery.ack(),
+                    Some(Event::Delivery(delivery)) => delivery.ack(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -211,8 +211,8 @@ fn a_reader_waits_for_some_time_only() {
             let mut late = 0;
             while seen.len() < 2 {
                 match events.next_timeout(Duration::from_secs(if late < 2 { 1 } else { 1000 })) {
-                    Ok(Some(Event::Message(delivery))) => {
-                        seen.push(delivery.text().to_owned());
+                    Ok(Some(Event::Delivery(delivery))) => {
+                        seen.push(delivery.message().expect("a message").text().to_owned());
                         delivery.ack();
                     }
                     Err(NotYet) => late += 1,

@@ -10,6 +10,7 @@ use relay_connector::{
 };
 use relay_proto::client::Event;
 use relay_proto::frame::RawJson;
+use relay_tests::app::IsMessage as _;
 use relay_tests::guard;
 
 use crate::stores::store;
@@ -174,7 +175,7 @@ async fn nobody_inherits_an_id_with_a_past_without_a_token_for_it() {
     let granted = enroll(&connector, "own-1-of-sixteen-bytes", "own").await.unwrap();
     let (_gateway, mut own) = relay_tokio::connect(gateway(&connector, "own", secret(&granted))).unwrap();
     loop {
-        if let Event::Message(message) = guard("the message", own.next()).await.unwrap() {
+        if let Event::Delivery(message) = guard("the message", own.next()).await.unwrap() {
             assert_eq!(message.text(), "private");
             break message.ack();
         }

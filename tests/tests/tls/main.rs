@@ -24,7 +24,7 @@ use relay_proto::wire::rustls::crypto::ring::{self, cipher_suite};
 use relay_proto::wire::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use relay_proto::wire::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, version};
 use relay_proto::wire::{ClientTls, ClientTlsBuilder, Fingerprint, ServerTls};
-use relay_tests::app::{App, patient, quick};
+use relay_tests::app::{App, IsMessage as _, patient, quick};
 use relay_tests::guard;
 use relay_tests::host::Host;
 use relay_tests::peer::Peer;

@@ -61,8 +61,8 @@ fn a_waker_may_drive_another_gateway() {
     assert!(outer.events.poll_next(&mut Context::from_waker(&waker)).is_pending());
     outer.send_message(None, "outer");
     outer.settle();
-    assert!(matches!(outer.event(), Some(Event::Message(_))));
-    assert!(matches!(INNER.take().unwrap().event(), Some(Event::Message(_))));
+    assert!(matches!(outer.event(), Some(Event::Delivery(_))));
+    assert!(matches!(INNER.take().unwrap().event(), Some(Event::Delivery(_))));
 }
 
 /// A subscriber that looks at the gateway whose news it is told.

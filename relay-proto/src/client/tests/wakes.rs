@@ -27,7 +27,7 @@ fn a_row_of_commands_wakes_the_driver_once() {
     }
     bench.settle();
     while let Some(event) = bench.event() {
-        let Event::Message(delivery) = event else { panic!("{event:?}") };
+        let Event::Delivery(delivery) = event else { panic!("{event:?}") };
         delivery.ack();
     }
     let calls: Vec<_> = (0..100).map(|_| bench.call()).collect();

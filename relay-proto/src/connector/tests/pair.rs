@@ -164,13 +164,9 @@ impl World {
                 Wire::Close { code, reason } => self.closed(theirs, ours, code, reason),
             }),
             (5, _) => self.gateway.next_event().map(|event| match event {
-                gateway::Event::Message(message) => {
-                    self.shown.push(message.payload.raw().into());
-                    self.held.push_back(message.id);
-                }
-                gateway::Event::Passthrough(forward) => {
-                    self.shown.push(forward.payload.raw.as_str().into());
-                    self.held.push_back(forward.id);
+                gateway::Event::Delivery(delivered) => {
+                    self.shown.push(delivered.content.raw().into());
+                    self.held.push_back(delivered.id);
                 }
                 _ => {}
             }),

@@ -14,9 +14,7 @@ fn named(buffer_id: Option<&str>, message_id: &str, text: &str) -> String {
 fn shown(world: &mut World, line: &str) -> Option<DeliveryId> {
     world.line(line);
     match world.events.pop() {
-        Some(Event::Message(delivered)) => Some(delivered.id),
-        Some(Event::Passthrough(delivered)) => Some(delivered.id),
-        Some(Event::Undecodable(delivered)) => Some(delivered.id),
+        Some(Event::Delivery(delivered)) => Some(delivered.id),
         None => None,
         other => panic!("{other:?}"),
     }
@@ -160,7 +158,7 @@ fn a_replay_of_what_still_waits_in_the_queue_is_not_shown_twice() {
     world.reads = true;
     world.drain();
     let events = world.take_events();
-    assert_eq!(events.iter().filter(|event| matches!(event, Event::Message(_))).count(), 1);
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Delivery(_))).count(), 1);
 }
 
 // proves: ACK-4
@@ -263,8 +261,9 @@ fn poison_is_handed_over_with_the_right_to_acknowledge_it() {
     ];
     for (number, (line, raw)) in (1..).zip(poison) {
         world.bytes(&[line, b"\n"].concat());
-        let Some(Event::Undecodable(delivered)) = world.events.pop() else { panic!("{line:?}") };
-        assert_eq!(delivered.payload.raw.as_ref().map(|raw| raw.as_str()), raw);
+        let Some(Event::Delivery(delivered)) = world.events.pop() else { panic!("{line:?}") };
+        let content = delivered.content.undecodable().expect("content that cannot be decoded");
+        assert_eq!(content.raw.as_ref().map(|raw| raw.as_str()), raw);
         assert!(world.acked().is_empty());
         world.ack(delivered.id);
         assert_eq!(world.acked(), [number.to_string()], "it does not block the buffer");

@@ -46,7 +46,7 @@ fn one_message_under_ever_new_ids_is_not_remembered_without_bound() {
     let mut world = World::ready_with(config().limits(Limits { replay_memory: 100, ..Limits::default() }));
     let flood: String = (0..10_000).map(copy).collect();
     world.bytes(flood.as_bytes());
-    let Some(Event::Message(delivered)) = world.events.pop() else { panic!() };
+    let Some(Event::Delivery(delivered)) = world.events.pop() else { panic!() };
     assert!(world.events.is_empty());
     world.ack(delivered.id);
     let acked = world.acked();
@@ -77,7 +77,7 @@ fn buffer_ids_of_any_length_are_held_within_a_bound() {
     for i in 0..100 {
         world.line(&named(i, "the same"));
     }
-    let Some(Event::Message(delivered)) = world.events.pop() else { panic!() };
+    let Some(Event::Delivery(delivered)) = world.events.pop() else { panic!() };
     world.end(lost());
     world.reconnect();
     for i in 0..100 {
@@ -93,8 +93,8 @@ fn buffer_ids_of_any_length_are_held_within_a_bound() {
 fn hold(world: &mut World, count: usize) -> Vec<DeliveryId> {
     let flood: String = (0..count).map(|i| inbound(&format!("{i}"), "x") + "\n").collect();
     world.bytes(flood.as_bytes());
-    let id = |event| match event {
-        Event::Message(delivered) => delivered.id,
+    let id = |event: Event| match event {
+        Event::Delivery(delivered) => delivered.id,
         other => panic!("{other:?}"),
     };
     world.take_events().into_iter().map(id).collect()
@@ -141,7 +141,7 @@ fn many_messages_under_two_ids_each_cost_little() {
     let events = world.take_events();
     assert_eq!(events.len(), 10_000);
     for event in events {
-        let Event::Message(delivered) = event else { panic!() };
+        let Event::Delivery(delivered) = event else { panic!() };
         assert!(world.machine.ack(delivered.id, world.now));
     }
     world.drain();

@@ -119,8 +119,8 @@ fn frames_may_be_cut_and_joined_anywhere() {
     let texts = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut world = World::ready();
         pieces.for_each(|piece| world.bytes(piece));
-        let text = |event| match event {
-            Event::Message(delivered) => delivered.payload.text().to_owned(),
+        let text = |event: Event| match event {
+            Event::Delivery(delivered) => delivered.content.message().unwrap().text().to_owned(),
             other => panic!("{other:?}"),
         };
         world.take_events().into_iter().map(text).collect::<Vec<_>>()
@@ -205,7 +205,7 @@ fn what_is_too_long_on_two_links_in_a_row_is_told_of_with_its_limit() {
 fn lines_before_one_that_is_too_long_are_not_lost() {
     let mut world = World::ready_with(config().limits(Limits { line: 1024, ..Limits::default() }));
     world.line(&format!("{}\n{}", inbound("1", "good"), "x".repeat(2000)));
-    assert!(matches!(world.events[..], [Event::Message(_)]));
+    assert!(matches!(world.events[..], [Event::Delivery(_)]));
     assert_eq!(world.state(), State::Closing);
 }
 
@@ -233,8 +233,8 @@ fn pieces_around_a_line_that_is_too_long_make_no_other() {
 fn unknown_fields_stay_readable() {
     let mut world = World::ready();
     world.line(r#"{"v":2,"type":"inbound","event":{"text":"x","future":{"a":[1]}},"trace":"t"}"#);
-    let Some(Event::Message(delivered)) = world.events.pop() else { panic!() };
-    assert_eq!(delivered.payload.raw(), r#"{"text":"x","future":{"a":[1]}}"#);
+    let Some(Event::Delivery(delivered)) = world.events.pop() else { panic!() };
+    assert_eq!(delivered.content.raw(), r#"{"text":"x","future":{"a":[1]}}"#);
 }
 
 // proves: EVENT-3
@@ -245,7 +245,7 @@ fn trust_is_stamped_by_the_gateway_alone() {
         let event = format!(r#"{{"upstream":{claim},"delivered_via_upstream_relay":{claim},"text":"x"}}"#);
         assert!(!crate::frame::MessageEvent::parse(&event).unwrap().is_upstream_trusted());
         world.line(&format!(r#"{{"type":"inbound","event":{event}}}"#));
-        let Some(Event::Message(delivered)) = world.events.pop() else { panic!() };
-        assert!(delivered.payload.is_upstream_trusted());
+        let Some(Event::Delivery(delivered)) = world.events.pop() else { panic!() };
+        assert!(delivered.content.message().unwrap().is_upstream_trusted());
     }
 }

@@ -260,8 +260,9 @@ impl World {
     pub(super) fn deliver(&mut self, buffer_id: &str, text: &str) -> Option<DeliveryId> {
         self.line(&inbound(buffer_id, text));
         match self.events.pop() {
-            Some(Event::Message(delivered)) => {
-                assert_eq!((delivered.payload.text(), delivered.payload.is_upstream_trusted()), (text, true));
+            Some(Event::Delivery(delivered)) => {
+                let message = delivered.content.message().expect("a message");
+                assert_eq!((message.text(), message.is_upstream_trusted()), (text, true));
                 Some(delivered.id)
             }
             None => None,

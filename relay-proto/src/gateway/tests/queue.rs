@@ -31,7 +31,7 @@ fn an_interrupt_overtakes_queued_messages_and_names_one_session() {
     world.line(r#"{"type":"interrupt_inbound","session_key":"s:2","chat_id":"c"}"#);
     world.reads = true;
     world.drain();
-    let [Event::Interrupt(first), Event::Interrupt(second), Event::Message(_), Event::Message(_)] = &world.events[..]
+    let [Event::Interrupt(first), Event::Interrupt(second), Event::Delivery(_), Event::Delivery(_)] = &world.events[..]
     else {
         panic!("{:?}", world.events)
     };
@@ -43,7 +43,7 @@ fn an_interrupt_overtakes_queued_messages_and_names_one_session() {
 #[test]
 fn a_request_made_while_handling_an_event_completes() {
     let mut world = full();
-    let Some(Event::Message(_)) = world.machine.next_event() else { panic!() };
+    let Some(Event::Delivery(_)) = world.machine.next_event() else { panic!() };
     let id = world.request();
     assert!(world.machine.wants_read(), "the queue may be full: a result is awaited");
     // Ahead of the result the peer has more deliveries under way.
@@ -160,7 +160,7 @@ fn reports_left_unread_for_hours_do_not_pile_up() {
     world.drain();
     let events = world.take_events();
     assert!(events.len() <= 20, "{}", events.len());
-    assert!(events.iter().any(|event| matches!(event, Event::Message(_))), "deliveries are never dropped");
+    assert!(events.iter().any(|event| matches!(event, Event::Delivery(_))), "deliveries are never dropped");
     assert_eq!(events.last(), Some(&Event::Closed));
     assert_eq!(world.machine.stats().reports_dropped, 501 - 16);
 }
@@ -175,7 +175,7 @@ fn one_event_is_taken_whatever_its_size() {
     assert_eq!((world.state(), world.machine.wants_read()), (State::Ready, false));
     world.line(&inbound("2", &"x".repeat(64 << 10)));
     assert_eq!(world.state(), State::Closing, "a second one is over the limit");
-    assert!(matches!(world.machine.next_event(), Some(Event::Ready { .. }) | Some(Event::Message(_))));
+    assert!(matches!(world.machine.next_event(), Some(Event::Ready { .. }) | Some(Event::Delivery(_))));
 }
 
 // proves: REQ-7

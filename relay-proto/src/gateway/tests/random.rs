@@ -133,9 +133,7 @@ impl Run {
         let world = &mut self.world;
         for event in world.events.iter().skip(self.seen) {
             self.deliveries.extend(match event {
-                Event::Message(delivered) => Some(delivered.id),
-                Event::Passthrough(delivered) => Some(delivered.id),
-                Event::Undecodable(delivered) => Some(delivered.id),
+                Event::Delivery(delivered) => Some(delivered.id),
                 _ => None,
             });
         }

@@ -229,7 +229,7 @@ fn unread_events_survive_the_end() {
     assert!(!world.machine.is_drained());
     world.reads = true;
     world.drain();
-    assert!(matches!(world.events[..], [Event::Message(_), Event::Idle, Event::Closed]));
+    assert!(matches!(world.events[..], [Event::Delivery(_), Event::Idle, Event::Closed]));
     assert!(world.machine.is_drained());
 }
 

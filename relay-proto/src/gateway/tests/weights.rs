@@ -39,7 +39,7 @@ fn unread_forwards_hold_no_more_than_the_limit_and_the_last_of_them() {
         let sizes: Vec<usize> = events
             .iter()
             .map(|event| match event {
-                Event::Passthrough(delivered) => heap(&delivered.payload),
+                Event::Delivery(delivered) => heap(delivered.content.passthrough().unwrap()),
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -186,7 +186,7 @@ fn what_has_gone_weighs_nothing() {
         world.writes = true;
         world.drain();
         for event in world.take_events() {
-            if let Event::Message(delivered) = event {
+            if let Event::Delivery(delivered) = event {
                 world.ack(delivered.id);
             }
         }

@@ -69,7 +69,7 @@ fn a_message_may_have_as_much_as_its_limit_says_in_one_frame() {
     server.send_text(line(1) + &line(2));
     carry(&mut gateway, link, &mut server);
     let read = std::iter::from_fn(|| gateway.machine_mut().next_event());
-    assert_eq!(read.filter(|event| matches!(event, Event::Message(_))).count(), 2);
+    assert_eq!(read.filter(|event| matches!(event, Event::Delivery(_))).count(), 2);
     assert_eq!(gateway.machine().state(), State::Ready);
 }
 

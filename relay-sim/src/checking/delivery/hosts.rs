@@ -68,8 +68,7 @@ impl Delivery {
         while let Some(event) = gateway.next_event() {
             busy = true;
             let (delivery, raw) = match &event {
-                gateway::Event::Message(message) => (message.id, message.payload.raw()),
-                gateway::Event::Passthrough(forward) => (forward.id, forward.payload.raw.as_str()),
+                gateway::Event::Delivery(delivered) => (delivered.id, delivered.content.raw()),
                 gateway::Event::Idle => {
                     self.links.iter_mut().filter(|link| link.gateway.is_some()).for_each(|link| link.idle = true);
                     continue;

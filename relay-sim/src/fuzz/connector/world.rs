@@ -441,8 +441,7 @@ impl World {
                 wire.idle = true;
                 return;
             }
-            FromConnector::Message { event, buffer_id } => (buffer_id, event.raw().to_owned()),
-            FromConnector::Passthrough { forward, buffer_id } => (buffer_id, forward.raw.to_string()),
+            FromConnector::Delivery { content, buffer_id } => (buffer_id, content.raw().to_owned()),
             _ => return,
         };
         let id = EntryId::parse(id.expect("every delivery has one").as_str()).unwrap();

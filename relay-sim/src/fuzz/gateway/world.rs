@@ -385,12 +385,7 @@ impl World {
             self.log.push(format!("{event:?}"));
             assert_eq!(self.ends, 0, "an event after the last one: {event:?}");
             match event {
-                Event::Message(it) => self.hold(it.id, it.buffer_id.as_ref(), it.payload.raw()),
-                Event::Passthrough(it) => self.hold(it.id, it.buffer_id.as_ref(), it.payload.raw.as_str()),
-                Event::Undecodable(it) => {
-                    let raw = it.payload.raw.as_ref().map_or("", RawJson::as_str);
-                    self.hold(it.id, it.buffer_id.as_ref(), raw);
-                }
+                Event::Delivery(it) => self.hold(it.id, it.buffer_id.as_ref(), it.content.raw()),
                 Event::Closed | Event::Revoked { .. } => self.ends += 1,
                 _ => {}
             }
@@ -548,11 +543,7 @@ fn note(wire: &mut Wire, payload: &[u8]) {
     let delivered = &mut wire.delivered;
     let fed = wire.said.feed(payload, LINE, from_connector, |frame| {
         let (id, payload) = match frame {
-            Ok(FromConnector::Message { event, buffer_id }) => (buffer_id, event.raw().to_owned()),
-            Ok(FromConnector::Passthrough { forward, buffer_id }) => (buffer_id, forward.raw.to_string()),
-            Ok(FromConnector::Undecodable { content, buffer_id }) => {
-                (buffer_id, content.raw.map(|raw| raw.to_string()).unwrap_or_default())
-            }
+            Ok(FromConnector::Delivery { content, buffer_id }) => (buffer_id, content.raw().to_owned()),
             _ => return true,
         };
         if let Some(id) = id {

@@ -11,7 +11,6 @@ use clap::Args;
 use futures_util::{Sink, SinkExt, Stream};
 use relay_bench::frames::{read_borrowed, read_bytes, read_of, warm};
 use relay_proto::client::{Delivery, Event, Events};
-use relay_proto::frame::MessageEvent;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -58,10 +57,11 @@ impl Meter {
         self.seen.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn message(&self, message: Delivery<MessageEvent>) {
+    fn message(&self, delivery: Delivery) {
+        let message = delivery.message().expect("the peer sends messages alone");
         self.note(read_of(message.text(), message.chat_id(), message.user_id().unwrap_or_default()));
-        if message.buffer_id().is_some() {
-            message.ack();
+        if delivery.buffer_id().is_some() {
+            delivery.ack();
         }
     }
 
@@ -106,7 +106,7 @@ async fn ready(events: &mut Events) -> Result<()> {
 async fn read(mut events: Events, frames: usize, meter: Arc<Meter>) -> Result<Events> {
     for _ in 0..frames {
         match events.next().await {
-            Some(Event::Message(message)) => meter.message(message),
+            Some(Event::Delivery(message)) => meter.message(message),
             other => return Err(unexpected(&other)),
         }
     }
@@ -178,7 +178,7 @@ fn relay_blocking(options: &Options, meter: &Meter) -> Result<()> {
         tell_ready();
         for _ in 0..frames {
             match events.next() {
-                Some(Event::Message(message)) => meter.message(message),
+                Some(Event::Delivery(message)) => meter.message(message),
                 other => return Err(unexpected(&other)),
             }
         }
