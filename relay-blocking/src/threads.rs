@@ -142,7 +142,7 @@ impl Threads {
                 && let Some(threads) = weak.upgrade()
             {
                 threads.failed.store(true, Ordering::Release);
-                threads.driver.panicked();
+                threads.driver.handle_panic();
                 threads.close(&[]);
                 threads.news.set();
             }
@@ -187,7 +187,7 @@ impl Threads {
                 return self.close(&[]);
             }
             self.pump(lock(&self.socket));
-            let deadline = self.driver.deadline();
+            let deadline = self.driver.poll_timeout();
             let late = deadline.is_some_and(|at| at <= now());
             if late && turns < TURNS {
                 turns = self.give_turn(turns);
@@ -195,7 +195,7 @@ impl Threads {
             }
             turns = 0;
             if late {
-                self.driver.timeout();
+                self.driver.handle_timeout();
             } else if self.driver.park(&self.waker) {
                 self.news.wait(deadline);
             }
@@ -240,26 +240,26 @@ impl Threads {
     fn resolved(&self, found: io::Result<Vec<SocketAddr>>) {
         let Some(link) = lock(&self.lookup).take() else { return };
         match found {
-            Ok(addresses) => self.driver.resolved(link, &addresses),
-            Err(error) => self.driver.unresolved(link, &error),
+            Ok(addresses) => self.driver.handle_resolved(link, &addresses),
+            Err(error) => self.driver.handle_unresolved(link, &error),
         }
     }
 
     fn connect(self: &Arc<Self>, link: LinkId, attempt: Attempt, address: SocketAddr) {
         let connect = move || TcpStream::connect_timeout(&address, CONNECT);
         self.spawn("relay-link", connect, move |own, stream| own.connected(link, attempt, stream))
-            .unwrap_or_else(|error| self.driver.unreachable(link, attempt, &error));
+            .unwrap_or_else(|error| self.driver.handle_unreachable(link, attempt, &error));
     }
 
     /// Makes this the current link's socket, if it is wanted, and reads it to the end.
     fn connected(self: &Arc<Self>, id: LinkId, attempt: Attempt, stream: io::Result<TcpStream>) {
         let stream = match stream.and_then(link::prepare) {
             Ok(stream) => stream,
-            Err(error) => return self.driver.unreachable(id, attempt, &error),
+            Err(error) => return self.driver.handle_unreachable(id, attempt, &error),
         };
         // Locked first: whoever is to close it will find it.
         let mut socket = lock(&self.socket);
-        if !self.failed.load(Ordering::Acquire) && self.driver.connected(id, attempt) {
+        if !self.failed.load(Ordering::Acquire) && self.driver.handle_connected(id, attempt) {
             let link = Arc::new(Link::new(id, stream));
             *socket = Socket { link: Some(link.clone()), ..Socket::default() };
             self.pump(socket);
@@ -327,7 +327,7 @@ impl Threads {
         socket.stalled = true;
         socket.out = Vec::new();
         let _ = link.broken.set(error);
-        self.driver.write_failed(link.id);
+        self.driver.handle_write_error(link.id);
         link.resume.set();
     }
 }

@@ -141,7 +141,7 @@ impl Connection {
                 },
                 () = notified(self.own.as_ref()) => {}
                 () = sent_away(self.stranger.as_ref()) => self.give_up(CROWD),
-                () = self.hub.closing(), if coming => self.wire.receive_failed("the connector shuts down"),
+                () = self.hub.closing(), if coming => self.wire.handle_read_error("the connector shuts down"),
                 () = wait_until(self.stalled) => {
                     self.catch_up_writing();
                     // Set anew if the socket took something.
@@ -229,12 +229,12 @@ impl Connection {
 
     fn received(&mut self, read: io::Result<usize>, buffer: &[u8]) -> usize {
         match read {
-            Ok(0) => self.wire.receive_eof(),
+            Ok(0) => self.wire.handle_eof(),
             Ok(n) => {
                 if let Some(own) = &self.own {
                     self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_traffic(own.link, now));
                 }
-                self.wire.receive(buffer.get(..n).unwrap_or(&[]));
+                self.wire.handle_bytes(buffer.get(..n).unwrap_or(&[]));
                 return n;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
@@ -245,7 +245,7 @@ impl Connection {
 
     /// Nothing more comes from the socket.
     fn failed(&mut self, detail: &str) -> usize {
-        self.wire.receive_failed(detail);
+        self.wire.handle_read_error(detail);
         0
     }
 
@@ -275,14 +275,14 @@ impl Connection {
 
     /// Neither reads nor writes any more: the link is lost.
     fn give_up(&mut self, why: &str) {
-        self.wire.receive_failed(why);
+        self.wire.handle_read_error(why);
         self.write_failed();
     }
 
     /// What the gateway said before is still read (LINK-2).
     fn write_failed(&mut self) {
         (self.deaf, self.stalled) = (true, None);
-        self.wire.transmit_failed();
+        self.wire.handle_write_error();
     }
 
     /// Passes on what wire and peer have for each other.

@@ -93,7 +93,7 @@ impl Inner {
             return Some(Event::Acked(entry));
         }
         loop {
-            let event = self.peer.next_event()?;
+            let event = self.peer.poll_event()?;
             let discarding = match &event {
                 Event::Acked(entry) => self.discarding.get_mut(entry),
                 _ => None,

@@ -56,7 +56,7 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             }
             continue;
         }
-        if let Some(event) = gateway.machine_mut().next_event() {
+        if let Some(event) = gateway.machine_mut().poll_event() {
             match event {
                 Event::Delivery(delivered) => {
                     if let Some(message) = delivered.content.message() {
@@ -77,7 +77,7 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
                 Ok(n) => gateway.consume(n, now()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // What the peer said before is still to be read, so reading goes on.
-                Err(_) => gateway.handle_transmit_failed(*link, now()),
+                Err(_) => gateway.handle_write_error(*link, now()),
             }
             continue;
         }
@@ -95,7 +95,7 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
                     Ok(0) => gateway.handle_eof(*link, now()),
                     Ok(n) => gateway.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now()),
                     Err(_) if found_nothing => {}
-                    Err(error) => gateway.handle_failed(*link, &error.to_string(), now()),
+                    Err(error) => gateway.handle_read_error(*link, &error.to_string(), now()),
                 }
                 // What came in time counts, also when this process was stopped meanwhile: so the deadline is judged when a
                 // read that began after it found nothing, or when there was more than a socket holds (CLOCK-4).

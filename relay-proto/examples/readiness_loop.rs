@@ -254,7 +254,7 @@ impl Host {
                 continue;
             }
             // … hand the application its events …
-            if let Some(event) = member.gateway.machine_mut().next_event() {
+            if let Some(event) = member.gateway.machine_mut().poll_event() {
                 member.answer(event, now);
                 continue;
             }
@@ -369,7 +369,7 @@ impl Member {
                 socket.writable = false;
                 if error.kind() != ErrorKind::WouldBlock {
                     // What the peer said before is still to be read, so reading goes on.
-                    self.gateway.handle_transmit_failed(*link, now);
+                    self.gateway.handle_write_error(*link, now);
                 }
             }
         }
@@ -388,7 +388,7 @@ impl Member {
             Ok(n) => self.gateway.handle_bytes(*link, bytes.get(..n).unwrap_or_default(), now),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
-            Err(error) => self.gateway.handle_failed(*link, &error.to_string(), now),
+            Err(error) => self.gateway.handle_read_error(*link, &error.to_string(), now),
         }
         true
     }

@@ -129,8 +129,8 @@ impl Loop {
                     News::Looked(n, link, result) => {
                         if let Some(member) = self.members.get(&n) {
                             match result {
-                                Ok(addresses) => member.driver.resolved(link, &addresses),
-                                Err(error) => member.driver.unresolved(link, &error),
+                                Ok(addresses) => member.driver.handle_resolved(link, &addresses),
+                                Err(error) => member.driver.handle_unresolved(link, &error),
                             }
                         }
                         due.push(n);
@@ -171,7 +171,7 @@ impl Loop {
                 return;
             }
             let moved = member.finish_connecting() | member.write() | member.read();
-            member.deadline = member.driver.deadline();
+            member.deadline = member.driver.poll_timeout();
             let late = member.deadline.is_some_and(|at| at <= now());
             if late {
                 // What lies in the socket comes first, whatever the last poll said of it (CLOCK-4).
@@ -180,7 +180,7 @@ impl Loop {
                 while turns < TURNS && (member.write() | member.read()) {
                     turns += 1;
                 }
-                member.driver.timeout();
+                member.driver.handle_timeout();
             }
             if !moved && !late && member.driver.park(&member.waker) {
                 return;
@@ -207,7 +207,7 @@ impl Member {
                 });
                 match socket {
                     Ok(socket) => self.connecting.push((link, attempt, socket)),
-                    Err(error) => self.driver.unreachable(link, attempt, &error),
+                    Err(error) => self.driver.handle_unreachable(link, attempt, &error),
                 }
             }
             IoRequest::Abort { attempt, .. } => self.connecting.retain(|(_, other, _)| *other != attempt),
@@ -230,11 +230,11 @@ impl Member {
         let (link, attempt, socket) = self.connecting.swap_remove(at);
         match socket.stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
             Ok(()) => {
-                if self.driver.connected(link, attempt) {
+                if self.driver.handle_connected(link, attempt) {
                     self.link = Some((link, socket));
                 }
             }
-            Err(error) => self.driver.unreachable(link, attempt, &error),
+            Err(error) => self.driver.handle_unreachable(link, attempt, &error),
         }
         true
     }
@@ -256,7 +256,7 @@ impl Member {
             Err(error) if error.kind() == ErrorKind::WouldBlock => socket.writable = false,
             Err(error) => {
                 self.out.clear();
-                self.driver.write_failed(*link);
+                self.driver.handle_write_error(*link);
                 self.deaf = Some(error);
             }
         }
@@ -270,11 +270,11 @@ impl Member {
         };
         let mut bytes = [0; 16 << 10];
         match (socket.stream.read(&mut bytes), &self.deaf) {
-            (Ok(0), Some(error)) => self.driver.read_failed(*link, error),
-            (Ok(0), None) => self.driver.eof(*link),
-            (Ok(n), _) => self.driver.received(*link, &bytes[..n]),
+            (Ok(0), Some(error)) => self.driver.handle_read_error(*link, error),
+            (Ok(0), None) => self.driver.handle_eof(*link),
+            (Ok(n), _) => self.driver.handle_bytes(*link, &bytes[..n]),
             (Err(error), _) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
-            (Err(error), _) => self.driver.read_failed(*link, &error),
+            (Err(error), _) => self.driver.handle_read_error(*link, &error),
         }
         true
     }

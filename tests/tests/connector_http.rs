@@ -299,7 +299,7 @@ async fn a_link_whose_tls_breaks_says_so() {
             stream.write_all(link.transmit()).await.unwrap();
             link.consume(usize::MAX);
             let n = stream.read(&mut bytes).await.unwrap();
-            link.receive(&bytes[..n]);
+            link.handle_bytes(&bytes[..n]);
         }
     })
     .await;

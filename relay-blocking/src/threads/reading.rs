@@ -138,16 +138,16 @@ impl Threads {
         drop(socket);
         let read = link.set_wait(reader, wait).and_then(|()| (&link.stream).read(reader.buffer.space()));
         match (read, link.broken.get()) {
-            (Ok(0), None) => self.driver.eof(link.id),
-            (Ok(0), Some(error)) => self.driver.read_failed(link.id, error),
+            (Ok(0), None) => self.driver.handle_eof(link.id),
+            (Ok(0), Some(error)) => self.driver.handle_read_error(link.id, error),
             (Ok(n), _) => {
                 reader.waited = self.waiting.load(Ordering::SeqCst);
-                self.driver.received(link.id, reader.buffer.filled(n));
+                self.driver.handle_bytes(link.id, reader.buffer.filled(n));
                 reader.buffer.adapt(n);
                 return Read::Something;
             }
             (Err(error), _) if not_now(&error) => return Read::Nothing,
-            (Err(error), _) => self.driver.read_failed(link.id, &error),
+            (Err(error), _) => self.driver.handle_read_error(link.id, &error),
         }
         Read::Over
     }

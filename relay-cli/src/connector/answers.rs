@@ -177,7 +177,7 @@ mod tests {
             for frame in *link {
                 peer.handle_message(id, frame.as_bytes(), now);
             }
-            while let Some(event) = peer.next_event() {
+            while let Some(event) = peer.poll_event() {
                 if let relay_proto::connector::Event::Outbound(outbound) = event {
                     seen.push(outbound);
                 }

@@ -140,12 +140,12 @@ impl Peer {
         while !done(self) {
             assert_eq!(self.end, None, "the link ended too early");
             match self.stream.read(&mut buffer) {
-                Ok(0) => self.link.receive_eof(),
-                Ok(n) => self.link.receive(&buffer[..n]),
+                Ok(0) => self.link.handle_eof(),
+                Ok(n) => self.link.handle_bytes(&buffer[..n]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     panic!("nothing came from the gateway in {PATIENCE:?}")
                 }
-                Err(error) => self.link.receive_failed(&error.to_string()),
+                Err(error) => self.link.handle_read_error(&error.to_string()),
             }
             self.take_events();
             self.transmit();
@@ -173,7 +173,7 @@ impl Peer {
         while !self.link.transmit().is_empty() {
             match self.stream.write(self.link.transmit()) {
                 Ok(n) => self.link.consume(n),
-                Err(_) => return self.link.transmit_failed(),
+                Err(_) => return self.link.handle_write_error(),
             }
         }
     }

@@ -168,7 +168,7 @@ fn poll<N: Net>(
                 }
                 _ => *late = None,
             }
-            driver.timeout();
+            driver.handle_timeout();
         }
         if !looked_up && moved.is_none() && !was_late && driver.park(context.waker()) {
             return Poll::Pending;
@@ -221,8 +221,8 @@ fn poll_lookup<N: Net>(driver: &Driver, lookup: &mut Option<Box<Lookup<N>>>, con
     let Some(known) = lookup else { return false };
     let Poll::Ready(result) = known.resolving.as_mut().poll(context) else { return false };
     match result {
-        Ok(addresses) => driver.resolved(known.link, &addresses),
-        Err(error) => driver.unresolved(known.link, &error),
+        Ok(addresses) => driver.handle_resolved(known.link, &addresses),
+        Err(error) => driver.handle_unresolved(known.link, &error),
     }
     *lookup = None;
     true
@@ -249,12 +249,12 @@ fn poll_socket<N: Net>(
             let (attempt, _) = all.swap_remove(at);
             match result {
                 Ok(stream) => {
-                    if driver.connected(link, attempt) {
+                    if driver.handle_connected(link, attempt) {
                         // The others are dropped with it.
                         *socket = Socket::Open(link, stream);
                     }
                 }
-                Err(error) => driver.unreachable(link, attempt, &error),
+                Err(error) => driver.handle_unreachable(link, attempt, &error),
             }
             Some(0)
         }
@@ -263,7 +263,7 @@ fn poll_socket<N: Net>(
             let before = out.len();
             if let Poll::Ready(Err(error)) = poll_write_all::<N>(stream, context, out) {
                 out.clear();
-                driver.write_failed(link);
+                driver.handle_write_error(link);
                 if let Socket::Open(_, stream) = std::mem::replace(socket, Socket::None) {
                     *socket = Socket::Deaf(link, stream, error);
                 }
@@ -298,7 +298,7 @@ fn catch_up<N: Net>(driver: &Driver, socket: &mut Socket<N>, out: &mut Vec<u8>) 
         let mut buffer = BUFFER.take();
         let read = N::try_read(stream, buffer.space()).unwrap_or(0);
         if read > 0 {
-            driver.received(*link, buffer.filled(read));
+            driver.handle_bytes(*link, buffer.filled(read));
             buffer.adapt(read);
         }
         BUFFER.set(buffer);
@@ -355,14 +355,14 @@ fn poll_read<N: Net>(
         Poll::Ready(result) => {
             let read = result.as_ref().map_or(0, |n| *n);
             match (result, broken) {
-                (Ok(0), Some(error)) => driver.read_failed(link, error),
-                (Ok(0), None) => driver.eof(link),
+                (Ok(0), Some(error)) => driver.handle_read_error(link, error),
+                (Ok(0), None) => driver.handle_eof(link),
                 (Ok(n), _) => {
-                    driver.received(link, buffer.filled(n));
+                    driver.handle_bytes(link, buffer.filled(n));
                     buffer.adapt(n);
                 }
                 (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
-                (Err(error), _) => driver.read_failed(link, &error),
+                (Err(error), _) => driver.handle_read_error(link, &error),
             }
             Some(read)
         }

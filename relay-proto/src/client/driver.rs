@@ -30,7 +30,7 @@ impl Driver {
 
     /// Everything at once that a driver asks for between two attempts to move bytes, under one lock: the same as
     /// [`unpark`](Self::unpark), [`poll_io`](Self::poll_io), and without a request [`is_finished`](Self::is_finished),
-    /// [`transmit`](Self::transmit), [`wants_read`](Self::wants_read) and [`deadline`](Self::deadline).
+    /// [`transmit`](Self::transmit), [`wants_read`](Self::wants_read) and [`poll_timeout`](Self::poll_timeout).
     pub fn poll(&self, out: &mut Vec<u8>) -> DriverPoll {
         self.caught_up(|inner| {
             inner.unpark_driver();
@@ -92,63 +92,63 @@ impl Driver {
     }
 
     /// The next deadline, towards which the driver is now taken to sleep: it is told when an earlier one comes up.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         let at = self.caught_up(arm);
         at.and_then(|at| self.shared.instant(at))
     }
 
     /// The deadline has come. First write what the socket takes, and tell of everything that lies in it to be read: a process
     /// may have been stopped, and what came in time has to count (CLOCK-4).
-    pub fn timeout(&self) {
+    pub fn handle_timeout(&self) {
         self.shared.time_out();
     }
 
     /// The name stands for these addresses, in the order in which the resolver prefers them.
-    pub fn resolved(&self, link: LinkId, addresses: &[SocketAddr]) {
+    pub fn handle_resolved(&self, link: LinkId, addresses: &[SocketAddr]) {
         self.shared.with(|inner, now| inner.gateway.handle_resolved(link, addresses, now));
     }
 
     /// The name cannot be looked up.
-    pub fn unresolved(&self, link: LinkId, error: &std::io::Error) {
+    pub fn handle_unresolved(&self, link: LinkId, error: &std::io::Error) {
         self.shared.with(|inner, now| inner.gateway.handle_unresolved(link, &error.to_string(), now));
     }
 
     /// The TCP connection is there. False: it is not wanted any more, and is to be closed.
     #[must_use]
-    pub fn connected(&self, link: LinkId, attempt: Attempt) -> bool {
+    pub fn handle_connected(&self, link: LinkId, attempt: Attempt) -> bool {
         self.shared.with(|inner, now| inner.gateway.handle_connected(link, attempt, now))
     }
 
     /// This attempt led to no TCP connection.
-    pub fn unreachable(&self, link: LinkId, attempt: Attempt, error: &std::io::Error) {
+    pub fn handle_unreachable(&self, link: LinkId, attempt: Attempt, error: &std::io::Error) {
         self.shared.with(|inner, now| inner.gateway.handle_unreachable(link, attempt, &error.to_string(), now));
     }
 
     /// Bytes came from the socket.
-    pub fn received(&self, link: LinkId, bytes: &[u8]) {
+    pub fn handle_bytes(&self, link: LinkId, bytes: &[u8]) {
         self.shared.with(|inner, now| inner.gateway.handle_bytes(link, bytes, now));
     }
 
     /// The socket reached its end.
-    pub fn eof(&self, link: LinkId) {
+    pub fn handle_eof(&self, link: LinkId) {
         self.shared.with(|inner, now| inner.gateway.handle_eof(link, now));
     }
 
     /// Reading from the socket failed.
-    pub fn read_failed(&self, link: LinkId, error: &std::io::Error) {
-        self.shared.with(|inner, now| inner.gateway.handle_failed(link, &error.to_string(), now));
+    pub fn handle_read_error(&self, link: LinkId, error: &std::io::Error) {
+        self.shared.with(|inner, now| inner.gateway.handle_read_error(link, &error.to_string(), now));
     }
 
     /// A thread that this driver needs has panicked. The gateway ends, and the application is told why: a panic that drops
     /// the driver on its way tells so by itself.
-    pub fn panicked(&self) {
+    pub fn handle_panic(&self) {
         self.shared.crash();
     }
 
-    /// Writing to the socket failed. Go on reading what is there, then call [`eof`](Self::eof) or
-    /// [`read_failed`](Self::read_failed) (LINK-2).
-    pub fn write_failed(&self, link: LinkId) {
-        self.shared.with(|inner, now| inner.gateway.handle_transmit_failed(link, now));
+    /// Writing to the socket failed. Go on reading what is there, then call [`handle_eof`](Self::handle_eof)
+    /// or [`handle_read_error`](Self::handle_read_error) (LINK-2).
+    pub fn handle_write_error(&self, link: LinkId) {
+        self.shared.with(|inner, now| inner.gateway.handle_write_error(link, now));
     }
 }
 

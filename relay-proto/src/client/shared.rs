@@ -389,7 +389,7 @@ impl Shared {
     /// rest.
     pub(super) fn poll_event(&self, waker: &Waker) -> Poll<Option<Event>> {
         self.locked(|inner| {
-            let event = inner.gateway.machine_mut().next_event();
+            let event = inner.gateway.machine_mut().poll_event();
             if event.is_some() || inner.gateway.machine().state().is_terminal() {
                 inner.deferred.drops.extend(inner.events_waker.take());
                 // All that can follow from it is that there is room again, for a driver that did not read for want of it.
@@ -515,7 +515,7 @@ impl Inner {
     /// Nobody reads: what nobody takes may come again (ACK-6), and holds no link back.
     fn discard_events(&mut self, now: Now) {
         let machine = self.gateway.machine_mut();
-        while let Some(event) = machine.next_event() {
+        while let Some(event) = machine.poll_event() {
             if let Event::Delivery(delivered) = event {
                 machine.drop_delivery(delivered.id, now);
             }

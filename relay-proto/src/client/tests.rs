@@ -251,7 +251,7 @@ impl Bench {
                 self.server = server();
             }
             let sent = std::mem::take(&mut self.net.pipe.lock().unwrap().outbound);
-            self.server.receive(&sent);
+            self.server.handle_bytes(&sent);
             while let Some(event) = self.server.poll_event() {
                 match event {
                     ServerEvent::Request(_) => self.server.accept(),

@@ -31,8 +31,8 @@
 //!
 //! // It leaves the buffer with its acknowledgement.
 //! peer.handle_message(link, format!("{{\"type\":\"inbound_ack\",\"bufferId\":\"{entry}\"}}\n").as_bytes(), now);
-//! assert!(matches!(peer.next_event(), Some(Event::Hello(_))));
-//! assert_eq!(peer.next_event(), Some(Event::Acked(entry)));
+//! assert!(matches!(peer.poll_event(), Some(Event::Hello(_))));
+//! assert_eq!(peer.poll_event(), Some(Event::Acked(entry)));
 //! assert_eq!(peer.buffered(), 0);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```

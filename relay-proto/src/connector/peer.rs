@@ -176,7 +176,7 @@ impl Peer {
 
     /// The next event for the application. Take one when the application wants one: what is not taken is what holds the
     /// link back. An outbound whose link is gone before it was taken is not shown: nobody waits for it.
-    pub fn next_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<Event> {
         let full = self.is_queue_full();
         let event = loop {
             match self.queue.pop() {
@@ -229,7 +229,7 @@ impl Peer {
         self.current.as_ref().is_some_and(|link| link.delivers())
     }
 
-    /// Whether [`next_event`](Self::next_event) has one.
+    /// Whether [`poll_event`](Self::poll_event) has one.
     pub fn has_event(&self) -> bool {
         !self.queue.is_empty()
     }

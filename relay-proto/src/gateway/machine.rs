@@ -206,7 +206,7 @@ impl Machine {
 
     /// The next event for the application. Take one when the application wants one: what is not taken is what holds the
     /// link back (REQ-7).
-    pub fn next_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<Event> {
         let paused = self.is_reading_paused();
         let event = self.queue.pop();
         self.note_resumed(paused);

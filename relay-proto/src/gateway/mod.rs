@@ -24,8 +24,8 @@
 //! // A descriptor makes the link ready; a message follows, and is acknowledged once it was taken.
 //! machine.handle_message(dial.link, br#"{"type":"descriptor","descriptor":{"platform":"discord"}}"#, now);
 //! machine.handle_message(dial.link, br#"{"type":"inbound","bufferId":"1","event":{"text":"hi"}}"#, now);
-//! assert!(matches!(machine.next_event(), Some(Event::Ready { .. })));
-//! let Some(Event::Delivery(delivered)) = machine.next_event() else { panic!() };
+//! assert!(matches!(machine.poll_event(), Some(Event::Ready { .. })));
+//! let Some(Event::Delivery(delivered)) = machine.poll_event() else { panic!() };
 //! assert_eq!(delivered.payload.text(), "hi");
 //! machine.ack(delivered.id, now);
 //! let Some(Transmit::Text(ack)) = machine.poll_transmit(dial.link) else { panic!() };

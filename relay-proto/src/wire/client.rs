@@ -109,7 +109,7 @@ impl ClientLink {
         Ok(Self(link))
     }
 
-    /// As [`receive`](Self::receive), but hands messages over at once, where nothing else is left to be told before them.
+    /// As [`handle_bytes`](Self::handle_bytes), but hands messages over at once, where nothing else is left to be told before them.
     pub(super) fn receive_with(&mut self, bytes: &[u8], each: &mut dyn FnMut(&[u8])) {
         let is_told = self.is_open() && !self.0.upgrade.opened;
         self.0.receive(bytes, is_told.then_some(each));

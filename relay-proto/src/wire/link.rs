@@ -123,7 +123,7 @@ impl<U: Upgrade> Link<U> {
         self.session.drained();
     }
 
-    pub(super) fn transmit_failed(&mut self) {
+    pub(super) fn handle_write_error(&mut self) {
         self.session.out.mute();
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -168,19 +168,19 @@ macro_rules! link_methods {
             /// Bytes that the socket yielded, in chunks of any size: the events are the same however they are cut.
             /// Answers to pings and to the peer's close frame are in [`transmit`](Self::transmit) when this returns
             /// (LINK-3). Bytes after the end of the link are ignored.
-            pub fn receive(&mut self, bytes: &[u8]) {
+            pub fn handle_bytes(&mut self, bytes: &[u8]) {
                 self.0.receive(bytes, None);
             }
 
             /// The socket reached its end. Ends the link, unless a close frame did so before (LINK-2).
-            pub fn receive_eof(&mut self) {
+            pub fn handle_eof(&mut self) {
                 self.0.lose("the connection ended without a close frame");
             }
 
             /// Nothing more will come from the socket, for a reason that the host knows: an error while reading, or a
-            /// deadline that passed. Ends the link as [`receive_eof`](Self::receive_eof) does, with `detail` in the
+            /// deadline that passed. Ends the link as [`handle_eof`](Self::handle_eof) does, with `detail` in the
             /// place of its own words. An HTTP refusal whose body had not come yet is still reported as one.
-            pub fn receive_failed(&mut self, detail: &str) {
+            pub fn handle_read_error(&mut self, detail: &str) {
                 self.0.lose(detail);
             }
 
@@ -231,8 +231,8 @@ macro_rules! link_methods {
             /// The socket takes nothing any more. Whatever waits to be written is dropped, now and later, and the link
             /// lives on until the host has read to the socket's end: a close frame that says why may have arrived
             /// already (LINK-2).
-            pub fn transmit_failed(&mut self) {
-                self.0.transmit_failed();
+            pub fn handle_write_error(&mut self) {
+                self.0.handle_write_error();
             }
 
             /// Whether text can be sent: the upgrade is through, and neither end has closed.

@@ -8,14 +8,14 @@
 //! [`transmit`](ClientLink::transmit) to the socket; once [`is_finished`](ClientLink::is_finished), close the socket.*
 //! How the two sides of the socket are read and written, and when to give up waiting, is the host's affair:
 //!
-//! | the socket …                     | the host calls …                                                            |
-//! |----------------------------------|-----------------------------------------------------------------------------|
-//! | yielded bytes                    | [`receive`](ClientLink::receive), in chunks of any size                      |
-//! | reached its end                  | [`receive_eof`](ClientLink::receive_eof)                                     |
-//! | failed while reading             | [`receive_failed`](ClientLink::receive_failed)                               |
-//! | took `n` bytes                   | [`consume`](ClientLink::consume)                                             |
-//! | failed while writing             | [`transmit_failed`](ClientLink::transmit_failed), and goes on *reading*      |
-//! | was silent for too long          | [`receive_failed`](ClientLink::receive_failed), which names the best known end |
+//! | the socket …            | the host calls …                                                                     |
+//! |-------------------------|--------------------------------------------------------------------------------------|
+//! | yielded bytes           | [`handle_bytes`](ClientLink::handle_bytes), in chunks of any size                    |
+//! | reached its end         | [`handle_eof`](ClientLink::handle_eof)                                               |
+//! | failed while reading    | [`handle_read_error`](ClientLink::handle_read_error)                                 |
+//! | took `n` bytes          | [`consume`](ClientLink::consume)                                                     |
+//! | failed while writing    | [`handle_write_error`](ClientLink::handle_write_error), and goes on *reading*        |
+//! | was silent for too long | [`handle_read_error`](ClientLink::handle_read_error), which names the best known end |
 //!
 //! That a host goes on reading after a failed write is what keeps a close frame that had already arrived from being
 //! lost behind the error (LINK-2): it may sit unread in the socket.
@@ -28,14 +28,14 @@
 //! let mut connector = ServerLink::new(&LinkOptions::default(), None).unwrap();
 //!
 //! // What a socket would carry, one way and back.
-//! connector.receive(gateway.transmit());
+//! connector.handle_bytes(gateway.transmit());
 //! gateway.consume(gateway.transmit().len());
 //! let Some(ServerEvent::Request(request)) = connector.poll_event() else { panic!() };
 //! assert_eq!((request.path(), request.bearer()), ("/relay", Some("token")));
 //! connector.accept();
 //! connector.send_text("hello\n".into());
 //!
-//! gateway.receive(connector.transmit());
+//! gateway.handle_bytes(connector.transmit());
 //! connector.consume(connector.transmit().len());
 //! assert_eq!(gateway.poll_event(), Some(LinkEvent::Opened));
 //! assert!(matches!(gateway.poll_event(), Some(LinkEvent::Message(message)) if *message == *b"hello\n"));

@@ -326,7 +326,7 @@ impl ServerLink {
 
     /// The client took too long to ask for anything: a deadline of the host's passed. A POST that is not complete becomes
     /// a [`ServerEvent::Post`] that says so, with 408, for the host to answer. Anything else ends the link, as
-    /// [`receive_failed`](Self::receive_failed) does.
+    /// [`handle_read_error`](Self::handle_read_error) does.
     pub fn request_timed_out(&mut self) {
         let Link { upgrade, session, .. } = &mut self.0;
         if session.is_upgrading() && matches!(upgrade, ServerUpgrade::Posting(_)) {

@@ -236,7 +236,7 @@ impl Revocation {
                 _ => {}
             }
         }
-        while let Some(event) = self.gateway.next_event() {
+        while let Some(event) = self.gateway.poll_event() {
             if let Event::Revoked { .. } = event {
                 rule(!self.revoked, "AUTH-2: revoked twice")?;
                 self.revoked = true;
@@ -269,7 +269,7 @@ impl Revocation {
                 let _ = self.connector.describe(hello, &Descriptor::new(identity.platform), self.now);
             }
         }
-        while self.connector.next_event().is_some() {}
+        while self.connector.poll_event().is_some() {}
         let Some(id) = link.connector else { return };
         while let Some(transmit) = self.connector.poll_transmit(id) {
             match transmit {

@@ -65,7 +65,7 @@ fn asked(target: &Target, token: &str) {
         assert_eq!(format!("{request:?}"), format!("{other:?}"), "it shows of the token that there is one");
     }
     connector.accept();
-    gateway.receive(connector.transmit());
+    gateway.handle_bytes(connector.transmit());
     assert!(gateway.is_open());
 }
 
@@ -74,7 +74,7 @@ fn ask(target: &Target, token: Option<&str>) -> Result<(ClientLink, ServerLink, 
     let options = LinkOptions::default();
     let gateway = ClientLink::new(target, token, &options, None)?;
     let mut connector = ServerLink::new(&options, None)?;
-    connector.receive(gateway.transmit());
+    connector.handle_bytes(gateway.transmit());
     match connector.poll_event() {
         Some(ServerEvent::Request(request)) => Ok((gateway, connector, request)),
         event => panic!("{target} is asked for, and {event:?}"),

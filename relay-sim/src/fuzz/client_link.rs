@@ -42,7 +42,7 @@ fn link(bytes: &[u8], cuts: &[u8], kind: u8) -> (Vec<String>, usize) {
     let bytes = with_key(bytes, &accept);
     let mut events = Vec::new();
     for piece in pieces(&bytes, cuts) {
-        link.receive(piece);
+        link.handle_bytes(piece);
         // What waits for the host comes from this piece: a message of a byte has a header of two.
         assert!(link.buffered() <= (64 << 10) + piece.len() * 32, "{} bytes held", link.buffered());
         events.extend(std::iter::from_fn(|| link.poll_event()));
@@ -51,11 +51,11 @@ fn link(bytes: &[u8], cuts: &[u8], kind: u8) -> (Vec<String>, usize) {
     let open = events.iter().position(|event| *event == LinkEvent::Opened);
     assert!(open.is_none_or(|at| at == 0));
     assert_eq!(open.is_some() && !events.iter().any(is_end), link.is_open());
-    link.receive_eof();
+    link.handle_eof();
     events.extend(std::iter::from_fn(|| link.poll_event()));
     assert_eq!(events.iter().position(is_end), Some(events.len() - 1), "{events:?}");
     let sent = link.transmit().len();
-    link.receive(b"after the end");
+    link.handle_bytes(b"after the end");
     link.send_text("after the end".into());
     assert_eq!((link.poll_event(), link.transmit().len()), (None, sent));
     link.consume(sent);
@@ -81,7 +81,7 @@ fn is_end(event: &LinkEvent) -> bool {
 /// The key that the answer to this request has to hold.
 fn accept_key(request: &[u8]) -> String {
     let mut connector = ServerLink::new(&LinkOptions::default(), None).unwrap();
-    connector.receive(request);
+    connector.handle_bytes(request);
     assert!(matches!(connector.poll_event(), Some(ServerEvent::Request(_))));
     connector.accept();
     let answer = std::str::from_utf8(connector.transmit()).unwrap();
@@ -130,7 +130,7 @@ fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Action>) {
             *final_bytes = vec![0; final_bytes.len()];
         }
     }
-    let events: Vec<Event> = std::iter::from_fn(|| gateway.machine_mut().next_event()).collect();
+    let events: Vec<Event> = std::iter::from_fn(|| gateway.machine_mut().poll_event()).collect();
     assert!(!events.is_empty(), "the dial came to an end");
     assert!(!format!("{events:?}{actions:?}").contains("s3cr3t"));
     (events, actions)

@@ -56,7 +56,7 @@ fn link(bytes: &[u8], cuts: &[u8]) -> Asked {
     options.plain_post = true;
     let mut link = ServerLink::new(&options, None).unwrap();
     for piece in pieces(bytes, cuts) {
-        link.receive(piece);
+        link.handle_bytes(piece);
         assert!(link.buffered() <= 96 << 10, "{} bytes held", link.buffered());
         match link.poll_event() {
             None => {}

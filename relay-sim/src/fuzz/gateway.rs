@@ -88,8 +88,8 @@ fn step(world: &mut World, input: &mut Input<'_>) {
             world.say_close(code, reason);
         }
         15 => world.on_wire(|gateway, link, now| gateway.handle_eof(link, now)),
-        16 => world.on_wire(|gateway, link, now| gateway.handle_failed(link, "reset", now)),
-        17 => world.on_wire(|gateway, link, now| gateway.handle_transmit_failed(link, now)),
+        16 => world.on_wire(|gateway, link, now| gateway.handle_read_error(link, "reset", now)),
+        17 => world.on_wire(|gateway, link, now| gateway.handle_write_error(link, now)),
         18 => world.write(input.byte().into()),
         19 => world.writes = !world.writes,
         20 => world.read(usize::MAX),

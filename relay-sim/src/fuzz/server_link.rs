@@ -30,7 +30,7 @@ fn link(bytes: &[u8], cuts: &[u8], kind: u8) -> (Vec<ServerEvent>, Vec<u8>) {
     let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").filter(|_| kind & 64 != 0);
     let (head, rest) = bytes.split_at(head.map_or(0, |end| end + 4));
     for piece in [pieces(head, cuts), pieces(rest, cuts)].concat() {
-        link.receive(piece);
+        link.handle_bytes(piece);
         // What waits for the host comes from this piece, or came before the upgrade was answered.
         assert!(link.buffered() <= (96 << 10) + piece.len() * 32, "{} bytes held", link.buffered());
         drain(&mut link, kind, &mut events);
@@ -39,7 +39,7 @@ fn link(bytes: &[u8], cuts: &[u8], kind: u8) -> (Vec<ServerEvent>, Vec<u8>) {
     if kind & 128 != 0 {
         link.close(1000, "enough");
     }
-    link.receive_eof();
+    link.handle_eof();
     drain(&mut link, kind, &mut events);
     assert_eq!(events.iter().position(is_end), Some(events.len() - 1), "{events:?}");
     let asks =
@@ -47,7 +47,7 @@ fn link(bytes: &[u8], cuts: &[u8], kind: u8) -> (Vec<ServerEvent>, Vec<u8>) {
     assert!(events.iter().skip(1).all(|event| !asks(event)), "asked twice: {events:?}");
     let sent = link.transmit().to_vec();
     assert!(sent.is_empty() || sent.starts_with(b"HTTP/1.1 "), "{:?}", String::from_utf8_lossy(&sent));
-    link.receive(b"after the end");
+    link.handle_bytes(b"after the end");
     link.send_text("after the end".into());
     link.accept();
     assert_eq!((link.poll_event(), link.transmit().len()), (None, sent.len()));

@@ -101,7 +101,7 @@ impl Pair {
             };
             self.seen.written.push(text);
         }
-        while let Some(event) = self.machine.next_event() {
+        while let Some(event) = self.machine.poll_event() {
             let text = match event {
                 Event::Delivery(message) => {
                     self.deliveries.push(message.id);

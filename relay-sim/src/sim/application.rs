@@ -18,7 +18,7 @@ impl World {
     pub(super) fn read_events(&mut self, index: usize) -> Result<bool, super::Violation> {
         let mut any = false;
         while self.gateways[index].reading
-            && let Some(event) = self.gateways[index].machine.as_mut().and_then(Machine::next_event)
+            && let Some(event) = self.gateways[index].machine.as_mut().and_then(Machine::poll_event)
         {
             any = true;
             let gateway = &mut self.gateways[index];

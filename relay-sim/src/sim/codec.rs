@@ -67,20 +67,20 @@ impl End {
         Self::Server(Box::new(ServerLink::new(&LinkOptions::default(), None).expect("no TLS, no error")))
     }
 
-    pub fn receive(&mut self, bytes: &[u8]) {
-        both!(self, link => link.receive(bytes));
+    pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        both!(self, link => link.handle_bytes(bytes));
     }
 
-    pub fn receive_eof(&mut self) {
-        both!(self, link => link.receive_eof());
+    pub fn handle_eof(&mut self) {
+        both!(self, link => link.handle_eof());
     }
 
-    pub fn receive_failed(&mut self, detail: &str) {
-        both!(self, link => link.receive_failed(detail));
+    pub fn handle_read_error(&mut self, detail: &str) {
+        both!(self, link => link.handle_read_error(detail));
     }
 
-    pub fn transmit_failed(&mut self) {
-        both!(self, link => link.transmit_failed());
+    pub fn handle_write_error(&mut self) {
+        both!(self, link => link.handle_write_error());
     }
 
     pub fn transmit(&self) -> &[u8] {
@@ -212,7 +212,7 @@ impl Plain {
         }
     }
 
-    fn receive(&mut self, mut rest: &[u8]) {
+    fn handle_bytes(&mut self, mut rest: &[u8]) {
         while !rest.is_empty() && self.state != State::Over {
             if self.held.is_empty() {
                 let text = rest.iter().position(|byte| *byte == MARK).unwrap_or(rest.len());
@@ -260,15 +260,15 @@ impl Plain {
         }
     }
 
-    fn receive_eof(&mut self) {
-        self.receive_failed("the connection ended without a close frame");
+    fn handle_eof(&mut self) {
+        self.handle_read_error("the connection ended without a close frame");
     }
 
-    fn receive_failed(&mut self, detail: &str) {
+    fn handle_read_error(&mut self, detail: &str) {
         self.end(LinkEnd::Lost { detail: detail.into() });
     }
 
-    fn transmit_failed(&mut self) {
+    fn handle_write_error(&mut self) {
         self.mute = true;
         self.out.clear();
         self.taken = 0;
@@ -304,7 +304,7 @@ impl Plain {
                 self.coded(b'C', code, reason);
                 self.state = State::Closing;
             }
-            State::Upgrading => self.receive_failed("closed by this end"),
+            State::Upgrading => self.handle_read_error("closed by this end"),
             State::Closing | State::Over => {}
         }
     }

@@ -84,10 +84,10 @@ impl World {
                 let now = self.gateways[index].clock.monotonic(self.now);
                 self.gateways[index].silence.broken(now);
                 self.command(index, |machine, now| machine.handle_traffic(link, now))?;
-                self.on_client(index, conn, |client| client.receive(&bytes))?;
+                self.on_client(index, conn, |client| client.handle_bytes(&bytes))?;
             }
-            Read::Tail(Tail::Eof) => self.on_client(index, conn, End::receive_eof)?,
-            Read::Tail(Tail::Reset) => self.on_client(index, conn, |client| client.receive_failed("reset"))?,
+            Read::Tail(Tail::Eof) => self.on_client(index, conn, End::handle_eof)?,
+            Read::Tail(Tail::Reset) => self.on_client(index, conn, |client| client.handle_read_error("reset"))?,
         }
         Ok(true)
     }

@@ -74,7 +74,7 @@ impl World {
                 self.peer_output(index, output)?;
             }
             while self.connector.reading
-                && let Some(event) = self.connector.peers[index].peer.as_mut().and_then(Peer::next_event)
+                && let Some(event) = self.connector.peers[index].peer.as_mut().and_then(Peer::poll_event)
             {
                 moved = true;
                 self.peer_event(index, event)?;
@@ -124,13 +124,13 @@ impl World {
                         self.peer_command(index, |peer, now| peer.handle_traffic(link, now));
                     }
                     let current = link.is_some() && peer_is_current(self, index, link);
-                    self.on_server(index, conn, |server| server.receive(&bytes))?;
+                    self.on_server(index, conn, |server| server.handle_bytes(&bytes))?;
                     if current {
                         self.conns[conn].read_while_current = self.conns[conn].up.read;
                     }
                 }
-                Read::Tail(Tail::Eof) => self.on_server(index, conn, End::receive_eof)?,
-                Read::Tail(Tail::Reset) => self.on_server(index, conn, |server| server.receive_failed("reset"))?,
+                Read::Tail(Tail::Eof) => self.on_server(index, conn, End::handle_eof)?,
+                Read::Tail(Tail::Reset) => self.on_server(index, conn, |server| server.handle_read_error("reset"))?,
             }
             return Ok(true);
         }

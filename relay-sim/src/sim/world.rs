@@ -280,7 +280,7 @@ impl World {
             return false;
         }
         if pipe.fails(now) {
-            end.transmit_failed();
+            end.handle_write_error();
             return false;
         }
         let count = end.transmit().len().min(pipe.room());

@@ -72,7 +72,7 @@ impl Ours {
         let mut descriptor = Vec::new();
         push_frame(&mut descriptor, TEXT, DESCRIPTOR.as_bytes());
         core.gateway.handle_bytes(link, &descriptor, NOW);
-        match core.gateway.machine_mut().next_event() {
+        match core.gateway.machine_mut().poll_event() {
             Some(Event::Ready { .. }) => Ok(core),
             other => Err(format!("not ready: {other:?}").into()),
         }
@@ -112,7 +112,7 @@ pub const DESCRIPTOR: &str = concat!(
 impl Core for Ours {
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.gateway.handle_bytes(self.link, bytes, NOW);
-        while let Some(event) = self.gateway.machine_mut().next_event() {
+        while let Some(event) = self.gateway.machine_mut().poll_event() {
             let Event::Delivery(delivered) = event else { return Err(format!("{event:?}").into()) };
             let Some(event) = delivered.content.message() else { return Err("not a message".into()) };
             self.reads.event(event.text(), event.chat_id(), event.user_id().unwrap_or_default());

@@ -253,7 +253,7 @@ impl Inner {
 
     fn events(&mut self) -> bool {
         let mut moved = false;
-        while let Some(event) = self.peer.next_event() {
+        while let Some(event) = self.peer.poll_event() {
             moved = true;
             match event {
                 Event::Outbound(outbound) => {
@@ -288,9 +288,9 @@ impl Link {
             return;
         }
         let hung_up = self.wire.is_hung_up();
-        self.server.receive(&self.wire.take());
+        self.server.handle_bytes(&self.wire.take());
         if hung_up {
-            self.server.receive_eof();
+            self.server.handle_eof();
         }
         while let Some(event) = self.server.poll_event() {
             match event {
@@ -343,7 +343,7 @@ impl Link {
 
     fn end(&mut self, peer: &mut Peer) {
         self.over = true;
-        self.server.receive_failed("cut");
+        self.server.handle_read_error("cut");
         while let Some(event) = self.server.poll_event() {
             if let (ServerEvent::Ended(end), Some(id)) = (event, self.id.take()) {
                 peer.handle_ended(id, end, now());

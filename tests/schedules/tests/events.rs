@@ -129,7 +129,7 @@ fn deliveries_are_taken_while_links_come_and_go() {
             let mut takers = Vec::new();
             read(events, |event| {
                 let Event::Delivery(delivery) = event else { return };
-                let text = delivery.text().to_owned();
+                let text = delivery.message().expect("a message").text().to_owned();
                 let times = shown.entry(text.clone()).or_default();
                 *times += 1;
                 let again = *times == 1;

@@ -26,7 +26,7 @@ impl Linked {
     fn new() -> Self {
         let (gateway, events, driver) = gateway(quick().build().expect("a good configuration"), None);
         let Some(IoRequest::Connect { link, attempt, .. }) = driver.poll_io() else { panic!("a dial") };
-        assert!(driver.connected(link, attempt));
+        assert!(driver.handle_connected(link, attempt));
         let server = ServerLink::new(&LinkOptions::default(), None).expect("no TLS, no error");
         let mut linked = Self { gateway, events, driver: Arc::new(driver), link, server, frames: Vec::new() };
         linked.exchange();
@@ -44,9 +44,9 @@ impl Linked {
             self.driver.transmit(&mut out);
             // The driver knows that all of it is written, and what it sleeps towards.
             self.driver.transmit(&mut Vec::new());
-            self.driver.deadline();
+            self.driver.poll_timeout();
             self.driver.wants_read();
-            self.server.receive(&out);
+            self.server.handle_bytes(&out);
             while let Some(event) = self.server.poll_event() {
                 match event {
                     ServerEvent::Request(_) => self.server.accept(),
@@ -60,7 +60,7 @@ impl Linked {
             if back.is_empty() {
                 return;
             }
-            self.driver.received(self.link, &back);
+            self.driver.handle_bytes(self.link, &back);
         }
     }
 
@@ -78,7 +78,7 @@ impl Linked {
 
     fn say(&mut self, frame: &str) {
         let bytes = self.bytes(frame);
-        self.driver.received(self.link, &bytes);
+        self.driver.handle_bytes(self.link, &bytes);
         self.exchange();
     }
 
@@ -150,7 +150,7 @@ fn a_driver_that_falls_asleep_hears_of_room() {
         let mut linked = Linked::new();
         for _ in 0..2 {
             let message = linked.message(&"x".repeat(700));
-            linked.driver.received(linked.link, &message);
+            linked.driver.handle_bytes(linked.link, &message);
         }
         assert!(!linked.driver.wants_read(), "the queue is full");
         let driver = linked.driver.clone();
@@ -166,12 +166,12 @@ fn a_driver_that_falls_asleep_hears_of_room() {
 fn a_driver_that_falls_asleep_hears_of_an_earlier_deadline() {
     exhaust(10, || {
         let Linked { gateway, driver, link, events, .. } = Linked::new();
-        driver.eof(link);
+        driver.handle_eof(link);
         while driver.poll_io().is_some() {}
         let soon = time::now() + Duration::from_millis(1);
         let own = driver.clone();
         // It is no more than a deadline: there is no link to write to.
-        let sleeper = thread::spawn(move || sleep(&own, |driver| driver.deadline().is_some_and(|at| at <= soon)));
+        let sleeper = thread::spawn(move || sleep(&own, |driver| driver.poll_timeout().is_some_and(|at| at <= soon)));
         let options = options().wait_for_link().timeout(Duration::from_millis(1));
         let call = gateway.call(&Connector::request("a"), &options);
         sleeper.join().expect("a thread that does not panic");
@@ -188,7 +188,7 @@ fn a_result_comes_while_somebody_begins_to_wait() {
         linked.exchange();
         let result = linked.result();
         let (driver, link) = (linked.driver.clone(), linked.link);
-        let reader = thread::spawn(move || driver.received(link, &result));
+        let reader = thread::spawn(move || driver.handle_bytes(link, &result));
         assert!(matches!(wait(call), Outcome::Result(_)));
         reader.join().expect("a thread that does not panic");
     });
@@ -204,7 +204,7 @@ fn a_result_comes_while_the_request_is_given_up() {
         let pending = polled(call.as_mut()).expect_err("nobody answered yet");
         let result = linked.result();
         let (driver, link) = (linked.driver.clone(), linked.link);
-        let reader = thread::spawn(move || driver.received(link, &result));
+        let reader = thread::spawn(move || driver.handle_bytes(link, &result));
         drop(call);
         reader.join().expect("a thread that does not panic");
         assert!(pending.is_forgotten(), "REQ-3: nothing of it stays behind");
@@ -223,7 +223,7 @@ fn a_future_is_woken_through_its_latest_waker() {
         let (driver, link) = (linked.driver.clone(), linked.link);
         drop(linked.driver);
         let reader = thread::spawn(move || {
-            driver.received(link, &result);
+            driver.handle_bytes(link, &result);
             // The last one: the gateway ends.
             drop(driver);
         });
@@ -242,7 +242,7 @@ fn an_event_comes_while_a_reader_gives_up() {
         let mut linked = Linked::new();
         let messages = [linked.message("1"), linked.message("2")].concat();
         let (driver, link) = (linked.driver.clone(), linked.link);
-        let reader = thread::spawn(move || driver.received(link, &messages));
+        let reader = thread::spawn(move || driver.handle_bytes(link, &messages));
         let mut seen = Vec::new();
         while seen.len() < 2 {
             let first = polled(pin!(linked.events.next()));
@@ -300,7 +300,7 @@ fn a_change_of_state_comes_while_somebody_begins_to_wait() {
     exhaust(4, || {
         let Linked { gateway, driver, link, .. } = Linked::new();
         let own = driver.clone();
-        let reader = thread::spawn(move || own.eof(link));
+        let reader = thread::spawn(move || own.handle_eof(link));
         assert_eq!(wait(gateway.state_changed(State::Ready)), State::Disconnected);
         reader.join().expect("a thread that does not panic");
         drop(driver);

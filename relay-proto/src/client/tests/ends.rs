@@ -57,12 +57,12 @@ fn dropping_every_handle_ends_the_driver_and_its_socket() {
     let (driving, waker, net) = (&mut bench.driving, &bench.waker, &bench.net);
     drop((bench.gateway, bench.events, call));
     let _ = poll(driving.as_mut(), waker);
-    bench.server.receive(&std::mem::take(&mut net.pipe.lock().unwrap().outbound));
+    bench.server.handle_bytes(&std::mem::take(&mut net.pipe.lock().unwrap().outbound));
     bench.server.send_text("{\"type\":\"going_idle_ack\"}\n".into());
     net.pipe.lock().unwrap().inbound.extend(bench.server.transmit());
     bench.server.consume(usize::MAX);
     assert!(poll(driving.as_mut(), waker).is_pending());
-    bench.server.receive(&std::mem::take(&mut net.pipe.lock().unwrap().outbound));
+    bench.server.handle_bytes(&std::mem::take(&mut net.pipe.lock().unwrap().outbound));
     net.pipe.lock().unwrap().inbound.extend(bench.server.transmit());
     assert!(poll(driving.as_mut(), waker).is_ready());
     assert_eq!(net.sockets.load(Ordering::SeqCst), 0);

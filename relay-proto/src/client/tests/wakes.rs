@@ -87,7 +87,7 @@ fn a_driver_that_sleeps_misses_no_command() {
         bench.turn();
         let sent = std::mem::take(&mut bench.net.pipe.lock().unwrap().outbound);
         assert!(!sent.is_empty(), "{frame}");
-        bench.server.receive(&sent);
+        bench.server.handle_bytes(&sent);
         if let (false, Some(ServerEvent::Message(text))) = (frame.is_empty(), bench.server.poll_event()) {
             assert!(text.windows(frame.len()).any(|part| part == frame.as_bytes()), "{frame}");
         }

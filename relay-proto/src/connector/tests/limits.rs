@@ -222,8 +222,8 @@ fn silence_counts_from_when_the_reading_goes_on_and_not_from_a_glance() {
     rig.say(link, &format!("{{\"type\":\"interrupt\",\"session_key\":\"{}\"}}", "s".repeat(900_000)));
     rig.wait_secs(100);
     // The hello, and the first interrupt: what is left is still too much to read on.
-    assert!(matches!(rig.peer.next_event(), Some(Event::Hello(_))));
-    assert!(matches!(rig.peer.next_event(), Some(Event::Interrupt { .. })));
+    assert!(matches!(rig.peer.poll_event(), Some(Event::Hello(_))));
+    assert!(matches!(rig.peer.poll_event(), Some(Event::Interrupt { .. })));
     assert!(!rig.peer.wants_read(link));
     rig.wait_secs(80);
     rig.events();

@@ -167,7 +167,7 @@ impl Rig {
     }
 
     fn events(&mut self) -> Vec<Event> {
-        core::iter::from_fn(|| self.peer.next_event()).collect()
+        core::iter::from_fn(|| self.peer.poll_event()).collect()
     }
 
     fn wait(&mut self, time: Duration) {

@@ -163,7 +163,7 @@ impl World {
                 Wire::Pong(_) => self.gateway.handle_traffic(theirs, now),
                 Wire::Close { code, reason } => self.closed(theirs, ours, code, reason),
             }),
-            (5, _) => self.gateway.next_event().map(|event| match event {
+            (5, _) => self.gateway.poll_event().map(|event| match event {
                 gateway::Event::Delivery(delivered) => {
                     self.shown.push(delivered.content.raw().into());
                     self.held.push_back(delivered.id);

@@ -214,7 +214,7 @@ fn a_suspended_machine_checks_a_link_that_was_not_read_once_it_is() {
     assert!(world.notices.iter().any(|notice| matches!(notice, Notice::Resumed { .. })), "{:?}", world.notices);
     assert_eq!(world.pings(), 0, "it is not read yet");
     world.advance(secs(100));
-    while world.machine.next_event().is_some() {}
+    while world.machine.poll_event().is_some() {}
     world.tick();
     assert_eq!((world.state(), world.pings()), (State::Ready, 1));
     world.advance(secs(10));
@@ -228,7 +228,7 @@ fn a_suspended_machine_checks_a_link_also_when_its_application_reads_on_first() 
     world.reads = false;
     world.line(&inbound("1", &"x".repeat(2000)));
     world.now.unix += 3600;
-    while world.machine.next_event().is_some() {}
+    while world.machine.poll_event().is_some() {}
     world.tick();
     assert_eq!((world.state(), world.pings()), (State::Ready, 1));
 }

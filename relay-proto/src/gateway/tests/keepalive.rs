@@ -130,7 +130,7 @@ fn taking_an_event_after_a_long_pause_does_not_lose_the_link() {
     let mut world = paused();
     // The host had no reason to call in the meantime.
     world.jump(secs(600));
-    while world.machine.next_event().is_some() {}
+    while world.machine.poll_event().is_some() {}
     assert!(world.machine.wants_read());
     world.tick();
     assert_eq!((world.state(), world.pings()), (State::Ready, 0));
@@ -226,7 +226,7 @@ fn a_pause_in_which_nobody_looked_at_the_clock_is_no_silence() {
     world.line(&inbound("1", &"x".repeat(2000)));
     assert!(!world.machine.wants_read());
     (world.now.monotonic, world.now.unix) = (world.now.monotonic + secs(200), world.now.unix + 200);
-    assert!(world.machine.next_event().is_some() && world.machine.next_event().is_none());
+    assert!(world.machine.poll_event().is_some() && world.machine.poll_event().is_none());
     world.tick();
     assert_eq!(world.state(), State::Ready);
     world.advance(secs(90));

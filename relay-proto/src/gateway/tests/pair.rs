@@ -142,7 +142,7 @@ impl World {
             self.write();
         }
         while self.reads
-            && let Some(event) = self.machine.next_event()
+            && let Some(event) = self.machine.poll_event()
         {
             self.log.push(format!("{event:?}"));
             self.events.push(event);

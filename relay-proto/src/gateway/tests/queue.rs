@@ -43,7 +43,7 @@ fn an_interrupt_overtakes_queued_messages_and_names_one_session() {
 #[test]
 fn a_request_made_while_handling_an_event_completes() {
     let mut world = full();
-    let Some(Event::Delivery(_)) = world.machine.next_event() else { panic!() };
+    let Some(Event::Delivery(_)) = world.machine.poll_event() else { panic!() };
     let id = world.request();
     assert!(world.machine.wants_read(), "the queue may be full: a result is awaited");
     // Ahead of the result the peer has more deliveries under way.
@@ -70,7 +70,7 @@ fn unread_events_delay_neither_results_nor_acks_nor_interrupts() {
     world.ack(held);
     assert_eq!(world.acked(), ["0"]);
     world.line(STOP);
-    assert!(matches!(world.machine.next_event(), Some(Event::Interrupt(_))));
+    assert!(matches!(world.machine.poll_event(), Some(Event::Interrupt(_))));
 }
 
 // proves: REQ-7
@@ -79,7 +79,7 @@ fn a_full_queue_stops_the_reading_and_a_taken_event_starts_it() {
     let mut world = full();
     assert_eq!(world.state(), State::Ready);
     while !world.machine.wants_read() {
-        assert!(world.machine.next_event().is_some());
+        assert!(world.machine.poll_event().is_some());
     }
     world.drain();
 }
@@ -175,7 +175,7 @@ fn one_event_is_taken_whatever_its_size() {
     assert_eq!((world.state(), world.machine.wants_read()), (State::Ready, false));
     world.line(&inbound("2", &"x".repeat(64 << 10)));
     assert_eq!(world.state(), State::Closing, "a second one is over the limit");
-    assert!(matches!(world.machine.next_event(), Some(Event::Ready { .. }) | Some(Event::Delivery(_))));
+    assert!(matches!(world.machine.poll_event(), Some(Event::Ready { .. }) | Some(Event::Delivery(_))));
 }
 
 // proves: REQ-7
@@ -189,7 +189,7 @@ fn lists_of_tiny_things_weigh_what_they_cost() {
         world.reads = false;
         world.line(&format!("{{{content}}}"));
         assert!(!world.machine.wants_read());
-        while world.machine.next_event().is_some() {}
+        while world.machine.poll_event().is_some() {}
         assert!(world.machine.wants_read());
     }
 }

@@ -63,7 +63,7 @@ fn links(world: &mut World, count: usize, descriptor: &str) {
 /// The bytes of the descriptors in the unread reports.
 fn described(world: &mut World) -> usize {
     let mut bytes = 0;
-    while let Some(event) = world.machine.next_event() {
+    while let Some(event) = world.machine.poll_event() {
         if let Event::Ready { descriptor } = event {
             bytes += descriptor.raw.as_ref().unwrap().as_str().len() + descriptor.platform_hint.capacity();
         }
@@ -178,9 +178,9 @@ fn what_has_gone_weighs_nothing() {
         assert!(weight(&world).iter().zip(fresh).all(|(held, fresh)| *held > fresh), "{:?}", weight(&world));
         // One of each goes.
         let [unread, unwritten, _] = weight(&world);
-        assert!(world.machine.next_event().is_some() && world.machine.poll_transmit(world.id()).is_some());
+        assert!(world.machine.poll_event().is_some() && world.machine.poll_transmit(world.id()).is_some());
         let [interrupt, ack] = [unread - weight(&world)[0], unwritten - weight(&world)[1]];
-        assert!(world.machine.next_event().is_some() && world.machine.poll_transmit(world.id()).is_some());
+        assert!(world.machine.poll_event().is_some() && world.machine.poll_transmit(world.id()).is_some());
         assert_eq!(weight(&world)[..2], [unread - 2 * interrupt, unwritten - 2 * ack]);
         world.reads = true;
         world.writes = true;

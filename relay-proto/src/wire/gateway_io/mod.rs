@@ -261,23 +261,23 @@ impl GatewayIo {
     /// The socket reached its end.
     pub fn handle_eof(&mut self, link: LinkId, now: Now) {
         self.end_tunnel(link, "the connection ended", now);
-        self.on_client(link, now, ClientLink::receive_eof);
+        self.on_client(link, now, ClientLink::handle_eof);
     }
 
     /// Reading from the socket failed; `detail` says why.
-    pub fn handle_failed(&mut self, link: LinkId, detail: &str, now: Now) {
+    pub fn handle_read_error(&mut self, link: LinkId, detail: &str, now: Now) {
         self.end_tunnel(link, detail, now);
-        self.on_client(link, now, |client| client.receive_failed(detail));
+        self.on_client(link, now, |client| client.handle_read_error(detail));
     }
 
     /// Writing to the socket failed. Go on reading until there is nothing more, and then call
-    /// [`handle_eof`](Self::handle_eof) or [`handle_failed`](Self::handle_failed): a close frame that says why may have
+    /// [`handle_eof`](Self::handle_eof) or [`handle_read_error`](Self::handle_read_error): a close frame that says why may have
     /// arrived already (LINK-2).
-    pub fn handle_transmit_failed(&mut self, link: LinkId, now: Now) {
+    pub fn handle_write_error(&mut self, link: LinkId, now: Now) {
         if let Some(wire) = self.wire(link) {
             wire.broken = true;
         }
-        self.on_client(link, now, ClientLink::transmit_failed);
+        self.on_client(link, now, ClientLink::handle_write_error);
     }
 
     /// Time has passed.
@@ -345,7 +345,7 @@ impl GatewayIo {
         match open(&self.machine, dial, &mut self.tls) {
             Ok(mut client) => {
                 if broken {
-                    client.transmit_failed();
+                    client.handle_write_error();
                 }
                 self.advance(link, |_| Stage::Link(client));
             }

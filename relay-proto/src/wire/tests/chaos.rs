@@ -67,10 +67,10 @@ proptest! {
         }));
         for step in steps {
             match step {
-                Step::Receive(bytes) => link.receive(&bytes),
-                Step::Eof => link.receive_eof(),
-                Step::Failed => link.receive_failed("x"),
-                Step::TransmitFailed => link.transmit_failed(),
+                Step::Receive(bytes) => link.handle_bytes(&bytes),
+                Step::Eof => link.handle_eof(),
+                Step::Failed => link.handle_read_error("x"),
+                Step::TransmitFailed => link.handle_write_error(),
                 Step::Consume(n) => link.consume(n),
                 Step::Send(text) => link.send_text(text),
                 Step::Ping => link.ping(),
@@ -80,7 +80,7 @@ proptest! {
                 Step::Poll => drain(&mut link),
             }
         }
-        link.receive_eof();
+        link.handle_eof();
         link.consume(usize::MAX);
         drain(&mut link);
         check(&order);
@@ -99,10 +99,10 @@ proptest! {
         }));
         for step in steps {
             match step {
-                Step::Receive(bytes) => link.receive(&bytes),
-                Step::Eof => link.receive_eof(),
-                Step::Failed => link.receive_failed("x"),
-                Step::TransmitFailed => link.transmit_failed(),
+                Step::Receive(bytes) => link.handle_bytes(&bytes),
+                Step::Eof => link.handle_eof(),
+                Step::Failed => link.handle_read_error("x"),
+                Step::TransmitFailed => link.handle_write_error(),
                 Step::Consume(n) => link.consume(n),
                 Step::Send(text) => link.send_text(text),
                 Step::Ping => link.ping(),
@@ -113,7 +113,7 @@ proptest! {
                 Step::Poll => drain(&mut link),
             }
         }
-        link.receive_eof();
+        link.handle_eof();
         link.consume(usize::MAX);
         drain(&mut link);
         check(&order);

@@ -5,7 +5,7 @@ fn a_close_is_observed_and_answered_at_once() {
     // proves: LINK-2
     for (code, reason) in [(4401, "expired"), (1000, "replaced"), (4403, ""), (1012, "ä")] {
         let mut client = open_client();
-        client.receive(&from_server(CLOSE, &close_payload(code, reason)));
+        client.handle_bytes(&from_server(CLOSE, &close_payload(code, reason)));
         assert_eq!(only_close(&sent(&client)), (code, reason.into()));
         assert!(!client.is_open() && !client.is_finished());
         assert_eq!(events(&mut client), [LinkEvent::Ended(closed(code, reason))]);
@@ -13,7 +13,7 @@ fn a_close_is_observed_and_answered_at_once() {
         assert!(client.is_finished());
 
         let mut server = open_server();
-        server.receive(&from_client(CLOSE, &close_payload(code, reason)));
+        server.handle_bytes(&from_client(CLOSE, &close_payload(code, reason)));
         assert_eq!(only_close(&sent_by_server(&server)), (code, reason.into()));
         assert_eq!(server_events(&mut server), [ServerEvent::Ended(closed(code, reason))]);
     }
@@ -25,38 +25,38 @@ fn a_close_is_not_lost_behind_what_comes_with_it() {
     let bytes = [from_server(TEXT, b"last"), from_server(CLOSE, &close_payload(4401, "no"))].concat();
     let expected = [message(b"last"), LinkEvent::Ended(closed(4401, "no"))];
     let after: [fn(&mut ClientLink); 4] = [
-        ClientLink::receive_eof,
-        |link| link.receive_failed("connection reset"),
-        |link| link.receive(b"\xff\xff\xff garbage"),
-        ClientLink::transmit_failed,
+        ClientLink::handle_eof,
+        |link| link.handle_read_error("connection reset"),
+        |link| link.handle_bytes(b"\xff\xff\xff garbage"),
+        ClientLink::handle_write_error,
     ];
     for after in after {
         let mut client = open_client();
-        client.receive(&bytes);
+        client.handle_bytes(&bytes);
         after(&mut client);
         assert_eq!(events(&mut client), expected);
-        client.receive_eof();
+        client.handle_eof();
         assert_eq!(client.poll_event(), None);
     }
     // The write fails first, and the close is still in the socket.
     let mut client = open_client();
     client.send_text("unsent".into());
-    client.transmit_failed();
+    client.handle_write_error();
     assert!(client.transmit().is_empty() && client.poll_event().is_none() && !client.is_finished());
     client.send_text("unsent".into());
-    client.receive(&bytes);
+    client.handle_bytes(&bytes);
     assert!(client.is_finished());
     assert_eq!(events(&mut client), expected);
     // All in one read with garbage behind it.
     let mut client = open_client();
-    client.receive(&[bytes, vec![0xff; 20]].concat());
+    client.handle_bytes(&[bytes, vec![0xff; 20]].concat());
     assert_eq!(events(&mut client), expected);
 }
 
 #[test]
 fn a_close_without_a_status_has_none() {
     let mut client = open_client();
-    client.receive(&from_server(CLOSE, b""));
+    client.handle_bytes(&from_server(CLOSE, b""));
     let end = LinkEnd::Closed { code: None, reason: String::new() };
     assert_eq!(events(&mut client), [LinkEvent::Ended(end)]);
     assert!(matches!(&sent(&client)[..], [tungstenite::Message::Close(None)]));
@@ -66,12 +66,12 @@ fn a_close_without_a_status_has_none() {
 fn odd_close_codes_are_reported_as_they_came() {
     for code in [0, 999, 1004, 1005, 1006, 1014, 1015, 2999, 5000, 65535] {
         let mut client = open_client();
-        client.receive(&from_server(CLOSE, &close_payload(code, "odd")));
+        client.handle_bytes(&from_server(CLOSE, &close_payload(code, "odd")));
         assert_eq!(events(&mut client), [LinkEvent::Ended(closed(code, "odd"))]);
         assert!(!sent(&client).is_empty());
         let mut server = open_server();
         for byte in from_client(CLOSE, &close_payload(code, "odd")) {
-            server.receive(&[byte]);
+            server.handle_bytes(&[byte]);
         }
         assert_eq!(server_events(&mut server), [ServerEvent::Ended(closed(code, "odd"))]);
     }
@@ -89,9 +89,9 @@ fn our_close_waits_for_the_peers() {
     assert!(client.transmit().is_empty() && !client.is_open() && !client.is_finished());
     assert_eq!(client.poll_event(), None);
     // What was under way still arrives.
-    client.receive(&from_server(TEXT, b"late"));
+    client.handle_bytes(&from_server(TEXT, b"late"));
     assert_eq!(events(&mut client), [message(b"late")]);
-    client.receive(&from_server(CLOSE, &close_payload(1000, "done")));
+    client.handle_bytes(&from_server(CLOSE, &close_payload(1000, "done")));
     assert!(client.transmit().is_empty());
     assert_eq!(events(&mut client), [LinkEvent::Ended(closed(1000, "done"))]);
     assert!(client.is_finished());
@@ -129,11 +129,11 @@ fn both_ends_finish_whoever_closes_first() {
 fn a_refused_token_is_accepted_and_closed_with_4401() {
     // proves: CONN-1
     let (mut client, mut server) = (client(), server());
-    server.receive(client.transmit());
+    server.handle_bytes(client.transmit());
     client.consume(usize::MAX);
     server.accept();
     server.close(4401, "expired");
-    client.receive(server.transmit());
+    client.handle_bytes(server.transmit());
     assert_eq!(events(&mut client), [LinkEvent::Opened, LinkEvent::Ended(closed(4401, "expired"))]);
 }
 
@@ -141,15 +141,15 @@ fn a_refused_token_is_accepted_and_closed_with_4401() {
 fn a_connection_that_ends_without_a_close_is_lost() {
     // proves: LINK-2
     let mut client = open_client();
-    client.receive(&from_server(TEXT, b"one"));
-    client.receive(&from_server(TEXT, b"cut off")[..5]);
-    client.receive_eof();
+    client.handle_bytes(&from_server(TEXT, b"one"));
+    client.handle_bytes(&from_server(TEXT, b"cut off")[..5]);
+    client.handle_eof();
     let ended = events(&mut client);
     assert!(matches!(&ended[..], [m, LinkEvent::Ended(LinkEnd::Lost { .. })] if *m == message(b"one")), "{ended:?}");
 
     let mut client = open_client();
     client.close(1000, "");
-    client.receive_failed("reset");
+    client.handle_read_error("reset");
     let ended = events(&mut client);
     assert!(
         matches!(&ended[..], [LinkEvent::Ended(LinkEnd::Lost { detail })] if detail.contains("our close")),

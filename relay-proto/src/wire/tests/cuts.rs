@@ -12,11 +12,11 @@ fn client_run(
     client.consume(usize::MAX);
     let mut observed = Vec::new();
     for piece in pieces(&bytes, cuts) {
-        client.receive(piece);
+        client.handle_bytes(piece);
         observed.extend(events(&mut client));
     }
     if eof {
-        client.receive_eof();
+        client.handle_eof();
         observed.extend(events(&mut client));
     }
     (observed, sent(&client))
@@ -80,7 +80,7 @@ fn the_server_is_the_same_whole_and_byte_by_byte() {
         let mut server = server();
         let mut observed = Vec::new();
         for piece in pieces(&bytes, cuts) {
-            server.receive(piece);
+            server.handle_bytes(piece);
             while let Some(event) = server.poll_event() {
                 if matches!(event, ServerEvent::Request(_)) {
                     server.accept();

@@ -28,7 +28,7 @@ fn carry(gateway: &mut GatewayIo, link: LinkId, server: &mut ServerLink) {
     for _ in 0..3 {
         let bytes = gateway.transmit().to_vec();
         gateway.consume(bytes.len(), now(1));
-        server.receive(&bytes);
+        server.handle_bytes(&bytes);
         if server_events(server).iter().any(|event| matches!(event, ServerEvent::Request(_))) {
             server.accept();
         }
@@ -68,7 +68,7 @@ fn a_message_may_have_as_much_as_its_limit_says_in_one_frame() {
     let line = |id| format!("{{\"type\":\"inbound\",\"bufferId\":\"{id}\",\"event\":{{\"text\":\"{text}\"}}}}\n");
     server.send_text(line(1) + &line(2));
     carry(&mut gateway, link, &mut server);
-    let read = std::iter::from_fn(|| gateway.machine_mut().next_event());
+    let read = std::iter::from_fn(|| gateway.machine_mut().poll_event());
     assert_eq!(read.filter(|event| matches!(event, Event::Delivery(_))).count(), 2);
     assert_eq!(gateway.machine().state(), State::Ready);
 }

@@ -7,7 +7,7 @@ fn a_header_cannot_make_us_set_memory_aside() {
         let header = [&[0x82, 127][..], &announced.to_be_bytes()].concat();
         let mut client = open_client();
         for byte in header {
-            client.receive(&[byte]);
+            client.handle_bytes(&[byte]);
             assert!(client.buffered() < 8 << 10, "{} for {announced}", client.buffered());
         }
         assert_eq!(events(&mut client).len(), 1);
@@ -17,14 +17,14 @@ fn a_header_cannot_make_us_set_memory_aside() {
 #[test]
 fn an_idle_link_holds_little() {
     let mut client = open_client();
-    client.receive(&from_server(TEXT, &[b'x'; 500]));
+    client.handle_bytes(&from_server(TEXT, &[b'x'; 500]));
     client.send_text("y".repeat(500));
     client.consume(usize::MAX);
     assert_eq!(events(&mut client).len(), 1);
     assert!(client.buffered() < 8 << 10, "{}", client.buffered());
     client.shrink();
     assert_eq!(client.buffered(), 0);
-    client.receive(&from_server(TEXT, b"still there"));
+    client.handle_bytes(&from_server(TEXT, b"still there"));
     client.ping();
     assert_eq!(events(&mut client), [message(b"still there")]);
     assert_eq!(sent(&client).len(), 1);
@@ -48,7 +48,7 @@ fn a_burst_is_given_back_without_being_asked() {
     assert!(server.buffered() < 8 << 10, "{}", server.buffered());
     // What waits to be taken is not kept either.
     for _ in 0..10_000 {
-        client.receive(&from_server(TEXT, b"x"));
+        client.handle_bytes(&from_server(TEXT, b"x"));
     }
     assert_eq!(events(&mut client).len(), 10_000);
     assert!(client.buffered() < 8 << 10, "{}", client.buffered());
@@ -61,10 +61,10 @@ fn shrinking_inside_a_message_loses_nothing() {
     let bytes = [&text[..], &rest[..]].concat();
     for at in 0..bytes.len() {
         let mut client = open_client();
-        client.receive(&bytes[..at]);
+        client.handle_bytes(&bytes[..at]);
         client.shrink();
         client.send_text("meanwhile".into());
-        client.receive(&bytes[at..]);
+        client.handle_bytes(&bytes[at..]);
         assert_eq!(events(&mut client), [message(&[[b'a'; 300], [b'b'; 300]].concat())], "{at}");
     }
 }
@@ -74,9 +74,9 @@ fn shrinking_inside_a_frame_loses_nothing() {
     let bytes = [from_server(TEXT, &[b'a'; 300]), from_server(BINARY, b"next")].concat();
     for at in 0..bytes.len() {
         let mut client = open_client();
-        client.receive(&bytes[..at]);
+        client.handle_bytes(&bytes[..at]);
         client.shrink();
-        client.receive(&bytes[at..]);
+        client.handle_bytes(&bytes[at..]);
         assert_eq!(events(&mut client), [message(&[b'a'; 300]), message(b"next")], "{at}");
     }
 }
@@ -87,15 +87,15 @@ fn what_has_come_of_a_frame_is_all_that_is_held_of_it() {
     let mut client = open_client();
     let frame = from_server(TEXT, &vec![b'x'; 1 << 20]);
     for (n, piece) in frame.chunks(1000).enumerate() {
-        client.receive(piece);
+        client.handle_bytes(piece);
         assert!(client.buffered() <= (3000 * (n + 1)).max(8 << 10), "{} after {n}", client.buffered());
     }
     assert_eq!(events(&mut client).len(), 1);
     client.shrink();
     assert_eq!(client.buffered(), 0);
     // A link that is over keeps nothing of a frame that will never be whole.
-    client.receive(&frame[..100_000]);
-    client.receive_eof();
+    client.handle_bytes(&frame[..100_000]);
+    client.handle_eof();
     assert!(matches!(events(&mut client)[..], [LinkEvent::Ended(_)]));
     assert!(client.buffered() < 8 << 10, "{}", client.buffered());
 }
@@ -103,10 +103,10 @@ fn what_has_come_of_a_frame_is_all_that_is_held_of_it() {
 #[test]
 fn what_is_held_is_bounded_by_what_was_received() {
     let mut client = open_client();
-    client.receive(&from_server(0x02, &[0; 100_000]));
+    client.handle_bytes(&from_server(0x02, &[0; 100_000]));
     let held = client.buffered();
     assert!((100_000..300_000).contains(&held), "{held}");
-    client.receive(&from_server(0x80, &[0; 100_000]));
+    client.handle_bytes(&from_server(0x80, &[0; 100_000]));
     assert!(client.buffered() < 500_000, "{}", client.buffered());
     assert_eq!(events(&mut client).len(), 1);
     client.ping();

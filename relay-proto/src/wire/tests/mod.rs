@@ -102,7 +102,7 @@ fn open_client_with(options: &LinkOptions) -> ClientLink {
     let mut client = ClientLink::new(&target(), None, options, None).unwrap();
     let bytes = acceptance(&client);
     client.consume(usize::MAX);
-    client.receive(&bytes);
+    client.handle_bytes(&bytes);
     assert_eq!(client.poll_event(), Some(LinkEvent::Opened));
     assert!(client.is_open());
     client
@@ -111,7 +111,7 @@ fn open_client_with(options: &LinkOptions) -> ClientLink {
 /// A server whose upgrade is through, with nothing to transmit.
 fn open_server() -> ServerLink {
     let mut server = server();
-    server.receive(REQUEST.as_bytes());
+    server.handle_bytes(REQUEST.as_bytes());
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     server.accept();
     server.consume(usize::MAX);
@@ -183,7 +183,7 @@ fn carry(client: &mut ClientLink, server: &mut ServerLink, chunk: usize) -> (Vec
         let n = client.transmit().len().min(chunk);
         let bytes = client.transmit()[..n].to_vec();
         client.consume(n);
-        server.receive(&bytes);
+        server.handle_bytes(&bytes);
         while let Some(event) = server.poll_event() {
             if matches!(event, ServerEvent::Request(_)) {
                 server.accept();
@@ -193,7 +193,7 @@ fn carry(client: &mut ClientLink, server: &mut ServerLink, chunk: usize) -> (Vec
         let n = server.transmit().len().min(chunk);
         let bytes = server.transmit()[..n].to_vec();
         server.consume(n);
-        client.receive(&bytes);
+        client.handle_bytes(&bytes);
         of_client.extend(events(client));
     }
     (of_client, of_server)

@@ -5,13 +5,13 @@ use tungstenite::Message;
 fn a_ping_is_answered_at_once_and_not_reported() {
     // proves: LINK-3
     let mut client = open_client();
-    client.receive(&from_server(PING, b"are you there"));
+    client.handle_bytes(&from_server(PING, b"are you there"));
     assert_eq!(sent(&client), [Message::Pong("are you there".into())]);
-    client.receive(&from_server(PONG, b"unasked"));
+    client.handle_bytes(&from_server(PONG, b"unasked"));
     assert_eq!(client.poll_event(), None);
 
     let mut server = open_server();
-    server.receive(&from_client(PING, b""));
+    server.handle_bytes(&from_client(PING, b""));
     assert_eq!(sent_by_server(&server), [Message::Pong("".into())]);
     assert_eq!(server.poll_event(), None);
 }
@@ -45,11 +45,11 @@ fn an_answer_to_a_probe_is_reported_in_its_place_and_once() {
     );
     // Other pongs, however many and whatever is in them, and the answer once more.
     for payload in [&b""[..], b"asked: 2", b"asked: 1", b"\0\0\0\0\0\0\0\0"] {
-        server.receive(&from_client(PONG, payload).repeat(1000));
+        server.handle_bytes(&from_client(PONG, payload).repeat(1000));
         assert_eq!(server.poll_event(), None);
     }
     server.probe(*b"asked: 3");
-    server.receive(&[from_client(PONG, b"asked: 2"), from_client(PONG, b"asked: 3").repeat(2)].concat());
+    server.handle_bytes(&[from_client(PONG, b"asked: 2"), from_client(PONG, b"asked: 3").repeat(2)].concat());
     assert_eq!((server.poll_event(), server.poll_event()), (Some(ServerEvent::Pong(*b"asked: 3")), None));
 }
 
@@ -59,7 +59,7 @@ fn pings_without_reading_do_not_pile_up_answers() {
     let mut last = 0;
     for _ in 0..50 {
         let burst: Vec<u8> = (0..1000).flat_map(|i: u32| from_server(PING, &(last + i).to_be_bytes())).collect();
-        client.receive(&burst);
+        client.handle_bytes(&burst);
         last += 1000;
         assert!(client.transmit().len() < 8 << 10 && client.buffered() < 32 << 10, "{}", client.buffered());
     }
@@ -80,7 +80,7 @@ fn pings_without_reading_do_not_pile_up_answers() {
 fn a_ping_behind_a_long_write_is_answered_in_its_turn() {
     let mut client = open_client();
     client.send_text("x".repeat(100_000));
-    client.receive(&from_server(PING, b"late"));
+    client.handle_bytes(&from_server(PING, b"late"));
     let mut wire = Vec::new();
     while !client.transmit().is_empty() {
         wire.extend_from_slice(&client.transmit()[..client.transmit().len().min(1000)]);

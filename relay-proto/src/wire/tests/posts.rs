@@ -10,7 +10,7 @@ fn posted() -> ServerLink {
 }
 
 fn feed(server: &mut ServerLink, bytes: &[u8], chunk: usize) -> Vec<ServerEvent> {
-    bytes.chunks(chunk).for_each(|piece| server.receive(piece));
+    bytes.chunks(chunk).for_each(|piece| server.handle_bytes(piece));
     server_events(server)
 }
 
@@ -34,7 +34,7 @@ fn a_post_is_the_hosts_however_it_is_cut() {
         assert!(!format!("{events:?}").contains("s3cret"));
 
         // It is the only one, and nobody else answers it.
-        server.receive(REQUEST.as_bytes());
+        server.handle_bytes(REQUEST.as_bytes());
         server.accept();
         server.refuse(403, "no");
         server.respond(200, "no");
@@ -51,7 +51,7 @@ fn a_post_is_the_hosts_however_it_is_cut() {
 #[test]
 fn a_post_is_refused_where_the_host_wants_none() {
     let mut server = server();
-    server.receive(REQUEST.as_bytes());
+    server.handle_bytes(REQUEST.as_bytes());
     assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]));
     assert!(sent(&server).starts_with("HTTP/1.1 405 "));
 }
@@ -93,7 +93,7 @@ fn a_post_is_bounded() {
             let mut server = posted();
             let mut events = Vec::new();
             for piece in request.as_bytes().chunks(chunk) {
-                server.receive(piece);
+                server.handle_bytes(piece);
                 assert!(server.buffered() < 90_000, "{} bytes held", server.buffered());
                 events.extend(server_events(&mut server));
             }
@@ -129,7 +129,7 @@ fn a_post_that_does_not_come_in_time_is_answered() {
         let events = server_events(&mut server);
         if is_post {
             assert!(matches!(&events[..], [ServerEvent::Post(Err(late))] if late.status == 408), "{events:?}");
-            server.receive(&REQUEST.as_bytes()[20..]);
+            server.handle_bytes(&REQUEST.as_bytes()[20..]);
             server.respond_json(408, "{}");
             assert_eq!(server_events(&mut server), [answered(408)]);
         } else {
@@ -144,7 +144,7 @@ fn a_post_that_is_cut_short_is_lost() {
     for end in [9, 20, REQUEST.len() - 1] {
         let mut server = posted();
         assert!(feed(&mut server, &REQUEST.as_bytes()[..end], usize::MAX).is_empty());
-        server.receive_eof();
+        server.handle_eof();
         let events = server_events(&mut server);
         assert!(
             matches!(&events[..], [ServerEvent::Ended(LinkEnd::Lost { detail })] if detail.contains("before the upgrade"))
@@ -157,9 +157,9 @@ fn a_post_that_is_cut_short_is_lost() {
 // proves: ENROLL-5
 #[test]
 fn a_post_whose_client_has_gone_is_not_the_hosts() {
-    for gone in [ServerLink::receive_eof, |server: &mut ServerLink| server.receive_failed("reset")] {
+    for gone in [ServerLink::handle_eof, |server: &mut ServerLink| server.handle_read_error("reset")] {
         let mut server = posted();
-        server.receive(REQUEST.as_bytes());
+        server.handle_bytes(REQUEST.as_bytes());
         gone(&mut server);
         let events = server_events(&mut server);
         assert!(matches!(&events[..], [ServerEvent::Ended(LinkEnd::Lost { .. })]), "redeemed for nobody: {events:?}");
@@ -179,7 +179,7 @@ fn what_follows_a_post_on_its_connection_is_nothing() {
             server.respond_json(200, "{}");
             assert!(sent(&server).contains("\r\nConnection: close\r\n"));
             assert_eq!(sent(&server).matches("HTTP/1.1").count(), 1);
-            server.receive(behind);
+            server.handle_bytes(behind);
             assert_eq!(server_events(&mut server), [answered(200)]);
         }
     }

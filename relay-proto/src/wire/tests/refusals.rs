@@ -4,13 +4,13 @@ use super::*;
 fn answered(answer: &[u8]) -> (Option<LinkEnd>, LinkEnd) {
     let mut client = client();
     client.consume(usize::MAX);
-    client.receive(answer);
+    client.handle_bytes(answer);
     let at_once = match &events(&mut client)[..] {
         [] => None,
         [LinkEvent::Ended(end)] => Some(end.clone()),
         other => panic!("{other:?}"),
     };
-    client.receive_eof();
+    client.handle_eof();
     assert!(client.is_finished());
     let later = match &events(&mut client)[..] {
         [] => at_once.clone().unwrap(),
@@ -76,8 +76,8 @@ fn a_connection_that_ends_without_an_answer_is_lost() {
         assert!(matches!(&later, LinkEnd::Lost { detail } if detail.contains("before the upgrade")), "{later:?}");
     }
     let mut server = server();
-    server.receive(b"GET / HT");
-    server.receive_eof();
+    server.handle_bytes(b"GET / HT");
+    server.handle_eof();
     assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Lost { .. })]));
     assert!(server.is_finished());
 }
@@ -93,7 +93,7 @@ fn the_server_refuses_with_status_and_body() {
         (7, 400, "Bad Request"),
     ] {
         let (mut client, mut server) = (client(), server());
-        server.receive(client.transmit());
+        server.handle_bytes(client.transmit());
         client.consume(usize::MAX);
         assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
         server.refuse(status, "no\r\nX: y");
@@ -102,7 +102,7 @@ fn the_server_refuses_with_status_and_body() {
         assert!(answer.ends_with("\r\n\r\nno\r\nX: y"), "{answer}");
         assert_eq!(server_events(&mut server), [ServerEvent::Ended(refused(sent, "no\r\nX: y"))]);
         assert!(!server.is_finished());
-        client.receive(server.transmit());
+        client.handle_bytes(server.transmit());
         server.consume(usize::MAX);
         assert!(server.is_finished());
         assert_eq!(events(&mut client), [LinkEvent::Ended(refused(sent, "no  X: y"))]);
@@ -131,7 +131,7 @@ fn the_server_answers_what_is_no_upgrade_itself() {
         ("hello".into(), 400),
     ] {
         let mut server = server();
-        server.receive(request.as_bytes());
+        server.handle_bytes(request.as_bytes());
         let answer = String::from_utf8(server.transmit().to_vec()).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
         assert_eq!(answer.contains("\r\nAllow: GET, HEAD\r\n"), status == 405, "{answer}");
@@ -144,7 +144,7 @@ fn the_server_answers_what_is_no_upgrade_itself() {
 #[test]
 fn a_request_may_name_the_whole_address() {
     let mut server = server();
-    server.receive(REQUEST.replace("/relay?x=1", "http://example.test/relay?x=1").as_bytes());
+    server.handle_bytes(REQUEST.replace("/relay?x=1", "http://example.test/relay?x=1").as_bytes());
     let Some(ServerEvent::Request(request)) = server.poll_event() else { panic!() };
     assert_eq!((request.path(), request.query()), ("/relay", Some("x=1")));
 }
@@ -152,13 +152,13 @@ fn a_request_may_name_the_whole_address() {
 #[test]
 fn a_client_that_gives_up_names_the_best_known_end() {
     let mut client = client();
-    client.receive_failed("no answer for 10 s");
+    client.handle_read_error("no answer for 10 s");
     let ended = events(&mut client);
     assert!(
         matches!(&ended[..], [LinkEvent::Ended(LinkEnd::Lost { detail })] if detail.starts_with("no answer for 10 s"))
     );
     let mut client = super::client();
-    client.receive(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n");
+    client.handle_bytes(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n");
     client.close(1000, "");
     assert_eq!(events(&mut client), [LinkEvent::Ended(refused(503, "Busy"))]);
 }
@@ -179,12 +179,12 @@ fn a_get_that_asks_for_no_upgrade_is_the_hosts_if_it_wants() {
         for (status, sent, phrase) in [(200, 200, "OK"), (400, 400, "Bad Request"), (101, 500, "Internal Server Error")]
         {
             let mut server = plain_server();
-            server.receive(request.as_bytes());
+            server.handle_bytes(request.as_bytes());
             assert_eq!(server.poll_event(), Some(ServerEvent::Get(path.into())));
             assert_eq!(server.poll_event(), None);
             server.accept();
             server.refuse(400, "no upgrade to refuse");
-            server.receive(b"more");
+            server.handle_bytes(b"more");
             assert!(server.transmit().is_empty() && !server.is_finished());
             server.respond(status, "ok");
             server.respond(status, "twice");
@@ -207,13 +207,13 @@ fn what_asks_for_an_upgrade_badly_is_never_the_hosts() {
         (REQUEST.replace("/relay?x=1", "*"), 400),
     ] {
         let mut server = plain_server();
-        server.receive(request.as_bytes());
+        server.handle_bytes(request.as_bytes());
         let answer = String::from_utf8(server.transmit().to_vec()).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
         assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]));
     }
     let mut server = plain_server();
-    server.receive(REQUEST.as_bytes());
+    server.handle_bytes(REQUEST.as_bytes());
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     server.respond(200, "not for an upgrade");
     assert!(server.transmit().is_empty());
@@ -224,7 +224,7 @@ fn what_asks_for_an_upgrade_badly_is_never_the_hosts() {
 fn a_refusal_says_when_to_come_again() {
     let end = |head: &str| {
         let mut client = client();
-        client.receive(format!("HTTP/1.1 {head}\r\nContent-Length: 4\r\n\r\nbusy").as_bytes());
+        client.handle_bytes(format!("HTTP/1.1 {head}\r\nContent-Length: 4\r\n\r\nbusy").as_bytes());
         events(&mut client)
     };
     let for_now = |status, seconds| {

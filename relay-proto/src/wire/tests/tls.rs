@@ -67,7 +67,7 @@ fn by_hand() -> (ClientLink, ServerConnection) {
         server.read_tls(&mut &bytes[..]).unwrap();
         server.process_new_packets().unwrap();
         let _ = server.reader().read_to_end(&mut request);
-        client.receive(&records(&mut server));
+        client.handle_bytes(&records(&mut server));
     }
     let request = String::from_utf8(request).unwrap();
     let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
@@ -77,7 +77,7 @@ fn by_hand() -> (ClientLink, ServerConnection) {
         "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     )
     .unwrap();
-    client.receive(&records(&mut server));
+    client.handle_bytes(&records(&mut server));
     assert_eq!(events(&mut client), [LinkEvent::Opened]);
     (client, server)
 }
@@ -145,10 +145,10 @@ fn a_certificate_for_another_name_ends_the_link() {
 fn a_peer_without_tls_ends_the_link() {
     let (client, server) = configs();
     let mut client = dial("wss://localhost", client);
-    client.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    client.handle_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     assert!(matches!(&events(&mut client)[..], [LinkEvent::Ended(LinkEnd::Tls { .. })]));
     let mut server = accepting(server);
-    server.receive(b"GET /relay HTTP/1.1\r\n\r\n");
+    server.handle_bytes(b"GET /relay HTTP/1.1\r\n\r\n");
     assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Tls { .. })]));
     assert!(!server.transmit().is_empty(), "no alert");
 }
@@ -165,9 +165,9 @@ fn a_handshake_that_fails_after_the_greeting_misses_a_certificate() {
         if greeted {
             server.read_tls(&mut client.transmit()).unwrap();
             server.process_new_packets().unwrap();
-            client.receive(&records(&mut server));
+            client.handle_bytes(&records(&mut server));
         }
-        client.receive(&alert);
+        client.handle_bytes(&alert);
         let ended = events(&mut client);
         assert!(
             matches!(&ended[..], [LinkEvent::Ended(LinkEnd::Tls { problem, .. })] if *problem == expected),
@@ -189,21 +189,21 @@ fn an_end_without_a_websocket_close_is_a_lost_link() {
     // Without close_notify.
     let (mut client, mut server) = by_hand();
     server.writer().write_all(&from_server(TEXT, b"last")).unwrap();
-    client.receive(&records(&mut server));
-    client.receive_eof();
+    client.handle_bytes(&records(&mut server));
+    client.handle_eof();
     let ended = events(&mut client);
     assert!(matches!(&ended[..], [m, LinkEvent::Ended(LinkEnd::Lost { .. })] if *m == message(b"last")), "{ended:?}");
     // With it.
     let (mut client, mut server) = by_hand();
     server.writer().write_all(&from_server(TEXT, b"last")).unwrap();
     server.send_close_notify();
-    client.receive(&records(&mut server));
+    client.handle_bytes(&records(&mut server));
     let ended = events(&mut client);
     assert!(matches!(&ended[..], [m, LinkEvent::Ended(LinkEnd::Lost { .. })] if *m == message(b"last")), "{ended:?}");
     // During the handshake.
     let (client, _) = configs();
     let mut client = dial("wss://localhost", client);
-    client.receive_eof();
+    client.handle_eof();
     assert!(matches!(&events(&mut client)[..], [LinkEvent::Ended(LinkEnd::Lost { .. })]));
 }
 
@@ -213,7 +213,7 @@ fn a_close_is_not_lost_behind_a_tls_failure_in_the_same_read() {
     let (mut client, mut server) = by_hand();
     server.writer().write_all(&from_server(CLOSE, &close_payload(4401, "no"))).unwrap();
     let bytes = [records(&mut server), vec![0x17, 3, 3, 0, 20], vec![0; 20]].concat();
-    client.receive(&bytes);
+    client.handle_bytes(&bytes);
     assert_eq!(events(&mut client), [LinkEvent::Ended(closed(4401, "no"))]);
 }
 
@@ -221,7 +221,7 @@ fn a_close_is_not_lost_behind_a_tls_failure_in_the_same_read() {
 fn the_answer_to_a_close_leaves_before_close_notify() {
     let (mut client, mut server) = by_hand();
     server.writer().write_all(&from_server(CLOSE, &close_payload(1000, "x"))).unwrap();
-    client.receive(&records(&mut server));
+    client.handle_bytes(&records(&mut server));
     server.read_tls(&mut client.transmit()).unwrap();
     let state = server.process_new_packets().unwrap();
     assert!(state.peer_has_closed());
@@ -238,7 +238,7 @@ fn one_read_may_hold_any_number_of_records() {
     }
     server.send_text("x".repeat(500_000));
     let bytes = server.transmit().to_vec();
-    client.receive(&bytes);
+    client.handle_bytes(&bytes);
     assert_eq!(events(&mut client).len(), 2001);
 }
 
@@ -247,7 +247,7 @@ fn pings_without_reading_do_not_pile_up_answers_over_tls() {
     let (mut client, mut server) = pair();
     for _ in 0..5000 {
         server.ping();
-        client.receive(server.transmit());
+        client.handle_bytes(server.transmit());
         server.consume(usize::MAX);
     }
     assert!(client.transmit().len() < 8 << 10, "{}", client.transmit().len());
@@ -257,11 +257,11 @@ fn pings_without_reading_do_not_pile_up_answers_over_tls() {
 fn a_link_that_cannot_write_still_reads() {
     // proves: LINK-2
     let (mut client, mut server) = pair();
-    client.transmit_failed();
+    client.handle_write_error();
     client.send_text("x".repeat(100_000));
     assert!(client.transmit().is_empty());
     server.close(4401, "no");
-    client.receive(server.transmit());
+    client.handle_bytes(server.transmit());
     assert_eq!(events(&mut client), [LinkEvent::Ended(closed(4401, "no"))]);
     assert!(client.is_finished());
 }
@@ -297,7 +297,7 @@ mod chaos {
                 let bytes = client.transmit().to_vec();
                 client.consume(bytes.len());
                 for piece in bytes.chunks(chunk) {
-                    server.receive(piece);
+                    server.handle_bytes(piece);
                 }
                 while server.poll_event().is_some() {}
                 server.accept();
@@ -308,11 +308,11 @@ mod chaos {
                 }
                 carried += bytes.len();
                 for piece in bytes.chunks(chunk) {
-                    client.receive(piece);
+                    client.handle_bytes(piece);
                 }
             }
-            client.receive_eof();
-            server.receive_eof();
+            client.handle_eof();
+            server.handle_eof();
             let ended = events(&mut client);
             // Whatever was damaged, nothing passes for a message or a close.
             let failed = matches!(ended.last(), Some(LinkEvent::Ended(LinkEnd::Tls { .. } | LinkEnd::Lost { .. })));
@@ -336,7 +336,7 @@ fn a_post_over_tls_is_the_same() {
     while client.wants_write() || !server.transmit().is_empty() {
         let mut bytes = Vec::new();
         client.write_tls(&mut bytes).unwrap();
-        bytes.chunks(9).for_each(|piece| server.receive(piece));
+        bytes.chunks(9).for_each(|piece| server.handle_bytes(piece));
         events.extend(server_events(&mut server));
         if let Some(ServerEvent::Post(Ok(request))) = events.last() {
             assert_eq!((request.path(), request.body()), ("/relay/policy", &b"{}"[..]));
@@ -378,7 +378,7 @@ fn asked_and_closed(
         while client.wants_write() {
             client.write_tls(&mut bytes).unwrap();
         }
-        server.receive(&bytes);
+        server.handle_bytes(&bytes);
         while let Some(event) = server.poll_event() {
             answer(&mut server, &event);
             seen.push(event);

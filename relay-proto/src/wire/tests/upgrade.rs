@@ -76,23 +76,23 @@ fn bytes_behind_the_answer_belong_to_the_websocket() {
     let bytes =
         [acceptance(&client), from_server(TEXT, b"one"), from_server(CLOSE, &close_payload(4401, "no"))].concat();
     client.consume(usize::MAX);
-    client.receive(&bytes);
+    client.handle_bytes(&bytes);
     assert_eq!(events(&mut client), [LinkEvent::Opened, message(b"one"), LinkEvent::Ended(closed(4401, "no"))]);
 }
 
 #[test]
 fn bytes_before_the_answer_belong_to_the_websocket() {
     let mut server = server();
-    server.receive(&[REQUEST.as_bytes(), &from_client(TEXT, b"ea")].concat());
-    server.receive(&from_client(TEXT, b"ger"));
+    server.handle_bytes(&[REQUEST.as_bytes(), &from_client(TEXT, b"ea")].concat());
+    server.handle_bytes(&from_client(TEXT, b"ger"));
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     assert_eq!(server.poll_event(), None);
     server.accept();
     assert_eq!(server_events(&mut server), [server_message(b"ea"), server_message(b"ger")]);
 
     let mut server = super::server();
-    server.receive(REQUEST.as_bytes());
-    server.receive(&[0; 20_000]);
+    server.handle_bytes(REQUEST.as_bytes());
+    server.handle_bytes(&[0; 20_000]);
     assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]));
 }
 
@@ -101,13 +101,13 @@ fn an_empty_subprotocol_is_none() {
     // proves: FRAME-2
     for field in ["Sec-WebSocket-Protocol:\r\n", "Sec-WebSocket-Protocol: \r\n", "Sec-WebSocket-Protocol: chat\r\n"] {
         let mut server = super::server();
-        server.receive(REQUEST.replace("\r\n\r\n", &format!("\r\n{field}\r\n")).as_bytes());
+        server.handle_bytes(REQUEST.replace("\r\n\r\n", &format!("\r\n{field}\r\n")).as_bytes());
         assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Request(_)]), "{field}");
         server.accept();
         let answer = String::from_utf8(server.transmit().to_vec()).unwrap().to_ascii_lowercase();
         assert!(answer.starts_with("http/1.1 101 ") && !answer.contains("sec-websocket-protocol"), "{answer}");
         server.consume(usize::MAX);
-        server.receive(&from_client(TEXT, b"{}"));
+        server.handle_bytes(&from_client(TEXT, b"{}"));
         assert_eq!(server_events(&mut server), [server_message(b"{}")], "{field}");
     }
 }
@@ -116,9 +116,9 @@ fn an_empty_subprotocol_is_none() {
 fn a_request_whose_client_has_gone_is_not_told() {
     let options = LinkOptions { plain_get: true, ..LinkOptions::default() };
     for request in [REQUEST, "GET /healthz HTTP/1.1\r\n\r\n"] {
-        for gone in [ServerLink::receive_eof, |server: &mut ServerLink| server.receive_failed("reset")] {
+        for gone in [ServerLink::handle_eof, |server: &mut ServerLink| server.handle_read_error("reset")] {
             let mut server = ServerLink::new(&options, None).unwrap();
-            server.receive(request.as_bytes());
+            server.handle_bytes(request.as_bytes());
             gone(&mut server);
             let events = server_events(&mut server);
             assert!(matches!(&events[..], [ServerEvent::Ended(LinkEnd::Lost { .. })]), "a link for nobody: {events:?}");
@@ -137,7 +137,7 @@ fn an_answer_may_spell_its_fields_in_many_ways() {
     ] {
         let mut client = client();
         let answer = answer.replace("KEY", &accept_key(&client));
-        client.receive(answer.as_bytes());
+        client.handle_bytes(answer.as_bytes());
         assert_eq!(events(&mut client), [LinkEvent::Opened], "{answer}");
     }
 }
@@ -172,7 +172,7 @@ fn an_answer_that_breaks_a_rule_ends_the_link() {
     ]);
     for answer in answers {
         let mut link = client();
-        link.receive(answer.replace("KEY", &accept_key(&link)).as_bytes());
+        link.handle_bytes(answer.replace("KEY", &accept_key(&link)).as_bytes());
         let ended = events(&mut link);
         assert!(matches!(&ended[..], [LinkEvent::Ended(LinkEnd::Protocol { .. })]), "{answer:?}: {ended:?}");
     }
@@ -181,10 +181,10 @@ fn an_answer_that_breaks_a_rule_ends_the_link() {
 #[test]
 fn an_endless_head_is_given_up() {
     let mut client = client();
-    client.receive(b"HTTP/1.1 200 OK\r\n");
+    client.handle_bytes(b"HTTP/1.1 200 OK\r\n");
     for i in 0.. {
         assert!(i < 2000);
-        client.receive(b"X-Padding: abc\r\n");
+        client.handle_bytes(b"X-Padding: abc\r\n");
         if let [LinkEvent::Ended(end)] = &events(&mut client)[..] {
             assert!(matches!(end, LinkEnd::Protocol { .. }));
             break;
@@ -193,7 +193,7 @@ fn an_endless_head_is_given_up() {
     let mut client = super::client();
     for i in 0.. {
         assert!(i < 2000);
-        client.receive(b"HTTP/1.1 100 Continue\r\n\r\n");
+        client.handle_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
         if client.poll_event().is_some() {
             break;
         }
@@ -206,7 +206,7 @@ fn nothing_shows_the_token() {
     let (mut client, mut server) = (client(), server());
     let shown = format!("{client:?}");
     assert!(!shown.contains("token") && shown.contains("to_transmit"), "{shown}");
-    server.receive(client.transmit());
+    server.handle_bytes(client.transmit());
     client.consume(usize::MAX);
     let event = server.poll_event().unwrap();
     let shown = format!("{event:?} {server:?}");
@@ -217,7 +217,7 @@ fn nothing_shows_the_token() {
 fn a_bearer_is_read_from_one_header_of_that_scheme() {
     let bearer = |field: &str| {
         let mut server = server();
-        server.receive(REQUEST.replace("Authorization: Bearer the-token", field).as_bytes());
+        server.handle_bytes(REQUEST.replace("Authorization: Bearer the-token", field).as_bytes());
         match server.poll_event() {
             Some(ServerEvent::Request(request)) => request.bearer().map(String::from),
             other => panic!("{other:?}"),

@@ -3,7 +3,7 @@ use super::*;
 /// A client's end, and the code of the close frame it sent.
 fn client_end(options: &LinkOptions, bytes: &[u8]) -> (LinkEnd, u16) {
     let mut client = open_client_with(options);
-    client.receive(bytes);
+    client.handle_bytes(bytes);
     let code = only_close(&sent(&client)).0;
     assert!(!client.is_open());
     client.consume(usize::MAX);
@@ -44,7 +44,7 @@ fn a_broken_frame_ends_the_link_with_its_code() {
 #[test]
 fn a_client_that_does_not_mask_is_told_so() {
     let mut server = open_server();
-    server.receive(&from_server(TEXT, b"x"));
+    server.handle_bytes(&from_server(TEXT, b"x"));
     assert_eq!(only_close(&sent_by_server(&server)).0, 1002);
     assert!(matches!(&server_events(&mut server)[..], [ServerEvent::Ended(LinkEnd::Protocol { .. })]));
 }
@@ -52,7 +52,7 @@ fn a_client_that_does_not_mask_is_told_so() {
 #[test]
 fn what_came_before_a_broken_frame_is_kept() {
     let mut client = open_client();
-    client.receive(&[from_server(TEXT, b"good"), from_server(0x83, b"bad"), from_server(TEXT, b"after")].concat());
+    client.handle_bytes(&[from_server(TEXT, b"good"), from_server(0x83, b"bad"), from_server(TEXT, b"after")].concat());
     assert!(
         matches!(&events(&mut client)[..], [m, LinkEvent::Ended(LinkEnd::Protocol { .. })] if *m == message(b"good"))
     );
@@ -63,7 +63,7 @@ fn after_our_close_a_broken_frame_ends_the_link_without_a_second_close() {
     let mut client = open_client();
     client.close(1000, "");
     client.consume(usize::MAX);
-    client.receive(&from_server(0x83, b""));
+    client.handle_bytes(&from_server(0x83, b""));
     assert!(client.transmit().is_empty());
     assert!(matches!(&events(&mut client)[..], [LinkEvent::Ended(LinkEnd::Protocol { .. })]));
 }
@@ -83,7 +83,7 @@ fn a_message_over_the_limit_ends_the_link_when_its_header_is_there() {
         assert_eq!((end, code), (LinkEnd::MessageTooLarge { limit }, 1009), "{what}");
     }
     let mut client = open_client_with(&options);
-    client.receive(
+    client.handle_bytes(
         &[from_server(0x02, &[0; 600]), from_server(0x80, &[0; 400]), from_server(TEXT, &[b'x'; 600])].concat(),
     );
     assert_eq!(events(&mut client), [message(&[0; 1000]), message(&[b'x'; 600])]);
@@ -104,7 +104,7 @@ fn a_frame_limit_above_the_message_limit_has_no_effect() {
         assert_eq!((end, code), (LinkEnd::MessageTooLarge { limit: 600 }, 1009), "{what}");
     }
     let mut client = open_client_with(&options);
-    client.receive(&from_server(BINARY, &[0; 600]));
+    client.handle_bytes(&from_server(BINARY, &[0; 600]));
     assert_eq!(events(&mut client), [message(&[0; 600])]);
 }
 
@@ -113,16 +113,16 @@ fn frames_may_be_cut_inside_a_character_in_fragments_and_in_binary() {
     // proves: FRAME-2
     let (first, second) = "€".as_bytes().split_at(2);
     let mut client = open_client();
-    client.receive(&[from_server(0x01, first), from_server(PING, b"between"), from_server(0x80, second)].concat());
+    client.handle_bytes(&[from_server(0x01, first), from_server(PING, b"between"), from_server(0x80, second)].concat());
     assert_eq!(events(&mut client), [message("€".as_bytes())]);
-    client.receive(&[from_server(BINARY, first), from_server(BINARY, second)].concat());
+    client.handle_bytes(&[from_server(BINARY, first), from_server(BINARY, second)].concat());
     assert_eq!(events(&mut client), [message(first), message(second)]);
 }
 
 #[test]
 fn empty_messages_are_not_reported() {
     let mut client = open_client();
-    client.receive(
+    client.handle_bytes(
         &[from_server(TEXT, b""), from_server(BINARY, b""), from_server(0x01, b""), from_server(0x80, b"")].concat(),
     );
     assert_eq!(client.poll_event(), None);

@@ -65,7 +65,7 @@ impl Delivery {
                 _ => {}
             }
         }
-        while let Some(event) = gateway.next_event() {
+        while let Some(event) = gateway.poll_event() {
             busy = true;
             let (delivery, raw) = match &event {
                 gateway::Event::Delivery(delivered) => (delivered.id, delivered.content.raw()),
@@ -145,7 +145,7 @@ impl Delivery {
                 _ => {}
             }
         }
-        while let Some(event) = connector.next_event() {
+        while let Some(event) = connector.poll_event() {
             busy = true;
             match event {
                 connector::Event::Acked(entry) => {

@@ -38,11 +38,11 @@ impl Wire {
         let mut options = LinkOptions::default();
         (options.max_message, options.max_frame) = (MESSAGE, MESSAGE);
         let mut near = ServerLink::new(&options, None).unwrap();
-        near.receive(far.transmit());
+        near.handle_bytes(far.transmit());
         far.consume(usize::MAX);
         assert!(matches!(near.poll_event(), Some(ServerEvent::Request(_))));
         near.accept();
-        far.receive(near.transmit());
+        far.handle_bytes(near.transmit());
         near.consume(usize::MAX);
         assert_eq!(far.poll_event(), Some(LinkEvent::Opened));
         (near, far)
@@ -76,7 +76,7 @@ impl Wire {
     pub(super) fn write(&mut self, n: usize) {
         let bytes: Vec<u8> = self.near.transmit().iter().copied().take(n).collect();
         self.near.consume(bytes.len());
-        self.far.receive(&bytes);
+        self.far.handle_bytes(&bytes);
         while let Some(event) = self.far.poll_event() {
             match event {
                 LinkEvent::Message(message) => {

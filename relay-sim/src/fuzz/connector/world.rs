@@ -119,7 +119,7 @@ impl World {
             }
         }
         while self.reads
-            && let Some(event) = self.peer.next_event()
+            && let Some(event) = self.peer.poll_event()
         {
             self.hear(event);
         }
@@ -157,7 +157,7 @@ impl World {
             any = true;
             let size = if cut == 0 { wire.unread.len() } else { usize::from(cut).min(wire.unread.len()) };
             let bytes: Vec<u8> = wire.unread.drain(..size).collect();
-            wire.near.receive(&bytes);
+            wire.near.handle_bytes(&bytes);
             assert!(wire.near.buffered() <= (64 << 10) + size * 32, "{} bytes held", wire.near.buffered());
             self.next_cut += 1;
             self.peer.handle_traffic(link, self.now);
@@ -219,8 +219,8 @@ impl World {
     pub(super) fn break_wire(&mut self, back: usize, at_end: bool) {
         let Some(wire) = self.back(back) else { return };
         match at_end {
-            true => wire.near.receive_eof(),
-            false => wire.near.receive_failed("reset"),
+            true => wire.near.handle_eof(),
+            false => wire.near.handle_read_error("reset"),
         }
         let link = wire.link;
         self.events(link);
@@ -229,7 +229,7 @@ impl World {
     pub(super) fn fail_writing(&mut self, back: usize) {
         if let Some(wire) = self.back(back) {
             wire.broken = true;
-            wire.near.transmit_failed();
+            wire.near.handle_write_error();
         }
     }
 

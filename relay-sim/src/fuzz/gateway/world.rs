@@ -260,7 +260,7 @@ impl World {
 
     /// What the gateway wrote.
     fn hear(&mut self, wire: &mut Wire, bytes: &[u8]) {
-        wire.far.receive(bytes);
+        wire.far.handle_bytes(bytes);
         while let Some(event) = wire.far.poll_event() {
             match event {
                 ServerEvent::Request(request) => {
@@ -381,7 +381,7 @@ impl World {
 
     pub(super) fn read(&mut self, most: usize) {
         for _ in 0..most {
-            let Some(event) = self.gateway.machine_mut().next_event() else { return };
+            let Some(event) = self.gateway.machine_mut().poll_event() else { return };
             self.log.push(format!("{event:?}"));
             assert_eq!(self.ends, 0, "an event after the last one: {event:?}");
             match event {
