@@ -7,9 +7,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant, SystemTime};
 
-use relay_proto::gateway::{Config, Event};
+use relay_proto::gateway::{Config, Event, Output};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, GatewayIo, IoRequest};
+use relay_proto::wire::{GatewayIo, IoRequest};
 
 /// Reads of 4 KiB after a deadline before it is judged.
 const BACKLOG: usize = 2048;
@@ -30,13 +30,15 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let mut overdue = 0;
     loop {
         // Drain every output: actions, events, bytes. Each can make more of the others, so it begins anew after each.
-        if let Some(action) = gateway.poll_action(now()) {
+        if let Some(action) = gateway.poll_output(now()) {
             match action {
-                Action::Io(IoRequest::Resolve { link, host, port }) => match (host.as_str(), port).to_socket_addrs() {
-                    Ok(addresses) => gateway.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
-                    Err(error) => gateway.handle_unresolved(link, &error.to_string(), now()),
-                },
-                Action::Io(IoRequest::Connect { link, attempt, address }) => match TcpStream::connect(address) {
+                Output::Link(IoRequest::Resolve { link, host, port }) => {
+                    match (host.as_str(), port).to_socket_addrs() {
+                        Ok(addresses) => gateway.handle_resolved(link, &addresses.collect::<Vec<_>>(), now()),
+                        Err(error) => gateway.handle_unresolved(link, &error.to_string(), now()),
+                    }
+                }
+                Output::Link(IoRequest::Connect { link, attempt, address }) => match TcpStream::connect(address) {
                     Ok(stream) => {
                         stream.set_nodelay(true)?;
                         // A write that blocks holds up every deadline: after this, nothing more is written.
@@ -47,7 +49,7 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
                     }
                     Err(error) => gateway.handle_unreachable(link, attempt, &error.to_string(), now()),
                 },
-                Action::Io(IoRequest::Disconnect { final_bytes, .. }) => {
+                Output::Link(IoRequest::Disconnect { final_bytes, .. }) => {
                     if let Some((_, mut stream)) = socket.take() {
                         let _ = stream.write(&final_bytes);
                     }

@@ -21,9 +21,9 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use relay_proto::action;
-use relay_proto::gateway::{Config, ConfigError, Event, LinkId, RequestOptions};
+use relay_proto::gateway::{Config, ConfigError, Event, LinkId, Output, RequestOptions};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Attempt, GatewayIo, IoRequest};
+use relay_proto::wire::{Attempt, GatewayIo, IoRequest};
 
 /// The token of the waker; sockets have the others.
 const WAKER: Token = Token(usize::MAX);
@@ -246,9 +246,9 @@ impl Host {
             let now = self.now();
             let Some(member) = self.members.get_mut(n) else { return false };
             // The rule: drain every output …
-            if let Some(action) = member.gateway.poll_action(now) {
+            if let Some(action) = member.gateway.poll_output(now) {
                 // An application that keeps the ids of its requests learns here how each ended; notices are for a log.
-                if let Action::Io(request) = action {
+                if let Output::Link(request) = action {
                     self.perform(n, request);
                 }
                 continue;

@@ -79,7 +79,7 @@ pub enum TlsProblem {
     Expired,
     /// The certificate is not valid yet. Perhaps this machine's clock is wrong.
     NotYetValid,
-    /// Nobody whom this end trusts has issued the certificate.
+    /// The certificate is signed by an unknown authority.
     UnknownIssuer,
     /// The certificate has been revoked.
     Revoked,
@@ -93,6 +93,59 @@ pub enum TlsProblem {
     /// speak TLS.
     Handshake,
 }
+
+impl core::fmt::Display for LinkEnd {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let said = |f: &mut core::fmt::Formatter<'_>, text: &str| {
+            if text.is_empty() { Ok(()) } else { write!(f, ": {text}") }
+        };
+        match self {
+            Self::Closed { code: Some(code), reason } => write!(f, "closed with {code}").and_then(|()| said(f, reason)),
+            Self::Closed { code: None, reason } => f.write_str("closed").and_then(|()| said(f, reason)),
+            Self::Refused { status, reason } | Self::RefusedForNow { status, reason, .. } => {
+                write!(f, "the upgrade was answered with HTTP status {status}").and_then(|()| said(f, reason))
+            }
+            Self::Unreachable { detail } => f.write_str("no connection").and_then(|()| said(f, detail)),
+            Self::Proxy { status: Some(status), detail } => {
+                write!(f, "the proxy answered with HTTP status {status}").and_then(|()| said(f, detail))
+            }
+            Self::Proxy { status: None, detail } => {
+                f.write_str("the proxy opened no tunnel").and_then(|()| said(f, detail))
+            }
+            Self::Tls { problem, detail } => {
+                write!(f, "TLS failed ({})", problem.as_str()).and_then(|()| said(f, detail))
+            }
+            Self::Lost { detail } => f.write_str("the connection was lost").and_then(|()| said(f, detail)),
+            Self::Protocol { detail } => f.write_str("the peer broke the protocol").and_then(|()| said(f, detail)),
+            Self::MessageTooLarge { limit } => write!(f, "a message is over the limit of {limit} bytes"),
+        }
+    }
+}
+
+/// Its source is the [`TlsProblem`], if it is one.
+impl core::error::Error for LinkEnd {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        if let Self::Tls { problem, .. } = self { Some(problem) } else { None }
+    }
+}
+
+impl core::fmt::Display for TlsProblem {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::WrongName => "the certificate is for another name",
+            Self::Expired => "the certificate has expired",
+            Self::NotYetValid => "the certificate is not valid yet",
+            Self::UnknownIssuer => "the certificate is signed by an unknown authority",
+            Self::Revoked => "the certificate has been revoked",
+            Self::BadCertificate => "the certificate cannot be used",
+            Self::ClientCertificate => "the client certificate was not accepted",
+            Self::Configuration => "the TLS configuration cannot be used",
+            Self::Handshake => "the TLS handshake failed",
+        })
+    }
+}
+
+impl core::error::Error for TlsProblem {}
 
 impl TlsProblem {
     /// As a word, as the command line prints it.

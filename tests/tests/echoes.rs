@@ -116,21 +116,14 @@ async fn echo_on_threads() {
     .await;
 }
 
-/// The first bot in a text: what it does with events, line by line, without what tells the runtimes apart.
+/// The first bot in a text: what it does with an event, line by line, without what tells the runtimes apart.
 fn bot(text: &str) -> Vec<String> {
-    let lines = text.lines().map(|line| line.trim_start_matches("//!").trim());
-    let lines = lines.skip_while(|line| !line.starts_with("match event {"));
-    let mut depth = 0;
-    let mut bot = Vec::new();
-    for line in lines {
-        depth += line.matches('{').count();
-        depth -= line.matches('}').count();
-        bot.push(line.replace(".await", ""));
-        if depth == 0 {
-            return bot;
-        }
-    }
-    panic!("no bot in {text}")
+    let lines = text.lines().map(|line| line.trim_start_matches("//!").trim().replace(".await", ""));
+    let mut bot: Vec<String> = lines.skip_while(|line| !line.starts_with("let Event::Delivery(delivery)")).collect();
+    let end = bot.iter().position(|line| line == "delivery.ack();");
+    bot.truncate(end.unwrap_or_else(|| panic!("no bot in {text}")));
+    assert!(bot.len() > 9, "{bot:?}");
+    bot
 }
 
 /// What the documents show is what the tests above run.

@@ -13,10 +13,11 @@ use super::clock::Clock;
 use super::log::{self, Named, Often};
 use super::system::{AtomicUsize, Mutex, MutexGuard, Ordering, seed};
 use crate::gateway::{
-    DeliveryId, Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, RequestId, Settings, State, Stats,
+    DeliveryId, Event, IdleId, IdleOutcome, Machine, NotSent, Notice, Outcome, Output, RequestId, Settings, State,
+    Stats,
 };
 use crate::time::Now;
-use crate::wire::{Action, ClientTls, GatewayIo, IoRequest};
+use crate::wire::{ClientTls, GatewayIo, IoRequest};
 
 pub(super) struct Shared {
     clock: Box<dyn Clock>,
@@ -475,14 +476,14 @@ impl Inner {
         if self.unread {
             self.discard_events(now);
         }
-        while let Some(action) = self.gateway.poll_action(now) {
-            match action {
-                Action::Io(request) => self.io_requests.push_back(request),
-                Action::RequestEnded { request, outcome } => {
+        while let Some(output) = self.gateway.poll_output(now) {
+            match output {
+                Output::Link(request) => self.io_requests.push_back(request),
+                Output::RequestEnded { request, outcome } => {
                     fill(&mut self.requests, request, outcome, &mut self.deferred)
                 }
-                Action::IdleEnded { idle, outcome } => fill(&mut self.idles, idle, outcome, &mut self.deferred),
-                Action::Notice(notice) => {
+                Output::IdleEnded { idle, outcome } => fill(&mut self.idles, idle, outcome, &mut self.deferred),
+                Output::Notice(notice) => {
                     if let Some(untold) = self.often.count(&notice, now.monotonic) {
                         self.deferred.notices.push((notice, untold));
                     }

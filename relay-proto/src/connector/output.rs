@@ -203,6 +203,22 @@ pub enum Ended {
     Dropped(&'static str),
 }
 
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(end) => end.fmt(f),
+            Self::Closed { code, reason } => write!(f, "closed by this side with {code}: {reason}"),
+            Self::Dropped(why) => write!(f, "dropped by this side: {why}"),
+        }
+    }
+}
+
+impl core::error::Error for Ended {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        if let Self::Remote(end) = self { core::error::Error::source(end) } else { None }
+    }
+}
+
 /// Why a command did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

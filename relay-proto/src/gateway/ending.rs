@@ -78,7 +78,7 @@ impl Cause {
     }
 }
 
-/// How a link, or a dial, ended.
+/// How a link, or a dial, ended. As an error it has the [`TlsProblem`] for its source, if TLS failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
@@ -103,6 +103,12 @@ impl core::fmt::Display for Ended {
             write!(f, ": {}", self.reason)?;
         }
         Ok(())
+    }
+}
+
+impl core::error::Error for Ended {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        if let Cause::Tls(problem) = &self.cause { Some(problem) } else { None }
     }
 }
 

@@ -13,7 +13,7 @@ use super::config::{Settings, Timing};
 use super::ending::Ended;
 use super::inbound_state::{Counters, InboundState, LazyInboundState};
 use super::link::{Closing, Link, Phase, Queued, ack_weight};
-use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, NotSent, Notice, Output, State, Stats};
+use super::output::{Ambiguous, Dial, Event, IdleOutcome, LinkId, LinkRequest, NotSent, Notice, Output, State, Stats};
 use super::queue::Queue;
 use super::requests::Requests;
 use super::revocation::{RefusalVerdict, Revocation};
@@ -325,7 +325,7 @@ impl Machine {
         }
     }
 
-    /// The link, or the dial, ended. Not called after [`Output::Drop`].
+    /// The link, or the dial, ended. Not called after [`LinkRequest::Drop`].
     pub fn handle_ended(&mut self, link: LinkId, end: LinkEnd, now: Now) {
         self.tick(now);
         let Some(link) = current(&mut self.life, link) else { return };
@@ -427,7 +427,7 @@ impl Machine {
         self.life = Life::Linked(Box::new(Link::new(id, until, token.clone())));
         self.hold = false;
         self.stats.dials += 1;
-        self.outputs.push(Output::Dial(Dial { link: id, token }));
+        self.outputs.push(Output::Link(LinkRequest::Dial(Dial { link: id, token })));
     }
 
     /// Closes the link in order: a close frame, then up to [`Timing::close`](super::Timing::close) for the peer's.
@@ -459,7 +459,7 @@ impl Machine {
     /// Drops the connection at once.
     pub(super) fn drop_link(&mut self, why: Closing) {
         let Life::Linked(link) = &mut self.life else { return };
-        self.outputs.push(Output::Drop(link.id));
+        self.outputs.push(Output::Link(LinkRequest::Drop(link.id)));
         let ended = match why {
             Closing::End(ended) => Some(ended),
             Closing::Shutdown => None,

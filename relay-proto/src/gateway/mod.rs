@@ -5,7 +5,7 @@
 //! drain every output, then wait for bytes, a command or the deadline, whichever comes first.**
 //!
 //! ```
-//! use relay_proto::gateway::{Config, Event, Machine, Output, Transmit};
+//! use relay_proto::gateway::{Config, Event, LinkRequest, Machine, Output, Transmit};
 //! use relay_proto::time::Now;
 //!
 //! let settings = Config::new("ws://127.0.0.1:8765").identity("discord", "1234").build()?;
@@ -14,7 +14,7 @@
 //!
 //! // It wants to dial, at once.
 //! machine.handle_timeout(now);
-//! let Some(Output::Dial(dial)) = machine.poll_output() else { panic!() };
+//! let Some(Output::Link(LinkRequest::Dial(dial))) = machine.poll_output() else { panic!() };
 //!
 //! // The upgrade is accepted: hello goes out.
 //! machine.handle_opened(dial.link, now);
@@ -26,7 +26,7 @@
 //! machine.handle_message(dial.link, br#"{"type":"inbound","bufferId":"1","event":{"text":"hi"}}"#, now);
 //! assert!(matches!(machine.poll_event(), Some(Event::Ready { .. })));
 //! let Some(Event::Delivery(delivered)) = machine.poll_event() else { panic!() };
-//! assert_eq!(delivered.payload.text(), "hi");
+//! assert_eq!(delivered.content.message().map(|message| message.text()), Some("hi"));
 //! machine.ack(delivered.id, now);
 //! let Some(Transmit::Text(ack)) = machine.poll_transmit(dial.link) else { panic!() };
 //! assert_eq!(ack, "{\"type\":\"inbound_ack\",\"bufferId\":\"1\"}\n");
@@ -76,6 +76,6 @@ pub use machine::Machine;
 #[cfg(feature = "wire")]
 pub(crate) use machine::Written;
 pub use output::{
-    Ambiguous, Deadline, Delivered, DeliveryId, Dial, Event, IdleId, IdleOutcome, LinkId, NotSent, Notice, Outcome,
-    Output, Reason, RequestId, State, Stats,
+    Ambiguous, Deadline, Delivered, DeliveryId, Dial, Event, IdleId, IdleOutcome, LinkId, LinkRequest, NotSent, Notice,
+    Outcome, Output, Reason, RequestId, State, Stats,
 };

@@ -82,15 +82,17 @@ impl fmt::Debug for DeliveryId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdleId(pub(crate) u64);
 
-/// What the host has to do. After every input, take these until there are none.
+/// What the host has to do, and what it has to pass on. After every input, take these until there are none.
+///
+/// `R` is what there is to do about the link: [`LinkRequest`] for the host of a [`Machine`](super::Machine), and
+#[cfg_attr(feature = "wire", doc = "[`wire::IoRequest`](crate::wire::IoRequest)")]
+#[cfg_attr(not(feature = "wire"), doc = "`wire::IoRequest`")]
+/// for one that moves bytes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Output {
-    /// Dial. Answer with [`handle_opened`](super::Machine::handle_opened) or
-    /// [`handle_ended`](super::Machine::handle_ended). There is never another dial or link at the same time (DIAL-5).
-    Dial(Dial),
-    /// Drop this link's connection now, without waiting for anything; a close frame may be tried. No answer is expected.
-    Drop(LinkId),
+pub enum Output<R = LinkRequest> {
+    /// Something to do about the link.
+    Link(R),
     /// A request ended. Every request that was accepted ends exactly once (REQ-1).
     RequestEnded {
         /// The request.
@@ -107,6 +109,17 @@ pub enum Output {
     },
     /// Something worth a line in a log.
     Notice(Notice),
+}
+
+/// What the host of a [`Machine`](super::Machine) has to do about its link.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LinkRequest {
+    /// Dial. Answer with [`handle_opened`](super::Machine::handle_opened) or
+    /// [`handle_ended`](super::Machine::handle_ended). There is never another dial or link at the same time (DIAL-5).
+    Dial(Dial),
+    /// Drop this link's connection now, without waiting for anything; a close frame may be tried. No answer is expected.
+    Drop(LinkId),
 }
 
 /// One dial.

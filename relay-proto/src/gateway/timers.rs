@@ -6,7 +6,7 @@ use super::commands::Shutdown;
 use super::ending::{Cause, Ended};
 use super::link::{Closing, Phase};
 use super::machine::{Life, Machine};
-use super::output::{Deadline, IdleOutcome, Output, Reason};
+use super::output::{Deadline, IdleOutcome, LinkRequest, Output, Reason};
 use crate::time::Now;
 
 impl Machine {
@@ -89,7 +89,7 @@ impl Machine {
                 self.drop_link(Closing::End(ended));
             }
             Phase::Closing { until, .. } if until <= now => {
-                self.outputs.push(Output::Drop(link.id));
+                self.outputs.push(Output::Link(LinkRequest::Drop(link.id)));
                 self.end_link(None);
             }
             _ if stalled.is_some_and(|at| at <= now) => {

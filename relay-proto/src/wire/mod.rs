@@ -70,7 +70,7 @@ mod tls;
 mod tests;
 
 pub use client::{ClientLink, LinkEvent};
-pub use gateway_io::{Action, Attempt, GatewayIo, IoRequest};
+pub use gateway_io::{Attempt, GatewayIo, IoRequest};
 pub use options::{ClientTls, LinkOptions, ServerTls};
 pub use payload::Payload;
 pub use request::UpgradeRequest;

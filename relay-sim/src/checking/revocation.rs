@@ -12,7 +12,7 @@ use relay_proto::connector::{self, Peer, Refusal, Settings, authenticate};
 use relay_proto::end::LinkEnd;
 use relay_proto::frame::{Descriptor, RawJson};
 use relay_proto::gateway::{
-    Config, Event, LinkId, Machine, Output, Reason, RequestId, RequestOptions, State, Transmit,
+    Config, Event, LinkId, LinkRequest, Machine, Output, Reason, RequestId, RequestOptions, State, Transmit,
 };
 use relay_proto::time::Now;
 use relay_proto::token::Token;
@@ -204,7 +204,7 @@ impl Revocation {
     fn settle(&mut self, notes: &mut Notes) -> Result<(), String> {
         while let Some(output) = self.gateway.poll_output() {
             match output {
-                Output::Dial(dial) => {
+                Output::Link(LinkRequest::Dial(dial)) => {
                     rule(self.link.is_none(), "DIAL-5: a second dial or link")?;
                     rule(!self.revoked, "AUTH-2: a dial after the credentials were revoked")?;
                     let token = dial.token.ok_or("DIAL-2: a dial without a token")?;
@@ -223,7 +223,7 @@ impl Revocation {
                         to_gateway: VecDeque::new(),
                     });
                 }
-                Output::Drop(_) => {
+                Output::Link(LinkRequest::Drop(_)) => {
                     let link = self.link.take().ok_or("a drop of no link")?;
                     self.connector_loses(&link);
                     if link.ready {
@@ -294,7 +294,8 @@ impl Revocation {
             gateway.release_redial(later);
             gateway.go_dormant(later);
         }
-        let dials = std::iter::from_fn(|| gateway.poll_output()).any(|output| matches!(output, Output::Dial(_)));
+        let dials = std::iter::from_fn(|| gateway.poll_output())
+            .any(|output| matches!(output, Output::Link(LinkRequest::Dial(_))));
         rule(!dials && gateway.poll_timeout().is_none(), "AUTH-2: dials again after it was revoked")
     }
 

@@ -4,11 +4,11 @@ use core::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use relay_proto::end::LinkEnd;
-use relay_proto::gateway::{Config, Event, Settings};
+use relay_proto::gateway::{Config, Event, Output, Settings};
 use relay_proto::proxy::Proxy;
 use relay_proto::target::Target;
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, ClientLink, GatewayIo, IoRequest, LinkEvent, LinkOptions, ServerEvent, ServerLink};
+use relay_proto::wire::{ClientLink, GatewayIo, IoRequest, LinkEvent, LinkOptions, ServerEvent, ServerLink};
 
 use super::input::{Input, pieces};
 
@@ -102,15 +102,15 @@ fn target() -> Target {
 }
 
 /// A gateway behind a proxy: the tunnel and, through it, the upgrade. The events, and what it still does.
-fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Action>) {
+fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Output<IoRequest>>) {
     let now = Now { monotonic: Duration::ZERO, unix: 1_800_000_000 };
     let mut gateway = GatewayIo::new(settings(), None, 7, now);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 3128));
-    let Some(Action::Io(IoRequest::Resolve { link, .. })) = gateway.poll_action(now) else {
+    let Some(Output::Link(IoRequest::Resolve { link, .. })) = gateway.poll_output(now) else {
         panic!("a dial begins with a name")
     };
     gateway.handle_resolved(link, &[address], now);
-    let Some(Action::Io(IoRequest::Connect { attempt, .. })) = gateway.poll_action(now) else {
+    let Some(Output::Link(IoRequest::Connect { attempt, .. })) = gateway.poll_output(now) else {
         panic!("then comes its address")
     };
     assert!(gateway.handle_connected(link, attempt, now));
@@ -119,14 +119,14 @@ fn tunnel(bytes: &[u8], cuts: &[u8]) -> (Vec<Event>, Vec<Action>) {
     let mut actions = Vec::new();
     for piece in pieces(bytes, cuts) {
         gateway.handle_bytes(link, piece, now);
-        actions.extend(std::iter::from_fn(|| gateway.poll_action(now)));
+        actions.extend(std::iter::from_fn(|| gateway.poll_output(now)));
     }
     assert!(gateway.transmit().is_empty() || gateway.transmit().starts_with(b"GET /relay HTTP/1.1\r\n"));
     gateway.handle_eof(link, now);
-    actions.extend(std::iter::from_fn(|| gateway.poll_action(now)));
+    actions.extend(std::iter::from_fn(|| gateway.poll_output(now)));
     for action in &mut actions {
         // The request, with its random key.
-        if let Action::Io(IoRequest::Disconnect { final_bytes, .. }) = action {
+        if let Output::Link(IoRequest::Disconnect { final_bytes, .. }) = action {
             *final_bytes = vec![0; final_bytes.len()];
         }
     }

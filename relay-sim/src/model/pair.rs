@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use relay_proto::frame::RawJson;
 use relay_proto::gateway::{
-    Config, DeliveryId, Event, IdleId, IdleOutcome, LinkId, Machine, Outcome, Output, RequestId, RequestOptions, State,
-    Transmit,
+    Config, DeliveryId, Event, IdleId, IdleOutcome, LinkId, LinkRequest, Machine, Outcome, Output, RequestId,
+    RequestOptions, State, Transmit,
 };
 use relay_proto::time::Now;
 
@@ -65,12 +65,12 @@ impl Pair {
     fn drain(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::Dial(dial) => {
+                Output::Link(LinkRequest::Dial(dial)) => {
                     assert_eq!(dial.token.unwrap().expires_at(), Some(self.model.unix + TTL));
                     self.link = Some(dial.link);
                     self.seen.links.push("dial");
                 }
-                Output::Drop(_) => self.seen.links.push("drop"),
+                Output::Link(LinkRequest::Drop(_)) => self.seen.links.push("drop"),
                 Output::RequestEnded { request, outcome } => {
                     let number = self.requests.iter().position(|known| *known == request).unwrap();
                     let how = match outcome {

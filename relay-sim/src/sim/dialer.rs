@@ -1,7 +1,7 @@
 //! The host of a gateway: what `wire::GatewayIo` and a runtime are, over the world's connections.
 
 use relay_proto::end::LinkEnd;
-use relay_proto::gateway::{Dial, LinkId, Machine, Notice, Output, State, Transmit};
+use relay_proto::gateway::{Dial, LinkId, LinkRequest, Machine, Notice, Output, State, Transmit};
 
 use super::codec::{End, Heard};
 use super::coverage::Hard;
@@ -172,8 +172,8 @@ impl World {
 
     pub(super) fn gateway_output(&mut self, index: usize, output: Output) -> Check {
         match output {
-            Output::Dial(dial) => self.dial(index, dial),
-            Output::Drop(link) => self.drop_link(index, link),
+            Output::Link(LinkRequest::Dial(dial)) => self.dial(index, dial),
+            Output::Link(LinkRequest::Drop(link)) => self.drop_link(index, link),
             Output::RequestEnded { request, outcome } => self.request_ended(index, request, &outcome),
             Output::IdleEnded { idle, outcome } => self.idle_ended(index, idle, outcome),
             Output::Notice(notice) => {

@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use relay_proto::gateway::{Config, Event, LinkId};
+use relay_proto::gateway::{Config, Event, LinkId, Output};
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, GatewayIo, IoRequest};
+use relay_proto::wire::{GatewayIo, IoRequest};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
@@ -57,7 +57,7 @@ impl Ours {
     pub fn new() -> Result<Self> {
         let settings = Config::new("ws://127.0.0.1:8765").identity("discord", "bot").build()?;
         let mut gateway = GatewayIo::new(settings, None, 7, NOW);
-        let Some(Action::Io(IoRequest::Connect { link, attempt, address })) = gateway.poll_action(NOW) else {
+        let Some(Output::Link(IoRequest::Connect { link, attempt, address })) = gateway.poll_output(NOW) else {
             return Err("it does not connect".into());
         };
         assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 8765)));
@@ -118,7 +118,7 @@ impl Core for Ours {
             self.reads.event(event.text(), event.chat_id(), event.user_id().unwrap_or_default());
             self.gateway.machine_mut().ack(delivered.id, NOW);
         }
-        if let Some(action) = self.gateway.poll_action(NOW) {
+        if let Some(action) = self.gateway.poll_output(NOW) {
             return Err(format!("{action:?}").into());
         }
         self.reads.ack_bytes += self.write();

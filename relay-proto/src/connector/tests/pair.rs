@@ -72,8 +72,8 @@ impl World {
         self.rig.settle();
         while let Some(output) = self.gateway.poll_output() {
             match output {
-                gateway::Output::Dial(dial) => self.dialing = Some(dial.link),
-                gateway::Output::Drop(_) => self.hang_up(false),
+                gateway::Output::Link(gateway::LinkRequest::Dial(dial)) => self.dialing = Some(dial.link),
+                gateway::Output::Link(gateway::LinkRequest::Drop(_)) => self.hang_up(false),
                 _ => {}
             }
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::end::LinkEnd;
 use crate::frame::RawJson;
 use crate::gateway::{
-    Config, Deadline, DeliveryId, Dial, Event, IdleId, IdleOutcome, LinkId, Machine, NotSent, Notice, Outcome, Output,
-    RequestId, RequestOptions, State, Stats, Timing, Transmit,
+    Config, Deadline, DeliveryId, Dial, Event, IdleId, IdleOutcome, LinkId, LinkRequest, Machine, NotSent, Notice,
+    Outcome, Output, RequestId, RequestOptions, State, Stats, Timing, Transmit,
 };
 use crate::time::Now;
 
@@ -116,13 +116,13 @@ impl World {
         while let Some(output) = self.machine.poll_output() {
             self.log.push(format!("{:?} {output:?}", self.now.monotonic));
             match output {
-                Output::Dial(dial) => {
+                Output::Link(LinkRequest::Dial(dial)) => {
                     assert_eq!(self.link, None, "DIAL-5: a dial while there is a link or a dial");
                     self.link = Some(dial.link);
                     self.close_sent = false;
                     self.dials.push((self.now.monotonic, dial));
                 }
-                Output::Drop(link) => {
+                Output::Link(LinkRequest::Drop(link)) => {
                     assert_eq!(self.link, Some(link), "only the link in hand is dropped");
                     self.link = None;
                 }

@@ -3,7 +3,7 @@
 use super::pair::*;
 use crate::end::{LinkEnd, TlsProblem};
 use crate::frame::Skipped;
-use crate::gateway::{Config, Notice, Outcome, Output};
+use crate::gateway::{Config, LinkRequest, Notice, Outcome, Output};
 use crate::time::Now;
 
 const URL_PASSWORD: &str = "hunter2-in-the-url";
@@ -26,7 +26,7 @@ fn no_debug_output_holds_a_secret_or_a_token() {
     let mut machine = crate::gateway::Machine::new(config().build().unwrap(), 1, now);
     machine.handle_timeout(now);
     let output = machine.poll_output().unwrap();
-    let Output::Dial(dial) = &output else { panic!() };
+    let Output::Link(LinkRequest::Dial(dial)) = &output else { panic!() };
     let token = dial.token.as_ref().unwrap();
     let text = token.as_str();
     assert!(text.len() > 50);

@@ -1,7 +1,7 @@
 //! A whole gateway, byte by byte: the machine, and the wire of whatever link it has.
 
-mod action;
 mod attempts;
+mod io_request;
 mod tunnel;
 
 use core::net::{IpAddr, SocketAddr};
@@ -13,13 +13,15 @@ use std::vec::Vec;
 use super::{ClientLink, ClientTls, LinkEvent, LinkOptions};
 use crate::end::LinkEnd;
 use crate::frame::encode;
-use crate::gateway::{Deadline, Dial, LinkId, Machine, Output, Reason, Settings, State, Transmit, Written};
+use crate::gateway::{
+    Deadline, Dial, LinkId, LinkRequest, Machine, Output, Reason, Settings, State, Transmit, Written,
+};
 use crate::time::Now;
 use attempts::Attempts;
 use tunnel::Tunnel;
 
-pub use action::{Action, IoRequest};
 pub use attempts::Attempt;
+pub use io_request::IoRequest;
 
 /// Bytes waiting for the socket from which on no further frame is put on the wire. A request counts as sent once it is
 /// there, so the less waits, the more truthfully it ends.
@@ -45,7 +47,7 @@ pub struct GatewayIo {
     machine: Machine,
     tls: Option<ClientTls>,
     link: Option<Wire>,
-    actions: VecDeque<Action>,
+    outputs: VecDeque<Output<IoRequest>>,
     /// How many messages the links have brought.
     messages: u64,
 }
@@ -93,7 +95,7 @@ impl GatewayIo {
     pub fn new(settings: Settings, tls: Option<ClientTls>, seed: u64, now: Now) -> Self {
         let mut machine = Machine::new(settings, seed, now);
         machine.handle_timeout(now);
-        Self { machine, tls, link: None, actions: VecDeque::new(), messages: 0 }
+        Self { machine, tls, link: None, outputs: VecDeque::new(), messages: 0 }
     }
 
     /// The machine, to look at.
@@ -128,10 +130,10 @@ impl GatewayIo {
     // ── outputs ──────────────────────────────────────────────────────────
 
     /// The next thing to do. Drain this after every input and every command.
-    pub fn poll_action(&mut self, now: Now) -> Option<Action> {
-        self.actions.pop_front().or_else(|| {
+    pub fn poll_output(&mut self, now: Now) -> Option<Output<IoRequest>> {
+        self.outputs.pop_front().or_else(|| {
             self.settle(now);
-            self.actions.pop_front()
+            self.outputs.pop_front()
         })
     }
 
@@ -173,7 +175,7 @@ impl GatewayIo {
     /// Gives back memory of a link that has nothing to do. A host calls it when a deadline finds the link idle. It is done
     /// without being asked for when a link has become ready, and after a pong: it may stay idle from then on.
     pub fn shrink(&mut self) {
-        self.actions.shrink_to_fit();
+        self.outputs.shrink_to_fit();
         self.machine.shrink();
         if let Some(link) = self.client() {
             link.shrink();
@@ -206,9 +208,9 @@ impl GatewayIo {
         if !attempts.has(attempt) {
             return false;
         }
-        let losers: Vec<Action> =
-            attempts.losers(attempt).map(|attempt| Action::Io(IoRequest::Abort { link, attempt })).collect();
-        self.actions.extend(losers);
+        let losers: Vec<_> =
+            attempts.losers(attempt).map(|attempt| Output::Link(IoRequest::Abort { link, attempt })).collect();
+        self.outputs.extend(losers);
         let settings = self.machine.settings();
         match settings.proxy().map(|proxy| Tunnel::new(proxy, settings.target())) {
             None => self.open(link, now),
@@ -403,12 +405,12 @@ impl GatewayIo {
         while let Some(output) = self.machine.poll_output() {
             any = true;
             match output {
-                Output::Dial(dial) => {
+                Output::Link(LinkRequest::Dial(dial)) => {
                     // The machine dials only after the last link has ended; its socket may still be there.
                     self.disconnect();
                     self.dial(dial, now);
                 }
-                Output::Drop(link) => {
+                Output::Link(LinkRequest::Drop(link)) => {
                     if self.link.as_ref().is_some_and(|wire| wire.id == link) {
                         // For a peer that listens after all; nothing happens when it was said before.
                         if let Some(client) = self.client() {
@@ -418,10 +420,10 @@ impl GatewayIo {
                     }
                 }
                 Output::RequestEnded { request, outcome } => {
-                    self.actions.push_back(Action::RequestEnded { request, outcome });
+                    self.outputs.push_back(Output::RequestEnded { request, outcome });
                 }
-                Output::IdleEnded { idle, outcome } => self.actions.push_back(Action::IdleEnded { idle, outcome }),
-                Output::Notice(notice) => self.actions.push_back(Action::Notice(notice)),
+                Output::IdleEnded { idle, outcome } => self.outputs.push_back(Output::IdleEnded { idle, outcome }),
+                Output::Notice(notice) => self.outputs.push_back(Output::Notice(notice)),
             }
         }
         any
@@ -435,7 +437,7 @@ impl GatewayIo {
             Stage::Link(client) => client,
             Stage::Connecting(_, attempts) => {
                 while let Some((attempt, address)) = attempts.poll(now.monotonic) {
-                    self.actions.push_back(Action::Io(IoRequest::Connect { link: id, attempt, address }));
+                    self.outputs.push_back(Output::Link(IoRequest::Connect { link: id, attempt, address }));
                 }
                 if let Some(detail) = attempts.exhausted() {
                     self.unreachable(&detail, now);
@@ -490,7 +492,7 @@ impl GatewayIo {
         let stage = match host.parse::<IpAddr>() {
             Ok(ip) => Stage::Connecting(dial, Attempts::new(&[SocketAddr::new(ip, port)], now.monotonic)),
             Err(_) => {
-                self.actions.push_back(Action::Io(IoRequest::Resolve { link: id, host: host.into(), port }));
+                self.outputs.push_back(Output::Link(IoRequest::Resolve { link: id, host: host.into(), port }));
                 Stage::Resolving(dial)
             }
         };
@@ -503,7 +505,7 @@ impl GatewayIo {
                 Stage::Link(client) => client.final_bytes(),
                 _ => Vec::new(),
             };
-            self.actions.push_back(Action::Io(IoRequest::Disconnect { link: wire.id, final_bytes }));
+            self.outputs.push_back(Output::Link(IoRequest::Disconnect { link: wire.id, final_bytes }));
         }
     }
 }

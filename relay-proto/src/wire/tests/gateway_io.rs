@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::frame::RawJson;
-use crate::gateway::{Config, Event, Limits, LinkId, RequestOptions, State};
+use crate::gateway::{Config, Event, Limits, LinkId, Output, RequestOptions, State};
 use crate::time::Now;
-use crate::wire::{Action, GatewayIo, IoRequest};
+use crate::wire::{GatewayIo, IoRequest};
 
 fn now(seconds: u64) -> Now {
     Now { monotonic: Duration::from_secs(seconds), unix: 1_800_000_000 + seconds }
@@ -19,7 +19,7 @@ fn config() -> Config {
 /// A gateway whose socket is connected, and its link.
 fn connected(config: Config) -> (GatewayIo, LinkId) {
     let mut gateway = GatewayIo::new(config.build().unwrap(), None, 7, now(1));
-    let Some(Action::Io(IoRequest::Connect { link, attempt, .. })) = gateway.poll_action(now(1)) else { panic!() };
+    let Some(Output::Link(IoRequest::Connect { link, attempt, .. })) = gateway.poll_output(now(1)) else { panic!() };
     assert!(gateway.handle_connected(link, attempt, now(1)));
     (gateway, link)
 }
@@ -35,7 +35,7 @@ fn carry(gateway: &mut GatewayIo, link: LinkId, server: &mut ServerLink) {
         let bytes = server.transmit().to_vec();
         server.consume(bytes.len());
         gateway.handle_bytes(link, &bytes, now(1));
-        while gateway.poll_action(now(1)).is_some() {}
+        while gateway.poll_output(now(1)).is_some() {}
     }
 }
 
@@ -47,9 +47,9 @@ fn a_dial_that_is_given_up_does_not_end_with_the_token() {
     assert!(request.contains("Authorization: Bearer "));
     // The socket takes nothing until the dial has lasted too long.
     gateway.handle_timeout(now(12));
-    let words: Vec<_> = std::iter::from_fn(|| gateway.poll_action(now(12)))
+    let words: Vec<_> = std::iter::from_fn(|| gateway.poll_output(now(12)))
         .filter_map(|action| match action {
-            Action::Io(IoRequest::Disconnect { final_bytes, .. }) => Some(final_bytes),
+            Output::Link(IoRequest::Disconnect { final_bytes, .. }) => Some(final_bytes),
             _ => None,
         })
         .collect();
@@ -109,7 +109,7 @@ impl Talk {
         let options = RequestOptions::default().timeout(Duration::from_secs(3600));
         let action = RawJson::parse(&action).unwrap();
         self.gateway.machine_mut().request(&action, &options, now(self.at)).unwrap();
-        while self.gateway.poll_action(now(self.at)).is_some() {}
+        while self.gateway.poll_output(now(self.at)).is_some() {}
     }
 
     fn second(&mut self, room: usize) {
@@ -118,7 +118,7 @@ impl Talk {
         if self.gateway.poll_timeout().is_some_and(|deadline| deadline.at <= now.monotonic) {
             self.gateway.handle_timeout(now);
         }
-        while self.gateway.poll_action(now).is_some() {}
+        while self.gateway.poll_output(now).is_some() {}
         if self.state() != State::Ready {
             return;
         }

@@ -42,7 +42,7 @@ impl Delivery {
         while let Some(output) = gateway.poll_output() {
             busy = true;
             match output {
-                gateway::Output::Dial(dial) => {
+                gateway::Output::Link(gateway::LinkRequest::Dial(dial)) => {
                     notes.tell(|| "     gateway dials".to_owned());
                     rule(self.links.iter().all(|link| link.gateway.is_none()), "DIAL-5: a second link or dial")?;
                     self.links.push(Link {
@@ -58,7 +58,7 @@ impl Delivery {
                         stopped: false,
                     });
                 }
-                gateway::Output::Drop(id) => {
+                gateway::Output::Link(gateway::LinkRequest::Drop(id)) => {
                     notes.tell(|| "     gateway drops the link".to_owned());
                     self.links.iter_mut().filter(|l| l.gateway == Some(id)).for_each(|l| l.gateway = None);
                 }

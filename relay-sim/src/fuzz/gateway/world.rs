@@ -7,12 +7,12 @@ use std::time::Duration;
 use relay_proto::end::LinkEnd;
 use relay_proto::frame::{FromConnector, FromGateway, RawJson, from_connector, from_gateway};
 use relay_proto::gateway::{
-    Config, DeliveryId, Event, Limits, LinkId, Machine, Outcome, RequestId, RequestOptions, State,
+    Config, DeliveryId, Event, Limits, LinkId, Machine, Outcome, Output, RequestId, RequestOptions, State,
 };
 use relay_proto::ndjson::LineBuffer;
 use relay_proto::proxy::Proxy;
 use relay_proto::time::Now;
-use relay_proto::wire::{Action, Attempt, GatewayIo, IoRequest, LinkOptions, ServerEvent, ServerLink};
+use relay_proto::wire::{Attempt, GatewayIo, IoRequest, LinkOptions, ServerEvent, ServerLink};
 
 use super::super::input::pieces;
 
@@ -121,7 +121,7 @@ impl World {
     /// Does what the gateway asks for, and writes.
     pub(super) fn settle(&mut self) {
         loop {
-            while let Some(action) = self.gateway.poll_action(self.now) {
+            while let Some(action) = self.gateway.poll_output(self.now) {
                 self.act(action);
             }
             if !self.writes || self.gateway.transmit().is_empty() || self.wire.is_none() {
@@ -131,25 +131,25 @@ impl World {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Output<IoRequest>) {
         match action {
-            Action::Io(IoRequest::Resolve { link, .. }) => {
+            Output::Link(IoRequest::Resolve { link, .. }) => {
                 self.begin(link);
                 self.asked = Some(link);
             }
-            Action::Io(IoRequest::Connect { link, attempt, .. }) => {
+            Output::Link(IoRequest::Connect { link, attempt, .. }) => {
                 if self.link != Some(link) {
                     self.begin(link);
                 }
                 assert!(self.wire.is_none(), "connecting while connected");
                 self.attempts.push((link, attempt));
             }
-            Action::Io(IoRequest::Abort { link, attempt }) => {
+            Output::Link(IoRequest::Abort { link, attempt }) => {
                 let before = self.attempts.len();
                 self.attempts.retain(|other| *other != (link, attempt));
                 assert_eq!(self.attempts.len() + 1, before, "aborted what was not under way");
             }
-            Action::Io(IoRequest::Disconnect { link, final_bytes }) => {
+            Output::Link(IoRequest::Disconnect { link, final_bytes }) => {
                 assert_eq!(self.link.take(), Some(link), "disconnected what was not there");
                 self.asked = None;
                 self.attempts.clear();
@@ -160,10 +160,10 @@ impl World {
                     }
                 }
             }
-            Action::RequestEnded { request, outcome } => self.request_ended(request, &outcome),
-            Action::IdleEnded { idle, outcome } => self.log.push(format!("{idle:?} {outcome:?}")),
+            Output::RequestEnded { request, outcome } => self.request_ended(request, &outcome),
+            Output::IdleEnded { idle, outcome } => self.log.push(format!("{idle:?} {outcome:?}")),
             // How many there are depends on how much comes at once.
-            Action::Notice(_) => {}
+            Output::Notice(_) => {}
             _ => {}
         }
     }

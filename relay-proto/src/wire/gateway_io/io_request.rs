@@ -7,34 +7,10 @@ use std::vec::Vec;
 use super::Attempt;
 #[cfg(doc)]
 use super::GatewayIo;
-use crate::gateway::{IdleId, IdleOutcome, LinkId, Notice, Outcome, RequestId};
+use crate::gateway::LinkId;
 
-/// What a host has to do, and what it has to pass on.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Something about sockets.
-    Io(IoRequest),
-    /// A request ended.
-    RequestEnded {
-        /// The request.
-        request: RequestId,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// A call to go idle or dormant ended.
-    IdleEnded {
-        /// The call.
-        idle: IdleId,
-        /// How it ended.
-        outcome: IdleOutcome,
-    },
-    /// Something worth a line in a log.
-    Notice(Notice),
-}
-
-/// What a host has to do about sockets. The answers are named as those of [`GatewayIo`]; a
-/// [`Driver`](crate::client::Driver) has the same, without `handle_`.
+/// What a host has to do about sockets. Answer with the method of [`GatewayIo`] or
+/// [`Driver`](crate::client::Driver) that each names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IoRequest {
