@@ -163,12 +163,11 @@ impl World {
                 Wire::Pong(_) => self.gateway.handle_traffic(theirs, now),
                 Wire::Close { code, reason } => self.closed(theirs, ours, code, reason),
             }),
-            (5, _) => self.gateway.poll_event().map(|event| match event {
-                gateway::Event::Delivery(delivered) => {
+            (5, _) => self.gateway.poll_event().map(|event| {
+                if let gateway::Event::Delivery(delivered) = event {
                     self.shown.push(delivered.content.raw().into());
                     self.held.push_back(delivered.id);
                 }
-                _ => {}
             }),
             (6, _) => self.held.pop_front().map(|delivery| _ = self.gateway.ack(delivery, now)),
             (7, _) => {

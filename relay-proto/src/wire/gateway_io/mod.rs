@@ -31,7 +31,7 @@ const PONG: usize = 256;
 
 /// A gateway that speaks in bytes. What runtimes drive, and what a host without any of the runtime crates uses.
 ///
-/// The rule is the machine's: after any input, take every [`Action`] and every event, and write
+/// The rule is the machine's: after any input, take every [`Output`] and every event, and write
 /// [`transmit`](Self::transmit) until it is empty, again and again until none of them gives anything; then wait for bytes, a
 /// command or the deadline, whichever comes first. Commands go to [`machine_mut`](Self::machine_mut), and events for the
 /// application come from there. The deadline is [`poll_timeout`](Self::poll_timeout), not the machine's: that one does not
