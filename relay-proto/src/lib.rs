@@ -47,7 +47,7 @@
 //! All are on by default.
 //!
 //! - `std`: the standard library. Off: the pure half alone.
-//! - `wire`: [`wire`], by tungstenite.
+//! - `wire`: [`wire`], WebSocket over memory.
 //! - `tls`: `wss`, by rustls.
 //! - `client`: [`client`].
 //! - `tracing`: what the machine notices, and changes of state, as `tracing` events with the target `relay`.

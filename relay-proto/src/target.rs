@@ -537,7 +537,7 @@ mod tests {
         assert!(path.ends_with("/relay"));
         #[cfg(feature = "wire")]
         {
-            let uri: tungstenite::http::Uri = target.url().parse().unwrap();
+            let uri: http::Uri = target.url().parse().unwrap();
             assert_eq!(uri.path_and_query().unwrap().as_str(), target.path_and_query());
             assert_eq!(uri.port_u16().unwrap_or(default_port(target.is_tls())), target.port());
             assert_eq!(uri.host().unwrap().trim_matches(['[', ']']), target.host());

@@ -5,9 +5,8 @@ use std::boxed::Box;
 use std::string::String;
 use std::vec::Vec;
 
-use tungstenite::protocol::Role;
-
 use super::{
+    codec::Role,
     link::{Link, Upgrade},
     options::{ClientTls, LinkOptions},
     payload::Payload,

@@ -2,7 +2,7 @@
 
 use std::{format, string::String, vec::Vec};
 
-use tungstenite::{handshake::machine::TryParse, http::HeaderMap};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The most bytes of a request or a response before its body, interim responses included.
 pub(super) const MAX_HEAD: usize = 16 << 10;
@@ -66,13 +66,21 @@ pub(super) fn parse_head(head: &[u8]) -> Result<(&[u8], Fields), String> {
     let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
     let (line, fields) = head.split_at(end);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let map = match HeaderMap::try_parse(fields.strip_prefix(b"\n").unwrap_or(fields)) {
-        Ok(Some((_, map))) => map,
-        Ok(None) => return Err("the HTTP head is not complete".into()),
-        Err(error) => return Err(format!("the HTTP head is malformed: {error}")),
+    let malformed = |error: &dyn core::fmt::Display| format!("the HTTP head is malformed: {error}");
+    let mut parsed = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let parsed = match httparse::parse_headers(fields.strip_prefix(b"\n").unwrap_or(fields), &mut parsed) {
+        Ok(httparse::Status::Complete((_, parsed))) => parsed,
+        Ok(httparse::Status::Partial) => return Err("the HTTP head is not complete".into()),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(format!("the HTTP head has more than {MAX_FIELDS} fields"));
+        }
+        Err(error) => return Err(malformed(&error)),
     };
-    if map.len() > MAX_FIELDS {
-        return Err(format!("the HTTP head has more than {MAX_FIELDS} fields"));
+    let mut map = HeaderMap::with_capacity(parsed.len());
+    for field in parsed {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|error| malformed(&error))?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|error| malformed(&error))?;
+        map.append(name, value);
     }
     Ok((line, Fields(map)))
 }

@@ -49,12 +49,11 @@
 //! the fragments of one text message, and binary messages, whose bytes are handed over as they are.
 
 mod client;
-mod gate;
+mod codec;
 mod gateway_io;
 mod http;
 mod link;
 mod options;
-mod partial;
 mod payload;
 mod post;
 mod request;

@@ -11,15 +11,15 @@
 pub struct LinkOptions {
     /// The longest WebSocket message that is received, in bytes of payload, over all its fragments. A longer one ends
     /// the link with [`MessageTooLarge`](crate::end::LinkEnd::MessageTooLarge) as soon as a header announces it, and
-    /// close code 1009 goes out. Default 2 MiB. A message in fragments is put together in a buffer that grows by
-    /// doubling, so while one is under way it may hold twice this.
+    /// close code 1009 goes out. Default 2 MiB. A message in pieces is put together in a buffer that grows by
+    /// doubling.
     ///
     /// This bounds a *message*. The limit of a relay frame (FRAME-3) is smaller, and is the machine's business.
     pub max_message: usize,
     /// The longest WebSocket frame that is received, in bytes of payload; no more than
-    /// [`max_message`](Self::max_message) has an effect. A frame's header, of ten bytes, makes the receiver set this
-    /// much memory aside, so this is what a peer gets without sending anything. Default 2 MiB: a message may have many relay
-    /// frames, and most peers send it in one frame of the WebSocket.
+    /// [`max_message`](Self::max_message) has an effect. A frame whose header announces more ends the link as a message that
+    /// is too large does. Default 2 MiB: a message may have many relay frames, and most peers send it in one frame of the
+    /// WebSocket. Memory is set aside for what came, and not for what a header announces.
     pub max_frame: usize,
     /// For a link that accepts: whether a GET that asks for no upgrade, a health check say, is the host's to answer, see
     /// [`ServerEvent::Get`](super::ServerEvent::Get). Default false: it is answered with 426.

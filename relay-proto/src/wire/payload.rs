@@ -1,20 +1,17 @@
 //! What a WebSocket message carried.
 
 use core::{fmt, ops::Deref};
-use std::vec::Vec;
+use std::{boxed::Box, vec::Vec};
 
-use tungstenite::Bytes;
-
-/// The payload of one WebSocket message, text and binary alike, as it came in: never empty, not copied.
+/// The payload of one WebSocket message, text and binary alike, as it came in: never empty.
 ///
-/// It may share its memory with the link's receive buffer, so drop it, or copy it, before keeping it for long.
 /// `Debug` shows its length only: payloads hold what people wrote to each other.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Payload(Bytes);
+pub struct Payload(Box<[u8]>);
 
 impl Payload {
-    pub(super) fn new(bytes: Bytes) -> Self {
-        Self(bytes)
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 }
 

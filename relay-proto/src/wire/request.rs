@@ -7,10 +7,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tungstenite::{
-    handshake::{client::generate_key, derive_accept_key},
-    http::Uri,
-};
+use http::Uri;
+use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
 use super::http::{Fields, parse_head};
@@ -20,9 +18,6 @@ use crate::target::Target;
 const MAX_BEARER: usize = 8 << 10;
 
 /// The request, and the accept key that its answer has to hold.
-///
-/// Written here, not with tungstenite's `generate_request`: that one logs the whole request, token included, at trace
-/// level (TOKEN-3).
 pub(super) fn write_request(target: &Target, bearer: Option<&str>) -> Result<(Zeroizing<String>, String), String> {
     let (path, host) = (target.path_and_query(), target.host_header());
     // What stands in a line of its own must not be able to start another.
@@ -47,7 +42,18 @@ pub(super) fn write_request(target: &Target, bearer: Option<&str>) -> Result<(Ze
         agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
         authorization = authorization.as_str(),
     );
-    Ok((Zeroizing::new(request), derive_accept_key(key.as_bytes())))
+    Ok((Zeroizing::new(request), derive_accept_key(&key)))
+}
+
+/// What tells an upgrade from another that is answered (RFC 6455, 4.1): 16 bytes that cannot be foreseen.
+fn generate_key() -> String {
+    STANDARD.encode(rand::random::<[u8; 16]>())
+}
+
+/// The accept key for a key (RFC 6455, 4.2.2): it shows that a WebSocket's server has answered.
+fn derive_accept_key(key: &str) -> String {
+    const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
 /// A client's request to open a link, for the host to accept or refuse.
@@ -189,7 +195,7 @@ impl Get {
             bearer: bearer(fields),
             from_web_page: fields.has("origin"),
         };
-        Ok((request, derive_accept_key(key.as_bytes())))
+        Ok((request, derive_accept_key(key)))
     }
 }
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{format, string::String, vec::Vec};
 
-use tungstenite::http::StatusCode;
+use http::StatusCode;
 
 use super::http::{Fields, HeadReader, clean, parse_head};
 use crate::{

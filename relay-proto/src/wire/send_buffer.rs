@@ -8,7 +8,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::shrink_policy::ShrinkPolicy;
+use super::{codec::apply_mask, shrink_policy::ShrinkPolicy};
 
 /// Consumed bytes at the front that are not worth moving the rest for.
 const SLACK: usize = 4 << 10;
@@ -52,15 +52,7 @@ impl SendBuffer {
     pub(super) fn push_masked(&mut self, bytes: &[u8], mask: [u8; 4]) {
         let start = self.bytes.len();
         self.push(bytes);
-        let [a, b, c, d] = mask;
-        let mask = [a, b, c, d, a, b, c, d];
-        let (words, rest) = self.bytes.get_mut(start..).unwrap_or_default().as_chunks_mut();
-        for word in words {
-            *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(mask)).to_ne_bytes();
-        }
-        for (byte, mask) in rest.iter_mut().zip(mask) {
-            *byte ^= mask;
-        }
+        apply_mask(self.bytes.get_mut(start..).unwrap_or_default(), mask);
     }
 
     pub(super) fn consume(&mut self, n: usize) {

@@ -3,9 +3,8 @@
 use core::{fmt, mem, time::Duration};
 use std::{boxed::Box, string::String, vec::Vec};
 
-use tungstenite::protocol::Role;
-
 use super::{
+    codec::Role,
     http::{HeadReader, MAX_HEAD},
     link::{Link, Upgrade},
     options::{LinkOptions, ServerTls},

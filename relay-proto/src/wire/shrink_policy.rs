@@ -24,11 +24,6 @@ impl ShrinkPolicy {
         self.small = if bytes > self.peak / 4 { 0 } else { self.small.saturating_add(1) };
     }
 
-    /// The most it ever held, in bytes.
-    pub(super) fn peak(&self) -> usize {
-        self.peak
-    }
-
     /// Whether the buffer should be given back.
     pub(super) fn should_shrink(&self) -> bool {
         self.peak > KEEP && self.small >= PATIENCE

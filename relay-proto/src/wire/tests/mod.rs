@@ -1,5 +1,6 @@
 //! A client and a server in memory, and hand-written bytes against each of them.
 
+mod autobahn;
 mod chaos;
 mod closing;
 mod cuts;
