@@ -3,7 +3,7 @@
 //! do. Ctrl-C closes in order. Its environment: see `Config::from_env`.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
-//! cargo run -p relay-async-std --example agent-async-std`
+//! cargo run -p hermes-relay-async-std --example agent-async-std`
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};

@@ -1,7 +1,7 @@
 //! Repeats what it is told, on async-std. Configured by the environment: see `Config::from_env`. Ctrl-C closes in order.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
-//! cargo run -p relay-async-std --example echo-async-std`
+//! cargo run -p hermes-relay-async-std --example echo-async-std`
 
 use relay_async_std::{Config, Event, Events, Gateway};
 

@@ -2,7 +2,7 @@
 //! `Config::from_env`. Ctrl-C closes in order.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
-//! cargo run -p relay-async-std --example echo-smol`
+//! cargo run -p hermes-relay-async-std --example echo-smol`
 
 use relay_async_std::{Config, Event, Events, Gateway};
 use smol::stream::StreamExt;

@@ -2,7 +2,7 @@
 //! in order.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
-//! cargo run -p relay-blocking --example echo-blocking`
+//! cargo run -p hermes-relay-blocking --example echo-blocking`
 
 use relay_blocking::{Config, Event, Events, Gateway};
 

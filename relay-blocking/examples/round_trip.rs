@@ -1,5 +1,5 @@
 //! What a request costs: round trips through a gateway, and the same bytes through a bare blocking WebSocket, over
-//! loopback to the same connector. `cargo run --release -p relay-blocking --example round_trip`, on one core with
+//! loopback to the same connector. `cargo run --release -p hermes-relay-blocking --example round_trip`, on one core with
 //! `taskset -c 0` in front.
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! The smallest host: one gateway, one thread, blocking sockets. It prints what it is told.
 //!
-//! `cargo run -p relay-proto --example blocking_loop -- http://127.0.0.1:8765`
+//! `cargo run -p hermes-relay-proto --example blocking_loop -- http://127.0.0.1:8765`
 #![allow(clippy::disallowed_methods, reason = "a host is what reads the clocks")]
 
 use std::io::{ErrorKind, Read, Write};

@@ -4,7 +4,7 @@
 //! here is about moving those bytes: sockets that are ready, one deadline for all, and names that are looked up on a thread
 //! because most systems can do it only so. Each gateway repeats what it is told.
 //!
-//! `cargo run -p relay-proto --example readiness_loop -- http://127.0.0.1:8765`
+//! `cargo run -p hermes-relay-proto --example readiness_loop -- http://127.0.0.1:8765`
 //!
 //! Many gateways need an id each, which a connector knows them by. For a hundred of them, start it with
 //! `relay connector --listen 127.0.0.1:8765 $(printf -- '--gateway-env gateway-%d=RELAY_SECRET ' $(seq 0 99))`, with their

@@ -2,7 +2,7 @@
 //! shows what it does by editing its answer, asks with buttons, stops when it is told to, and sleeps when there is nothing to
 //! do. Ctrl-C closes in order. Its environment: see `Config::from_env`.
 //!
-//! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord cargo run -p relay-tokio --example agent`
+//! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord cargo run -p hermes-relay-tokio --example agent`
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};

@@ -1,7 +1,7 @@
 //! Repeats what it is told. Configured by the environment: see `Config::from_env`. Ctrl-C closes in order.
 //!
 //! `GATEWAY_RELAY_URL=http://127.0.0.1:8765 GATEWAY_RELAY_PLATFORMS=discord \
-//! cargo run -p relay-tokio --example echo`
+//! cargo run -p hermes-relay-tokio --example echo`
 
 use relay_tokio::{Config, Event, Events, Gateway};
 
