@@ -20,7 +20,7 @@ fn binary() -> &'static Path {
         cargo.args([
             "build",
             "--package",
-            "relay-cli",
+            "hermes-relay-cli",
             "--bin",
             "relay",
             "--message-format",
