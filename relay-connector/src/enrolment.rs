@@ -138,10 +138,10 @@ pub enum HttpEvent {
 }
 
 /// What was granted and told.
-pub(super) struct Desk {
+pub(super) struct Enroller {
     enrolment: Option<Enrolment>,
     ledger: Mutex<Ledger>,
-    /// `None`: nothing is kept. The keeper's thread owns it.
+    /// `None`: nothing is kept. The store's thread owns it.
     store: Option<Weak<dyn Store>>,
 }
 
@@ -176,7 +176,7 @@ pub(super) enum Known {
     /// Nothing.
     No,
     /// Something happened to it, or waits for it.
-    Member,
+    Seen,
     /// It has secrets that enrolment did not grant, and nobody may add to those.
     Configured,
 }
@@ -190,7 +190,7 @@ pub(super) enum NotEnrolled {
     NotStored(StoreError),
 }
 
-impl Desk {
+impl Enroller {
     pub(super) fn new(
         enrolment: Option<Enrolment>,
         store: Option<Weak<dyn Store>>,

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::enrolment::{HttpEvent, NotEnrolled};
-use super::hub::{Hub, NotAdmitted};
 use super::link::WEB_PAGE;
-use super::strangers::Stranger;
+use super::pending_connections::PendingConnection;
+use super::server::{NotAdmitted, Server};
 
 /// After how long to try again what a store refused.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
@@ -46,57 +46,67 @@ fn too_many(wait: Duration) -> Answer {
 
 /// Serves a request from this address. `None` when the connection had to go while it waited.
 pub(super) async fn serve(
-    hub: &Hub,
+    server: &Server,
     address: IpAddr,
-    stranger: Option<&Stranger>,
+    pending: Option<&PendingConnection>,
     asked: Result<Request, BadRequest>,
 ) -> Option<Answer> {
     let path = asked.as_ref().map_or("", Request::path);
     let answer = match &asked {
-        Ok(request) if request.is_from_web_page() && !hub.authenticates() => refused(403, WEB_PAGE),
+        Ok(request) if request.is_from_web_page() && !server.authenticates() => refused(403, WEB_PAGE),
         // It has a token like that of an upgrade, and is counted like one.
-        Ok(request) if path == POLICY => policy(hub, address, stranger, request).await?,
+        Ok(request) if path == POLICY => policy(server, address, pending, request).await?,
         // Before anything is verified (CONN-8).
-        asked => match (hub.has_to_wait(address), asked) {
+        asked => match (server.has_to_wait(address), asked) {
             (Some(wait), _) => too_many(wait),
             (None, asked) => {
                 let answer = match asked {
-                    Ok(request) => route(hub, address, stranger, request).await?,
+                    Ok(request) => route(server, address, pending, request).await?,
                     Err(BadRequest { status, detail }) => refused(*status, detail),
                 };
                 if (400..=499).contains(&answer.status) {
-                    hub.count_failure(address);
+                    server.count_failure(address);
                 }
                 answer
             }
         },
     };
-    hub.refusals.tell_post(address, path, answer.status, hub.now().monotonic);
+    server.refusals.tell_post(address, path, answer.status, server.now().monotonic);
     Some(answer)
 }
 
-async fn route(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
+async fn route(
+    server: &Server,
+    address: IpAddr,
+    pending: Option<&PendingConnection>,
+    request: &Request,
+) -> Option<Answer> {
     Some(match request.path() {
-        "/relay/enroll" => return enroll(hub, address, stranger, request).await,
+        "/relay/enroll" => return enroll(server, address, pending, request).await,
         "/relay/provision" => refused(404, "this connector provisions nobody: enrol with a token"),
         _ => refused(404, "there is nothing here"),
     })
 }
 
-async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
+async fn enroll(
+    server: &Server,
+    address: IpAddr,
+    pending: Option<&PendingConnection>,
+    request: &Request,
+) -> Option<Answer> {
     let enrolled = async {
-        hub.desk.check_identity(request.bearer())?;
+        server.enroller.check_identity(request.bearer())?;
         let asked = match Enrollment::read(request.body()) {
             Ok(asked) => asked,
             Err(BadRequest { status, detail }) => return Ok(Some(refused(status, detail))),
         };
         let id = asked.gateway_id;
         // Before the token is: who has to go then has lost nothing.
-        let Some(place) = hub.place(stranger).await else { return Ok(None) };
-        let redeemed = hub.desk.redeem(&asked.token, &id, hub.knows(&id))?;
-        let granted = hub.desk.keep(redeemed).await?;
+        let Some(permit) = server.event_permit(pending).await else { return Ok(None) };
+        let redeemed = server.enroller.redeem(&asked.token, &id, server.knows(&id))?;
+        let granted = server.enroller.keep(redeemed).await?;
         tracing::info!(%address, gateway = id, "a gateway enrolled");
-        place.tell(GatewayId::unverified(id), HttpEvent::Enrolled);
+        permit.tell(GatewayId::unverified(id), HttpEvent::Enrolled);
         Ok(Some(good(granted.to_json())))
     };
     Some(match enrolled.await {
@@ -112,9 +122,14 @@ async fn enroll(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request
     })
 }
 
-async fn policy(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request: &Request) -> Option<Answer> {
+async fn policy(
+    server: &Server,
+    address: IpAddr,
+    pending: Option<&PendingConnection>,
+    request: &Request,
+) -> Option<Answer> {
     let bearer = request.bearer().map(relay_proto::enroll::Credential::expose);
-    let gateway = match hub.admit(address, bearer) {
+    let gateway = match server.admit(address, bearer) {
         Ok(gateway) => gateway,
         Err(NotAdmitted::Later(wait)) => return Some(too_many(wait)),
         Err(NotAdmitted::Refused { refusal, .. }) => return Some(refused(401, refusal.close_reason())),
@@ -123,11 +138,11 @@ async fn policy(hub: &Hub, address: IpAddr, stranger: Option<&Stranger>, request
         Ok(policy) => policy,
         Err(BadRequest { status, detail }) => return Some(refused(status, detail)),
     };
-    if !hub.desk.hold(&gateway, &policy) {
+    if !server.enroller.hold(&gateway, &policy) {
         return Some(refused(400, "there are policies for too many platforms"));
     }
     // It is held. Who has to go now tells it again.
-    hub.place(stranger).await?.tell(gateway, HttpEvent::Policy(policy));
+    server.event_permit(pending).await?.tell(gateway, HttpEvent::Policy(policy));
     Some(good(String::from("{\"ok\":true}")))
 }
 

@@ -67,15 +67,15 @@ mod clock;
 mod config;
 mod disk;
 mod enrolment;
+mod gateway_entry;
 mod http;
-mod hub;
-mod keeper;
 mod link;
 mod listener;
-mod member;
+mod pending_connections;
 mod refusals;
+mod server;
 mod store;
-mod strangers;
+mod store_worker;
 mod thread;
 mod throttle;
 
@@ -99,9 +99,9 @@ pub use relay_proto::enroll::{Credential, Policy};
 pub use relay_proto::frame::{Descriptor, RawJson};
 pub use relay_proto::wire::ServerTls;
 
-use self::enrolment::Desk;
-use self::hub::Hub;
-use self::keeper::Keeper;
+use self::enrolment::Enroller;
+use self::server::Server;
+use self::store_worker::StoreWorker;
 use self::thread::on_a_thread;
 
 /// Listens for [`serve`], or for [`serve_with`], on an address or on `HOST:PORT`: port 0 is one that the system picks.
@@ -145,8 +145,8 @@ fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// When this is not called from within a tokio runtime, the listener has no address, or an enrolment token is too short.
 pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connector, Events)> {
     let (address, runtime) = ready(&listener, &config)?;
-    let desk = Desk::new(config.enrolment.clone(), None, Vec::new(), Vec::new());
-    Ok(start(listener, address, &runtime, Arc::new(Hub::new(config, &runtime, None, Vec::new(), desk))))
+    let enroller = Enroller::new(config.enrolment.clone(), None, Vec::new(), Vec::new());
+    Ok(start(listener, address, &runtime, Arc::new(Server::new(config, &runtime, None, Vec::new(), enroller))))
 }
 
 /// The same with a [`Store`], which keeps what is accepted. Blocks while the store says what it holds; entries of
@@ -157,14 +157,14 @@ pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connecto
 pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> Result<(Connector, Events), ServeError> {
     let (address, runtime) = ready(&listener, &config)?;
     let backlogs = store.backlogs()?;
-    let keeper = Arc::new(Keeper::new(config.unstored));
+    let store_worker = Arc::new(StoreWorker::new(config.unstored));
     let (grants, revocations) = (store.grants()?, store.revocations()?);
     let store: Arc<dyn Store> = Arc::new(store);
-    let desk = Desk::new(config.enrolment.clone(), Some(Arc::downgrade(&store)), grants, revocations);
-    desk.report_revoked(&config.secrets);
-    let hub = Arc::new(Hub::new(config, &runtime, Some(keeper.clone()), backlogs, desk));
-    keeper.start(&hub, store)?;
-    Ok(start(listener, address, &runtime, hub))
+    let enroller = Enroller::new(config.enrolment.clone(), Some(Arc::downgrade(&store)), grants, revocations);
+    enroller.report_revoked(&config.secrets);
+    let server = Arc::new(Server::new(config, &runtime, Some(store_worker.clone()), backlogs, enroller));
+    store_worker.start(&server, store)?;
+    Ok(start(listener, address, &runtime, server))
 }
 
 fn ready(listener: &TcpListener, config: &Config) -> std::io::Result<(SocketAddr, tokio::runtime::Handle)> {
@@ -187,11 +187,11 @@ fn start(
     listener: TcpListener,
     address: std::net::SocketAddr,
     runtime: &tokio::runtime::Handle,
-    hub: Arc<Hub>,
+    server: Arc<Server>,
 ) -> (Connector, Events) {
-    runtime.spawn(listener::accept(listener, hub.clone()));
-    let users = Arc::new(Users(hub.clone()));
-    (Connector { address, hub, users: users.clone() }, Events { users })
+    runtime.spawn(listener::accept(listener, server.clone()));
+    let users = Arc::new(Users(server.clone()));
+    (Connector { address, server, users: users.clone() }, Events { users })
 }
 
 /// Why no connector was started.
@@ -260,7 +260,7 @@ impl From<Refused> for DeliverError {
 #[derive(Clone, Debug)]
 pub struct Connector {
     address: std::net::SocketAddr,
-    hub: Arc<Hub>,
+    server: Arc<Server>,
     users: Arc<Users>,
 }
 
@@ -272,30 +272,30 @@ impl Connector {
 
     /// One gateway, linked or not. A connector without authentication has one gateway alone, of this name or any other.
     pub fn gateway(&self, id: &str) -> Gateway {
-        let id = if self.hub.authenticates() { GatewayId::unverified(id) } else { hub::anyone() };
-        Gateway { id, hub: self.hub.clone(), _users: self.users.clone() }
+        let id = if self.server.authenticates() { GatewayId::unverified(id) } else { server::anyone() };
+        Gateway { id, server: self.server.clone(), _users: self.users.clone() }
     }
 
     /// Whether gateways have to authenticate: some have a secret, can enrol, or once enrolled.
     pub fn authenticates(&self) -> bool {
-        self.hub.authenticates()
+        self.server.authenticates()
     }
 
     /// The gateways that something was granted to by enrolment, and not taken back: sorted.
     pub fn enrolled(&self) -> Vec<GatewayId> {
-        self.hub.desk.enrolled().into_iter().map(GatewayId::unverified).collect()
+        self.server.enroller.enrolled().into_iter().map(GatewayId::unverified).collect()
     }
 
     /// Another certificate, as after a renewal: connections that come from now on are served with it, and those that there
     /// are go on as they were. `false`: this connector was started without TLS, and stays without.
     pub fn set_tls(&self, tls: ServerTls) -> bool {
-        self.hub.set_tls(tls)
+        self.server.set_tls(tls)
     }
 
     /// Closes every link with 1001, and waits until they are gone, with their last acknowledgements, and until the store
     /// has committed everything and is closed: it may be opened again then.
     pub async fn shutdown(&self) {
-        self.hub.shutdown().await;
+        self.server.shutdown().await;
     }
 }
 
@@ -303,7 +303,7 @@ impl Connector {
 #[derive(Clone, Debug)]
 pub struct Gateway {
     id: GatewayId,
-    hub: Arc<Hub>,
+    server: Arc<Server>,
     _users: Arc<Users>,
 }
 
@@ -318,7 +318,7 @@ impl Gateway {
     /// # Errors
     /// [`DeliverError`] when it is not accepted.
     pub async fn deliver(&self, event: &RawJson) -> Result<EntryId, DeliverError> {
-        self.hub.deliver(&self.id, event.as_str().len(), |peer, now| peer.deliver(event, now)).await
+        self.server.deliver(&self.id, event.as_str().len(), |peer, now| peer.deliver(event, now)).await
     }
 
     /// Appends a passthrough forward, a JSON object.
@@ -326,7 +326,7 @@ impl Gateway {
     /// # Errors
     /// As [`deliver`](Self::deliver).
     pub async fn forward(&self, forward: &RawJson) -> Result<EntryId, DeliverError> {
-        self.hub.deliver(&self.id, forward.as_str().len(), |peer, now| peer.forward(forward, now)).await
+        self.server.deliver(&self.id, forward.as_str().len(), |peer, now| peer.forward(forward, now)).await
     }
 
     /// Tells the gateway that a user stopped a session.
@@ -334,7 +334,7 @@ impl Gateway {
     /// # Errors
     /// [`Refused`] when there is no link that could carry it.
     pub fn interrupt(&self, session_key: &str, chat_id: &str) -> Result<(), Refused> {
-        self.hub.with(&self.id, |peer, now| peer.interrupt(session_key, chat_id, now))
+        self.server.with(&self.id, |peer, now| peer.interrupt(session_key, chat_id, now))
     }
 
     /// Answers an outbound with its result.
@@ -342,7 +342,7 @@ impl Gateway {
     /// # Errors
     /// [`Refused::NotWaiting`] when its link is gone or it was answered before.
     pub fn answer(&self, outbound: OutboundId, result: &RawJson) -> Result<(), Refused> {
-        self.hub.with(&self.id, |peer, now| peer.answer(outbound, result, now))
+        self.server.with(&self.id, |peer, now| peer.answer(outbound, result, now))
     }
 
     /// Answers an outbound that failed, with a text that says why. `ambiguous`: it may have been carried out nevertheless.
@@ -350,20 +350,20 @@ impl Gateway {
     /// # Errors
     /// As [`answer`](Self::answer).
     pub fn fail(&self, outbound: OutboundId, error: &str, ambiguous: bool) -> Result<(), Refused> {
-        self.hub.with(&self.id, |peer, now| peer.fail(outbound, error, ambiguous, now))
+        self.server.with(&self.id, |peer, now| peer.fail(outbound, error, ambiguous, now))
     }
 
     /// Drops the link without a close frame, as a network would. Whether there was one.
     pub fn drop_link(&self) -> bool {
-        self.hub.with(&self.id, |peer, now| peer.drop_link(now))
+        self.server.with(&self.id, |peer, now| peer.drop_link(now))
     }
 
     /// Revokes the gateway's secrets until the connector ends: closes its link with 4401 and refuses the next (CONN-6).
     /// Whether there was a link. After a restart the secrets are good again, unless they are
     /// [taken back](Self::take_back) as well.
     pub fn revoke(&self) -> bool {
-        self.hub.desk.revoke(&self.id);
-        self.hub.with(&self.id, |peer, now| peer.revoke(now))
+        self.server.enroller.revoke(&self.id);
+        self.server.with(&self.id, |peer, now| peer.revoke(now))
     }
 
     /// Takes back for good, with a [`Store`] that keeps it, the secrets that the gateway has: what enrolment granted, and
@@ -377,28 +377,28 @@ impl Gateway {
     /// # Errors
     /// [`StoreError`]: after a start they are good again.
     pub fn take_back(&self) -> Result<(), StoreError> {
-        self.hub.desk.take_back(&self.id, self.hub.configured(self.id.as_str()))
+        self.server.enroller.take_back(&self.id, self.server.configured(self.id.as_str()))
     }
 
     /// The policies that the gateway told, sorted by platform (POLICY-1). They end with the process: a gateway tells them
     /// whenever it starts.
     pub fn policies(&self) -> Vec<Policy> {
-        self.hub.desk.policies(&self.id)
+        self.server.enroller.policies(&self.id)
     }
 
     /// Whether it has a link.
     pub fn is_linked(&self) -> bool {
-        self.hub.view(&self.id, |peer| peer.current_link().is_some()).unwrap_or_default()
+        self.server.view(&self.id, |peer| peer.current_link().is_some()).unwrap_or_default()
     }
 
     /// How many entries it has not acknowledged.
     pub fn buffered(&self) -> u64 {
-        self.hub.view(&self.id, proto::Peer::buffered).unwrap_or_default()
+        self.server.view(&self.id, proto::Peer::buffered).unwrap_or_default()
     }
 
     /// What has been counted.
     pub fn stats(&self) -> Stats {
-        self.hub.view(&self.id, |peer| peer.stats().clone()).unwrap_or_default()
+        self.server.view(&self.id, |peer| peer.stats().clone()).unwrap_or_default()
     }
 }
 
@@ -429,7 +429,7 @@ impl Drop for Events {
 
 /// Handles and events together. The last one to go shuts the connector down.
 #[derive(Debug)]
-struct Users(Arc<Hub>);
+struct Users(Arc<Server>);
 
 impl Drop for Users {
     fn drop(&mut self) {

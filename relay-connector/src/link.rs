@@ -15,11 +15,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::gateway_entry::GatewayEntry;
 use super::http::{self, Answer};
-use super::hub::{Interest, NotAdmitted};
-use super::listener::Counted;
-use super::member::Member;
-use super::strangers::{Stranger, sent_away};
+use super::listener::ConnectionGuard;
+use super::pending_connections::{PendingConnection, sent_away};
+use super::server::{Interest, NotAdmitted};
 
 /// How long a closed connection is read for what the client still sends, so that the close frame is not overtaken by a
 /// reset.
@@ -57,12 +57,12 @@ thread_local! {
 pub(super) struct Connection {
     stream: TcpStream,
     address: IpAddr,
-    hub: Counted,
+    server: ConnectionGuard,
     wire: ServerLink,
     /// Whose link it is, once it is let in.
     own: Option<Own>,
     /// Before and after that.
-    stranger: Option<Stranger>,
+    pending: Option<PendingConnection>,
     /// The wire has ended. What it still has to say is written until this time, and then it is over.
     ended: Option<Instant>,
     /// Bytes wait for the socket, which took none of the last that it was offered: until when it may go on like that, if
@@ -79,27 +79,27 @@ pub(super) struct Connection {
 }
 
 struct Own {
-    member: Arc<Member>,
+    gateway_entry: Arc<GatewayEntry>,
     link: LinkId,
     news: Arc<Notify>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, address: IpAddr, hub: Counted) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, address: IpAddr, server: ConnectionGuard) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let limits = hub.config.limits();
+        let limits = server.config.limits();
         let mut options = LinkOptions::default();
         (options.plain_get, options.plain_post) = (true, true);
         (options.max_message, options.max_frame) = (limits.message, limits.message);
-        let wire = ServerLink::new(&options, hub.tls()).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        let stranger = Some(hub.stranger(address));
+        let wire = ServerLink::new(&options, server.tls()).map_err(|end| io::Error::other(format!("{end:?}")))?;
+        let pending = Some(server.pending(address));
         Ok(Self {
             stream,
             address,
-            hub,
+            server,
             wire,
             own: None,
-            stranger,
+            pending,
             ended: None,
             stalled: None,
             unnoticed: false,
@@ -110,14 +110,14 @@ impl Connection {
 
     /// Moves bytes until the link is over.
     pub(super) async fn run(&mut self) {
-        let upgrade = self.hub.deadline(self.hub.config.request_timeout);
+        let upgrade = self.server.deadline(self.server.config.request_timeout);
         loop {
             self.settle().await;
             if self.ended.is_some() && (self.deaf || self.wire.transmit().is_empty()) {
                 return;
             }
             let interest = match (&self.own, self.ended) {
-                (Some(own), _) => self.hub.interest(&own.member, own.link),
+                (Some(own), _) => self.server.interest(&own.gateway_entry, own.link),
                 (None, Some(until)) => Some(Interest { read: false, deadline: Some(until) }),
                 (None, None) => Some(Interest { read: true, deadline: upgrade }),
             };
@@ -125,7 +125,7 @@ impl Connection {
             let Some(Interest { read, deadline }) = interest else { return };
             let coming = self.own.is_none() && self.ended.is_none();
             if self.unnoticed && !self.deaf && !self.wire.transmit().is_empty() {
-                self.stalled = self.stalled.or_else(|| self.hub.deadline(self.hub.config.write_timeout));
+                self.stalled = self.stalled.or_else(|| self.server.deadline(self.server.config.write_timeout));
             }
             tokio::select! {
                 ready = self.stream.readable(), if read => {
@@ -140,12 +140,12 @@ impl Connection {
                     Err(_) => self.write_failed(),
                 },
                 () = notified(self.own.as_ref()) => {}
-                () = sent_away(self.stranger.as_ref()) => self.give_up(CROWD),
-                () = self.hub.closing(), if coming => self.wire.handle_read_error("the connector shuts down"),
+                () = sent_away(self.pending.as_ref()) => self.give_up(CROWD),
+                () = self.server.closing(), if coming => self.wire.handle_read_error("the connector shuts down"),
                 () = wait_until(self.stalled) => {
                     self.catch_up_writing();
                     // Set anew if the socket took something.
-                    if self.stalled.is_some_and(|at| self.hub.is_past(at)) {
+                    if self.stalled.is_some_and(|at| self.server.is_past(at)) {
                         self.give_up("the gateway does not read");
                     }
                 }
@@ -156,9 +156,9 @@ impl Connection {
                         Box::pin(self.catch_up_reading()).await;
                     }
                     match &self.own {
-                        Some(own) => self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_timeout(now)),
+                        Some(own) => self.server.with_link(&own.gateway_entry, own.link, |peer, now| peer.handle_timeout(now)),
                         // It takes its time to read what was said to it.
-                        None if self.ended.is_some_and(|at| self.hub.is_past(at)) => return self.deaf = true,
+                        None if self.ended.is_some_and(|at| self.server.is_past(at)) => return self.deaf = true,
                         None if coming && self.ended.is_none() => self.wire.request_timed_out(),
                         None => {}
                     }
@@ -200,7 +200,7 @@ impl Connection {
     /// Whether the socket is to be read, as far as the peer and the wire are concerned.
     fn may_read(&self) -> bool {
         match (&self.own, self.ended) {
-            (Some(own), _) => self.hub.interest(&own.member, own.link).is_some_and(|interest| interest.read),
+            (Some(own), _) => self.server.interest(&own.gateway_entry, own.link).is_some_and(|interest| interest.read),
             (None, ended) => ended.is_none(),
         }
     }
@@ -232,7 +232,7 @@ impl Connection {
             Ok(0) => self.wire.handle_eof(),
             Ok(n) => {
                 if let Some(own) = &self.own {
-                    self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_traffic(own.link, now));
+                    self.server.with_link(&own.gateway_entry, own.link, |peer, now| peer.handle_traffic(own.link, now));
                 }
                 self.wire.handle_bytes(buffer.get(..n).unwrap_or(&[]));
                 return n;
@@ -261,12 +261,13 @@ impl Connection {
                 self.wire.consume(n);
                 self.stalled = None;
                 if let Some(own) = self.own.as_ref().filter(|_| !self.wire.transmit().is_empty()) {
-                    self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_progress(own.link, now));
+                    self.server
+                        .with_link(&own.gateway_entry, own.link, |peer, now| peer.handle_progress(own.link, now));
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let timeout = self.hub.config.write_timeout;
-                self.stalled = self.stalled.or_else(|| self.hub.deadline(timeout));
+                let timeout = self.server.config.write_timeout;
+                self.stalled = self.stalled.or_else(|| self.server.deadline(timeout));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => self.write_failed(),
@@ -297,7 +298,7 @@ impl Connection {
                 },
                 ServerEvent::Post(asked) => {
                     // Apart from the task, whose size all idle links would pay for.
-                    match Box::pin(http::serve(&self.hub, self.address, self.stranger.as_ref(), asked)).await {
+                    match Box::pin(http::serve(&self.server, self.address, self.pending.as_ref(), asked)).await {
                         Some(Answer { status, body, retry_after: None }) => self.wire.respond_json(status, &body),
                         Some(Answer { status, body, retry_after: Some(wait) }) => {
                             self.wire.respond_json_for_now(status, &body, wait);
@@ -308,25 +309,26 @@ impl Connection {
                 ServerEvent::Message(payload) => self.take(&payload).await,
                 ServerEvent::Pong(payload) => {
                     if let Some(own) = &self.own {
-                        self.hub
-                            .with_link(&own.member, own.link, |peer, now| peer.handle_pong(own.link, &payload, now));
+                        self.server.with_link(&own.gateway_entry, own.link, |peer, now| {
+                            peer.handle_pong(own.link, &payload, now)
+                        });
                     }
                 }
                 ServerEvent::Ended(end) => {
-                    self.ended = Some(self.hub.after(LINGER));
+                    self.ended = Some(self.server.after(LINGER));
                     if self.own.is_none() {
-                        self.hub.refusals.tell_end(self.address, &end, self.hub.now().monotonic);
+                        self.server.refusals.tell_end(self.address, &end, self.server.now().monotonic);
                     }
                     self.leave(end);
-                    if self.stranger.is_none() {
-                        self.stranger = Some(self.hub.stranger(self.address));
+                    if self.pending.is_none() {
+                        self.pending = Some(self.server.pending(self.address));
                     }
                 }
                 _ => {}
             }
         }
         let Some(own) = &self.own else { return };
-        let mut inner = own.member.lock();
+        let mut inner = own.gateway_entry.lock();
         while self.wire.transmit().len() < ENOUGH {
             match inner.peer.poll_transmit(own.link) {
                 Some(Transmit::Text(text)) => self.wire.send_text(text),
@@ -345,7 +347,7 @@ impl Connection {
             && !rest.is_empty()
         {
             let (piece, later) = rest.split_at_checked(piece(rest)).unwrap_or((rest, &[]));
-            self.hub.with_link(&own.member, own.link, |peer, now| peer.handle_message(own.link, piece, now));
+            self.server.with_link(&own.gateway_entry, own.link, |peer, now| peer.handle_message(own.link, piece, now));
             rest = later;
             if !rest.is_empty() {
                 self.take_turns(piece.len()).await;
@@ -355,8 +357,8 @@ impl Connection {
 
     /// The link is over, if it was one.
     fn leave(&mut self, end: LinkEnd) {
-        if let Some(Own { member, link, .. }) = self.own.take() {
-            self.hub.leave(&member, link, end);
+        if let Some(Own { gateway_entry, link, .. }) = self.own.take() {
+            self.server.leave(&gateway_entry, link, end);
         }
     }
 
@@ -365,21 +367,21 @@ impl Connection {
         if request.path() != PATH {
             return self.wire.refuse(400, ELSEWHERE);
         }
-        if request.is_from_web_page() && !self.hub.authenticates() {
+        if request.is_from_web_page() && !self.server.authenticates() {
             return self.wire.refuse(403, WEB_PAGE);
         }
-        match self.hub.admit(self.address, request.bearer()) {
+        match self.server.admit(self.address, request.bearer()) {
             Ok(id) => {
                 self.wire.accept();
-                let member = self.hub.member(&id);
-                let (link, news) = self.hub.open(&member, request.bearer());
-                self.own = Some(Own { member, link, news });
-                self.stranger = None;
+                let gateway_entry = self.server.gateway_entry(&id);
+                let (link, news) = self.server.open(&gateway_entry, request.bearer());
+                self.own = Some(Own { gateway_entry, link, news });
+                self.pending = None;
             }
             Err(NotAdmitted::Later(wait)) => self.wire.refuse_for_now(429, "too many refused tokens", wait),
             Err(NotAdmitted::Refused { refusal, claimed }) => {
-                let now = self.hub.now().monotonic;
-                self.hub.refusals.tell_token(self.address, claimed.as_ref(), refusal, now);
+                let now = self.server.now().monotonic;
+                self.server.refusals.tell_token(self.address, claimed.as_ref(), refusal, now);
                 // As a WebSocket that is closed with the reason: that is what gateways understand.
                 self.wire.accept();
                 self.wire.close(Refusal::CLOSE_CODE, refusal.close_reason());
@@ -389,7 +391,7 @@ impl Connection {
 
     /// Says goodbye to the socket: a reset, which unread bytes can cause, may overtake the close frame.
     pub(super) async fn part(&mut self) {
-        let until = self.hub.after(LINGER);
+        let until = self.server.after(LINGER);
         if self.own.is_some() || self.deaf || self.stream.shutdown().await.is_err() {
             return;
         }
@@ -403,7 +405,7 @@ impl Connection {
                         Err(_) => return,
                     }
                 }
-                () = sent_away(self.stranger.as_ref()) => return,
+                () = sent_away(self.pending.as_ref()) => return,
                 () = sleep_until(until) => return,
             }
         }

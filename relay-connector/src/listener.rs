@@ -7,23 +7,23 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
-use super::hub::Hub;
 use super::link::Connection;
+use super::server::Server;
 
 /// The pause after an accept that failed, say because no file descriptor was left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the connector shuts down.
-pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
+pub(super) async fn accept(listener: TcpListener, server: Arc<Server>) {
     // Dropped in reverse: whoever waits for the end finds the port free.
-    let hub = Listening(hub);
+    let server = Listening(server);
     let listener = listener;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
                 Ok((stream, address)) => {
-                    if let Ok(mut connection) = Connection::new(stream, address.ip(), Counted::new(hub.0.clone())) {
+                    if let Ok(mut connection) = Connection::new(stream, address.ip(), ConnectionGuard::new(server.0.clone())) {
                         // A block and not a function: those keep what they are given twice.
                         tokio::spawn(async move {
                             connection.run().await;
@@ -32,9 +32,9 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
                     }
                 }
                 // One client's failure is no reason to stop, and a lasting one none to spin.
-                Err(_) => sleep_until(hub.0.after(PAUSE)).await,
+                Err(_) => sleep_until(server.0.after(PAUSE)).await,
             },
-            () = hub.0.closing() => return,
+            () = server.0.closing() => return,
         }
         // While many come, those that are here have their turn.
         tokio::task::yield_now().await;
@@ -42,7 +42,7 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
 }
 
 /// Tells that nobody listens any more, however the task ends: its runtime may go away under it.
-struct Listening(Arc<Hub>);
+struct Listening(Arc<Server>);
 
 impl Drop for Listening {
     fn drop(&mut self) {
@@ -52,24 +52,24 @@ impl Drop for Listening {
 }
 
 /// Counts a connection in, and out however its task ends.
-pub(super) struct Counted(Arc<Hub>);
+pub(super) struct ConnectionGuard(Arc<Server>);
 
-impl Deref for Counted {
-    type Target = Hub;
+impl Deref for ConnectionGuard {
+    type Target = Server;
 
-    fn deref(&self) -> &Hub {
+    fn deref(&self) -> &Server {
         &self.0
     }
 }
 
-impl Counted {
-    fn new(hub: Arc<Hub>) -> Self {
-        hub.connection_begins();
-        Self(hub)
+impl ConnectionGuard {
+    fn new(server: Arc<Server>) -> Self {
+        server.connection_begins();
+        Self(server)
     }
 }
 
-impl Drop for Counted {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.connection_ends();
     }

@@ -21,25 +21,25 @@ use tokio::sync::{Notify, oneshot};
 
 use super::DeliverError;
 use super::config::Config;
-use super::enrolment::{Desk, HttpEvent, Known};
-use super::keeper::Keeper;
-use super::member::{Delivering, Inner, Linked, Member, Wake};
+use super::enrolment::{Enroller, HttpEvent, Known};
+use super::gateway_entry::{Delivering, GatewayEntry, Inner, Linked, Wake};
+use super::pending_connections::{PendingConnection, PendingConnections, sent_away};
 use super::refusals::Refusals;
 use super::store::{Change, StoreError};
-use super::strangers::{Stranger, Strangers, sent_away};
+use super::store_worker::StoreWorker;
 use super::throttle::Failures;
 use crate::clock::Clock;
 
-pub(super) struct Hub {
+pub(super) struct Server {
     pub(super) config: Config,
-    pub(super) strangers: Arc<Strangers>,
-    pub(super) desk: Desk,
+    pub(super) pending_connections: Arc<PendingConnections>,
+    pub(super) enroller: Enroller,
     clock: Clock,
     origin: Instant,
-    /// Never held together with a member's, and never for longer than a look.
+    /// Never held together with the lock of a gateway, and never for longer than a look.
     state: Mutex<State>,
     /// `None`: entries are kept in memory.
-    keeper: Option<Arc<Keeper>>,
+    store_worker: Option<Arc<StoreWorker>>,
     failures: Mutex<Failures>,
     /// What new connections are served with.
     tls: Mutex<Option<ServerTls>>,
@@ -58,9 +58,9 @@ pub(super) struct Hub {
 
 #[derive(Default)]
 struct State {
-    members: BTreeMap<GatewayId, Arc<Member>>,
+    gateways: BTreeMap<GatewayId, Arc<GatewayEntry>>,
     /// Gateways that may have events, each once.
-    readable: VecDeque<Arc<Member>>,
+    readable: VecDeque<Arc<GatewayEntry>>,
     /// The connector shuts down.
     closing: bool,
     /// Every peer is shut down: nothing is taken up any more.
@@ -84,12 +84,12 @@ impl State {
 }
 
 /// Room for one thing that the host is told; without any, nobody listens.
-pub(super) struct Place(Option<OwnedPermit<(GatewayId, HttpEvent)>>);
+pub(super) struct EventPermit(Option<OwnedPermit<(GatewayId, HttpEvent)>>);
 
-impl Place {
+impl EventPermit {
     pub(super) fn tell(self, gateway: GatewayId, event: HttpEvent) {
-        if let Some(place) = self.0 {
-            place.send((gateway, event));
+        if let Some(permit) = self.0 {
+            permit.send((gateway, event));
         }
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn anyone() -> GatewayId {
     GatewayId::unverified("default")
 }
 
-impl Hub {
+impl Server {
     /// What a new connection is served with; `None`: without TLS.
     pub(super) fn tls(&self) -> Option<ServerTls> {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -139,30 +139,30 @@ impl Hub {
     pub(super) fn new(
         config: Config,
         runtime: &Handle,
-        keeper: Option<Arc<Keeper>>,
+        store_worker: Option<Arc<StoreWorker>>,
         backlogs: Vec<(GatewayId, Backlog)>,
-        desk: Desk,
+        enroller: Enroller,
     ) -> Self {
         let clock = Clock::new(runtime);
         let origin = clock.now();
         let now = Now { monotonic: Duration::ZERO, unix: clock.unix(origin).as_secs() };
-        let mut state = State { storing: keeper.is_some(), ..State::default() };
+        let mut state = State { storing: store_worker.is_some(), ..State::default() };
         for (id, backlog) in backlogs {
             let peer = Peer::stored(config.settings_for(&id), epoch(), backlog, now);
-            state.members.insert(id.clone(), Member::new(id, peer));
+            state.gateways.insert(id.clone(), GatewayEntry::new(id, peer));
         }
         Self {
             clock,
             origin,
             state: Mutex::new(state),
-            keeper,
+            store_worker,
             failures: Mutex::new(Failures::new(config.refusals, config.refusal_every)),
             refusals: Refusals::default(),
             crowd: Refusals::default(),
             unheard: AtomicBool::new(false),
-            strangers: Strangers::new(config.unlinked),
+            pending_connections: PendingConnections::new(config.unlinked),
             tls: Mutex::new(config.tls.clone()),
-            desk,
+            enroller,
             config,
             readable: Notify::new(),
             closing: Notify::new(),
@@ -171,33 +171,33 @@ impl Hub {
     }
 
     pub(super) fn authenticates(&self) -> bool {
-        !self.config.secrets.is_empty() || self.desk.authenticates()
+        !self.config.secrets.is_empty() || self.enroller.authenticates()
     }
 
-    /// A place for what a gateway does over HTTP among what the host is told. Waits while it has not heard of what was
+    /// A permit for what a gateway does over HTTP among what the host is told. Waits while it has not heard of what was
     /// before, for as long as the connection may: `None` when it has to go.
-    pub(super) async fn place(&self, stranger: Option<&Stranger>) -> Option<Place> {
-        let Some(listener) = &self.config.http_events else { return Some(Place(None)) };
+    pub(super) async fn event_permit(&self, pending: Option<&PendingConnection>) -> Option<EventPermit> {
+        let Some(listener) = &self.config.http_events else { return Some(EventPermit(None)) };
         tokio::select! {
             // Nobody need listen any more.
-            place = listener.clone().reserve_owned() => Some(Place(place.ok())),
+            permit = listener.clone().reserve_owned() => Some(EventPermit(permit.ok())),
             // Who waits for the end of the connector may not listen.
-            () = self.closing() => Some(Place(None)),
-            () = sent_away(stranger) => None,
+            () = self.closing() => Some(EventPermit(None)),
+            () = sent_away(pending) => None,
         }
     }
 
     /// The secrets of the gateway with this id, also those that are revoked for good.
     fn secrets(&self, id: &str) -> Vec<Secret> {
         let mut secrets = self.configured(id).to_vec();
-        secrets.extend(self.desk.secrets(id));
+        secrets.extend(self.enroller.secrets(id));
         secrets
     }
 
     /// The same without those.
     fn good_secrets(&self, id: &str) -> Vec<Secret> {
-        let mut secrets = self.desk.unspent(id, self.configured(id));
-        secrets.extend(self.desk.secrets(id));
+        let mut secrets = self.enroller.unspent(id, self.configured(id));
+        secrets.extend(self.enroller.secrets(id));
         secrets
     }
 
@@ -208,8 +208,8 @@ impl Hub {
             false => anyone(),
         };
         let spent =
-            self.desk.has_spent(&gateway) && authenticate(bearer, |id| Some(self.good_secrets(id)), now).is_err();
-        if spent || self.desk.is_revoked(&gateway) { Err(Refusal::Revoked) } else { Ok(gateway) }
+            self.enroller.has_spent(&gateway) && authenticate(bearer, |id| Some(self.good_secrets(id)), now).is_err();
+        if spent || self.enroller.is_revoked(&gateway) { Err(Refusal::Revoked) } else { Ok(gateway) }
     }
 
     /// Lets whoever shows this token in, or not. What does not hold is counted, and beyond the limits nothing is verified
@@ -218,7 +218,7 @@ impl Hub {
         let now = self.now();
         let claimed = bearer.and_then(token::peek_id);
         let authenticates = self.authenticates();
-        if !authenticates && !self.desk.is_revoked(&anyone()) {
+        if !authenticates && !self.enroller.is_revoked(&anyone()) {
             return Ok(anyone());
         }
         let claimed = claimed.as_deref().filter(|_| authenticates);
@@ -264,12 +264,12 @@ impl Hub {
     }
 
     /// A connection from this address is no link, or is none any more.
-    pub(super) fn stranger(&self, address: IpAddr) -> Stranger {
-        let (stranger, sent_away) = self.strangers.admit(address);
+    pub(super) fn pending(&self, address: IpAddr) -> PendingConnection {
+        let (pending, sent_away) = self.pending_connections.admit(address);
         if let Some(address) = sent_away {
             self.crowd.tell_crowd(address, self.now().monotonic);
         }
-        stranger
+        pending
     }
 
     /// The secrets that the configuration has for this gateway.
@@ -304,8 +304,8 @@ impl Hub {
     }
 
     /// A gateway that something happened to.
-    fn known(&self, id: &GatewayId) -> Option<Arc<Member>> {
-        self.lock().members.get(id).cloned()
+    fn known(&self, id: &GatewayId) -> Option<Arc<GatewayEntry>> {
+        self.lock().gateways.get(id).cloned()
     }
 
     /// What the gateway with this id is, whatever enrolment granted it.
@@ -313,68 +313,73 @@ impl Hub {
         if self.config.secrets.contains_key(id) {
             Known::Configured
         } else if self.known(&GatewayId::unverified(id)).is_some() {
-            Known::Member
+            Known::Seen
         } else {
             Known::No
         }
     }
 
     /// A gateway that something happens to.
-    pub(super) fn member(&self, id: &GatewayId) -> Arc<Member> {
+    pub(super) fn gateway_entry(&self, id: &GatewayId) -> Arc<GatewayEntry> {
         let mut state = self.lock();
-        if let Some(member) = state.members.get(id) {
-            return member.clone();
+        if let Some(gateway_entry) = state.gateways.get(id) {
+            return gateway_entry.clone();
         }
-        let member = Member::new(id.clone(), self.peer(id, state.closing));
-        state.members.insert(id.clone(), member.clone());
-        member
+        let gateway_entry = GatewayEntry::new(id.clone(), self.peer(id, state.closing));
+        state.gateways.insert(id.clone(), gateway_entry.clone());
+        gateway_entry
     }
 
     /// What a peer looks like; `None` for a gateway that nothing ever happened to.
     pub(super) fn view<T>(&self, id: &GatewayId, view: impl FnOnce(&Peer) -> T) -> Option<T> {
-        self.known(id).map(|member| view(&member.lock().peer))
+        self.known(id).map(|gateway_entry| view(&gateway_entry.lock().peer))
     }
 
     /// Changes a peer, then does what it asks for and tells its links.
     pub(super) fn with<T>(&self, id: &GatewayId, change: impl FnOnce(&mut Peer, Now) -> T) -> T {
-        self.change(&self.member(id), Wake::All, |inner, now| change(&mut inner.peer, now))
+        self.change(&self.gateway_entry(id), Wake::All, |inner, now| change(&mut inner.peer, now))
     }
 
     /// The same for the task of one of its links, which goes on by itself and need not be woken.
-    pub(super) fn with_link<T>(&self, own: &Arc<Member>, link: LinkId, change: impl FnOnce(&mut Peer, Now) -> T) -> T {
+    pub(super) fn with_link<T>(
+        &self,
+        own: &Arc<GatewayEntry>,
+        link: LinkId,
+        change: impl FnOnce(&mut Peer, Now) -> T,
+    ) -> T {
         self.change(own, Wake::Others(link), |inner, now| change(&mut inner.peer, now))
     }
 
-    fn change<T>(&self, member: &Arc<Member>, wake: Wake, change: impl FnOnce(&mut Inner, Now) -> T) -> T {
-        let mut inner = member.lock();
+    fn change<T>(&self, gateway_entry: &Arc<GatewayEntry>, wake: Wake, change: impl FnOnce(&mut Inner, Now) -> T) -> T {
+        let mut inner = gateway_entry.lock();
         // Under the lock, so that a peer never sees the time go back.
         let result = change(&mut inner, self.now());
         if self.unheard.load(Ordering::Relaxed) {
             inner.discard_events(self.now());
         }
-        let hellos = self.settle(&member.id, &mut inner);
+        let hellos = self.settle(&gateway_entry.id, &mut inner);
         inner.wake(wake);
         let joins = inner.joins_readable();
         drop(inner);
         if joins {
-            self.put_in_line(member);
+            self.put_in_line(gateway_entry);
         }
         for (hello, identity) in hellos {
-            self.answer_hello(member, hello, &identity);
+            self.answer_hello(gateway_entry, hello, &identity);
         }
         result
     }
 
     /// It has something to be read.
-    fn put_in_line(&self, member: &Arc<Member>) {
-        self.lock().readable.push_back(member.clone());
+    fn put_in_line(&self, gateway_entry: &Arc<GatewayEntry>) {
+        self.lock().readable.push_back(gateway_entry.clone());
         self.readable.notify_one();
     }
 
     /// A gateway of which nothing is kept.
     fn peer(&self, id: &GatewayId, closing: bool) -> Peer {
         let (settings, now) = (self.config.settings_for(id), self.now());
-        let mut peer = match self.keeper {
+        let mut peer = match self.store_worker {
             Some(_) => Peer::stored(settings, epoch(), Backlog::default(), now),
             None => Peer::in_memory(settings, epoch(), now),
         };
@@ -386,18 +391,18 @@ impl Hub {
 
     /// Does what a peer asks for. The hellos that wait for the host's policy.
     #[must_use]
-    fn settle(&self, id: &GatewayId, member: &mut Inner) -> Vec<(HelloId, Identity)> {
+    fn settle(&self, id: &GatewayId, gateway_entry: &mut Inner) -> Vec<(HelloId, Identity)> {
         let mut hellos = Vec::new();
-        while let Some(output) = member.peer.poll_output() {
+        while let Some(output) = gateway_entry.peer.poll_output() {
             match output {
                 Output::Hello { hello, identity } => hellos.push((hello, identity)),
                 Output::Drop(link) => {
-                    if let Some(linked) = member.links.remove(&link) {
+                    if let Some(linked) = gateway_entry.links.remove(&link) {
                         linked.news.notify_one();
                     }
                 }
                 Output::Accepted(entry) => {
-                    if let Some(delivering) = member.delivering.remove(&entry) {
+                    if let Some(delivering) = gateway_entry.delivering.remove(&entry) {
                         // Whoever delivered it may have gone.
                         let _ = delivering.told.send(Ok(()));
                     }
@@ -406,18 +411,18 @@ impl Hub {
                     self.store(Change::Append { gateway: id.clone(), entry, frame });
                 }
                 Output::Discard(entry) => {
-                    member.discarding.insert(entry, false);
+                    gateway_entry.discarding.insert(entry, false);
                     self.store(Change::Discard { gateway: id.clone(), entry });
                 }
                 Output::Fetch(fetch) => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.fetch(id.clone(), fetch);
+                    if let Some(store_worker) = &self.store_worker {
+                        store_worker.fetch(id.clone(), fetch);
                     }
                 }
                 Output::Notice(notice) if notice.is_warning() => tracing::warn!(gateway = %id, "{notice}"),
                 Output::Notice(notice) => {
                     if tracing::enabled!(tracing::Level::DEBUG) {
-                        let notice = self.without_credentials(id.as_str(), member, &notice.to_string());
+                        let notice = self.without_credentials(id.as_str(), gateway_entry, &notice.to_string());
                         tracing::debug!(gateway = %id, "{notice}");
                     }
                 }
@@ -428,15 +433,15 @@ impl Hub {
     }
 
     fn store(&self, change: Change) {
-        if let Some(keeper) = &self.keeper {
-            keeper.change(change);
+        if let Some(store_worker) = &self.store_worker {
+            store_worker.change(change);
         }
     }
 
     /// The host's policy decides (CONN-2). It is asked outside the lock, since it is the user's code.
-    fn answer_hello(&self, member: &Arc<Member>, hello: HelloId, identity: &Identity) {
+    fn answer_hello(&self, gateway_entry: &Arc<GatewayEntry>, hello: HelloId, identity: &Identity) {
         let descriptor = self.config.describe_identity(identity);
-        self.change(member, Wake::All, |inner, now| {
+        self.change(gateway_entry, Wake::All, |inner, now| {
             let described = descriptor.is_some_and(|descriptor| inner.peer.describe(hello, &descriptor, now).is_ok());
             if !described {
                 // A descriptor that cannot be sent makes the link useless as well. A link that is gone has no use for one.
@@ -454,11 +459,11 @@ impl Hub {
         size: usize,
         take_up: impl FnOnce(&mut Peer, Now) -> Result<EntryId, Refused>,
     ) -> Result<EntryId, DeliverError> {
-        let Some(keeper) = &self.keeper else { return Ok(self.with(id, take_up)?) };
-        let (turn, room) = keeper.room(size).await.ok_or(Refused::ShutDown)?;
+        let Some(store_worker) = &self.store_worker else { return Ok(self.with(id, take_up)?) };
+        let (turn, room) = store_worker.room(size).await.ok_or(Refused::ShutDown)?;
         let (told, accepted) = oneshot::channel();
         // Nothing of it may be sent before it is durable.
-        let entry = self.change(&self.member(id), Wake::None, |inner, now| {
+        let entry = self.change(&self.gateway_entry(id), Wake::None, |inner, now| {
             let entry = take_up(&mut inner.peer, now)?;
             inner.delivering.insert(entry, Delivering { told, _room: room });
             Ok::<_, Refused>(entry)
@@ -479,7 +484,7 @@ impl Hub {
             by_gateway.entry(change.gateway()).or_default().push(change);
         }
         for (gateway, changes) in by_gateway {
-            self.change(&self.member(gateway), Wake::All, |inner, now| {
+            self.change(&self.gateway_entry(gateway), Wake::All, |inner, now| {
                 for change in changes {
                     match (change, failure) {
                         (Change::Append { entry, .. }, None) => inner.peer.handle_stored(*entry, now),
@@ -519,9 +524,9 @@ impl Hub {
 
     /// A link of this gateway is open. It is told through the notifier when there is something to write, and when it is
     /// dropped.
-    pub(super) fn open(&self, member: &Arc<Member>, bearer: Option<&str>) -> (LinkId, Arc<Notify>) {
+    pub(super) fn open(&self, gateway_entry: &Arc<GatewayEntry>, bearer: Option<&str>) -> (LinkId, Arc<Notify>) {
         let notify = Arc::new(Notify::new());
-        let link = self.change(member, Wake::All, |inner, now| {
+        let link = self.change(gateway_entry, Wake::All, |inner, now| {
             let link = inner.peer.handle_opened(now);
             inner.links.insert(link, Linked { news: notify.clone(), bearer: bearer.map(Secret::new) });
             link
@@ -530,25 +535,25 @@ impl Hub {
     }
 
     /// A link is over, as far as the transport knows.
-    pub(super) fn leave(&self, member: &Arc<Member>, link: LinkId, mut end: LinkEnd) {
+    pub(super) fn leave(&self, gateway_entry: &Arc<GatewayEntry>, link: LinkId, mut end: LinkEnd) {
         if let LinkEnd::Closed { reason, .. } = &mut end {
-            let shown = self.without_credentials(member.id.as_str(), &member.lock(), reason);
+            let shown = self.without_credentials(gateway_entry.id.as_str(), &gateway_entry.lock(), reason);
             *reason = shown;
         }
-        self.with_link(member, link, |peer, now| peer.handle_ended(link, end, now));
-        member.lock().links.remove(&link);
+        self.with_link(gateway_entry, link, |peer, now| peer.handle_ended(link, end, now));
+        gateway_entry.lock().links.remove(&link);
     }
 
     /// What a gateway says, without its credentials (TOKEN-3).
-    fn without_credentials(&self, id: &str, member: &Inner, text: &str) -> String {
+    fn without_credentials(&self, id: &str, gateway_entry: &Inner, text: &str) -> String {
         let secrets = self.secrets(id);
-        let bearers = member.links.values().filter_map(|linked| linked.bearer.as_ref());
+        let bearers = gateway_entry.links.values().filter_map(|linked| linked.bearer.as_ref());
         without_credentials(text, secrets.iter().chain(bearers))
     }
 
     /// What to wait for on a link; `None` once it is dropped.
-    pub(super) fn interest(&self, member: &Member, link: LinkId) -> Option<Interest> {
-        let inner = member.lock();
+    pub(super) fn interest(&self, gateway_entry: &GatewayEntry, link: LinkId) -> Option<Interest> {
+        let inner = gateway_entry.lock();
         inner.links.get(&link)?;
         let deadline = inner.peer.poll_timeout().and_then(|deadline| self.origin.checked_add(deadline.at));
         Some(Interest { read: inner.peer.wants_read(link), deadline: deadline.map(Into::into) })
@@ -558,22 +563,22 @@ impl Hub {
 
     pub(super) async fn next_event(&self) -> Option<(GatewayId, Event)> {
         loop {
-            while let Some(member) = self.next_in_line() {
-                let mut inner = member.lock();
+            while let Some(gateway_entry) = self.next_in_line() {
+                let mut inner = gateway_entry.lock();
                 let held_back = inner.links.keys().any(|link| !inner.peer.wants_read(*link));
                 let event = inner.next_event();
                 // Reading makes no hello.
-                let _ = self.settle(&member.id, &mut inner);
+                let _ = self.settle(&gateway_entry.id, &mut inner);
                 inner.wake(if held_back { Wake::All } else { Wake::None });
                 inner.readable = false;
                 let joins = inner.joins_readable();
                 drop(inner);
                 if joins {
                     // At the end: the others come first. This reader need not be woken.
-                    self.lock().readable.push_back(member.clone());
+                    self.lock().readable.push_back(gateway_entry.clone());
                 }
                 if let Some(event) = event {
-                    return Some((member.id.clone(), event));
+                    return Some((gateway_entry.id.clone(), event));
                 }
             }
             if self.is_over() {
@@ -585,19 +590,19 @@ impl Hub {
 
     /// Nobody reads events from now on: neither those that there are, nor any that come.
     pub(super) fn discard_events(&self) {
-        // Before the members are looked at: whoever changes one later takes its lock, and sees this.
+        // Before the gateways are looked at: whoever changes one later takes its lock, and sees this.
         self.unheard.store(true, Ordering::Relaxed);
-        let members: Vec<Arc<Member>> = {
+        let gateways: Vec<Arc<GatewayEntry>> = {
             let mut state = self.lock();
             state.readable.clear();
-            state.members.values().cloned().collect()
+            state.gateways.values().cloned().collect()
         };
-        for member in &members {
-            self.change(member, Wake::All, |_, _| ());
+        for gateway_entry in &gateways {
+            self.change(gateway_entry, Wake::All, |_, _| ());
         }
     }
 
-    fn next_in_line(&self) -> Option<Arc<Member>> {
+    fn next_in_line(&self) -> Option<Arc<GatewayEntry>> {
         self.lock().readable.pop_front()
     }
 
@@ -610,19 +615,19 @@ impl Hub {
     // ── the end ──────────────────────────────────────────────────────────
 
     pub(super) fn begin_shutdown(&self) {
-        let members: Vec<Arc<Member>> = {
+        let gateways: Vec<Arc<GatewayEntry>> = {
             let mut state = self.lock();
             if std::mem::replace(&mut state.closing, true) {
                 return;
             }
-            // A member that comes later is shut down from the start.
-            state.members.values().cloned().collect()
+            // A gateway that comes later is shut down from the start.
+            state.gateways.values().cloned().collect()
         };
-        for member in &members {
-            self.change(member, Wake::All, |inner, now| inner.peer.shutdown(now));
+        for gateway_entry in &gateways {
+            self.change(gateway_entry, Wake::All, |inner, now| inner.peer.shutdown(now));
         }
-        if let Some(keeper) = &self.keeper {
-            keeper.refuse_more();
+        if let Some(store_worker) = &self.store_worker {
+            store_worker.refuse_more();
         }
         let mut state = self.lock();
         state.shut = true;
@@ -632,10 +637,10 @@ impl Hub {
 
     /// Links are over, perhaps all of them: then nothing more comes for the store, which commits what it has and closes.
     fn wind_up(&self, state: MutexGuard<'_, State>) {
-        if let Some(keeper) = &self.keeper
+        if let Some(store_worker) = &self.store_worker
             && state.has_no_links()
         {
-            keeper.close();
+            store_worker.close();
         }
         drop(state);
         self.gone.notify_waiters();
@@ -682,9 +687,9 @@ impl Hub {
     }
 }
 
-impl std::fmt::Debug for Hub {
+impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

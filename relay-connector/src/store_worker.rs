@@ -12,7 +12,7 @@ use std::time::Duration;
 use relay_proto::connector::{EntryId, Fetch, GatewayId};
 use tokio::sync::{Mutex as Line, MutexGuard as Turn, OwnedSemaphorePermit, Semaphore};
 
-use super::hub::Hub;
+use super::server::Server;
 use super::store::{Change, Store, StoreError, StoreProblem};
 
 /// What a store that failed is left in peace for.
@@ -24,7 +24,7 @@ const MAX_DISCARDS: usize = 1 << 16;
 const OVERHEAD: usize = 512;
 
 /// What a connector and the threads of its store share.
-pub(super) struct Keeper {
+pub(super) struct StoreWorker {
     queue: Mutex<Queue>,
     /// Something to write, or the end.
     writable: Condvar,
@@ -71,7 +71,7 @@ impl Queue {
     }
 }
 
-impl Keeper {
+impl StoreWorker {
     pub(super) fn new(room: usize) -> Self {
         let most = u32::try_from(room.max(1)).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
         Self {
@@ -132,21 +132,21 @@ impl Keeper {
         self.readable.notify_one();
     }
 
-    /// Starts the threads. They end after [`close`](Self::close), and tell the hub when the store is dropped.
-    pub(super) fn start(self: &Arc<Self>, hub: &Arc<Hub>, store: Arc<dyn Store>) -> std::io::Result<()> {
+    /// Starts the threads. They end after [`close`](Self::close), and tell the server when the store is dropped.
+    pub(super) fn start(self: &Arc<Self>, server: &Arc<Server>, store: Arc<dyn Store>) -> std::io::Result<()> {
         let named = |name: &str| std::thread::Builder::new().name(name.into());
-        let (keeper, its_hub, its_store) = (self.clone(), hub.clone(), store.clone());
-        let reader = named("relay-store-read").spawn(move || keeper.read(&its_hub, &*its_store))?;
-        let (keeper, its_hub) = (self.clone(), hub.clone());
+        let (store_worker, its_server, its_store) = (self.clone(), server.clone(), store.clone());
+        let reader = named("relay-store-read").spawn(move || store_worker.read(&its_server, &*its_store))?;
+        let (store_worker, its_server) = (self.clone(), server.clone());
         let writer = named("relay-store-write").spawn(move || {
-            keeper.write(&its_hub, &*store);
+            store_worker.write(&its_server, &*store);
             // It has ended, or does now. A store that panics does so within the guard.
             let _ = reader.join();
             let _ = guarded(|| {
                 drop(store);
                 Ok(())
             });
-            its_hub.store_closed();
+            its_server.store_closed();
         });
         if writer.is_err() {
             self.close();
@@ -182,7 +182,7 @@ impl Keeper {
         }
     }
 
-    fn write(&self, hub: &Hub, store: &dyn Store) {
+    fn write(&self, server: &Server, store: &dyn Store) {
         // Discards that a failed commit left.
         let mut owed: Vec<Change> = Vec::new();
         let mut wait = Wait::Change;
@@ -197,14 +197,14 @@ impl Keeper {
                     changes.into_iter().partition(|change| matches!(change, Change::Append { .. }));
                 changes = appends;
                 owed.extend::<Vec<_>>(discards);
-                match self.settle(hub, store, &mut owed) {
+                match self.settle(server, store, &mut owed) {
                     Ok(()) if told == Some(false) => {
                         told = None;
                         tracing::warn!("the connector's store works again");
                     }
                     Ok(()) => {}
                     Err(error) => {
-                        hub.committed(&changes, Some(&error));
+                        server.committed(&changes, Some(&error));
                         wait = Wait::Pause;
                         if last {
                             tracing::error!(%error, discards = owed.len(), "the store closes without these discards");
@@ -218,7 +218,7 @@ impl Keeper {
                 match guarded(|| store.commit(&changes)) {
                     Ok(()) => {
                         self.committed(&changes);
-                        hub.committed(&changes, None);
+                        server.committed(&changes, None);
                         if told.take().is_some() {
                             tracing::warn!("the connector's store works again");
                         }
@@ -230,9 +230,9 @@ impl Keeper {
                         let appends = changes.iter().any(|change| matches!(change, Change::Append { .. }));
                         told = Some(appends || told == Some(true));
                         owed = self.unwanted(&changes);
-                        hub.committed(&changes, Some(&error));
+                        server.committed(&changes, Some(&error));
                         // Discards may work where appends do not.
-                        let settled = if appends { self.settle(hub, store, &mut owed) } else { Err(error) };
+                        let settled = if appends { self.settle(server, store, &mut owed) } else { Err(error) };
                         wait = if settled.is_ok() { Wait::Discard } else { Wait::Pause };
                     }
                 }
@@ -244,11 +244,11 @@ impl Keeper {
     }
 
     /// Commits discards that are owed.
-    fn settle(&self, hub: &Hub, store: &dyn Store, owed: &mut Vec<Change>) -> Result<(), StoreError> {
+    fn settle(&self, server: &Server, store: &dyn Store, owed: &mut Vec<Change>) -> Result<(), StoreError> {
         if !owed.is_empty() {
             guarded(|| store.commit(owed))?;
             self.committed(owed);
-            hub.committed(owed, None);
+            server.committed(owed, None);
             owed.clear();
         }
         Ok(())
@@ -294,13 +294,13 @@ impl Keeper {
         if queue.closing { None } else { queue.fetches.pop_front() }
     }
 
-    fn read(&self, hub: &Hub, store: &dyn Store) {
+    fn read(&self, server: &Server, store: &dyn Store) {
         let mut failing = false;
         while let Some((gateway, fetch)) = self.next_fetch(failing) {
             match self.entries(&gateway, fetch, store) {
                 Ok(entries) => {
                     failing = false;
-                    hub.fetched(&gateway, entries);
+                    server.fetched(&gateway, entries);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {

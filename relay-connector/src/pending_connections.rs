@@ -15,7 +15,7 @@ use super::throttle::network;
 /// Were the newcomer to wait instead, a few slow clients could keep everybody out. It is the oldest connection of the address
 /// that has the most, the newcomer counted: so an address that opens many pushes out its own, and no gateway elsewhere.
 #[derive(Debug)]
-pub(super) struct Strangers {
+pub(super) struct PendingConnections {
     most: usize,
     line: Mutex<Line>,
 }
@@ -36,13 +36,13 @@ struct Waiting {
 
 /// One of them, for as long as it is one.
 #[derive(Debug)]
-pub(super) struct Stranger {
-    strangers: Arc<Strangers>,
+pub(super) struct PendingConnection {
+    pending_connections: Arc<PendingConnections>,
     number: u64,
     away: Arc<Notify>,
 }
 
-impl Strangers {
+impl PendingConnections {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.max(1), line: Mutex::default() })
     }
@@ -52,7 +52,7 @@ impl Strangers {
     }
 
     /// One more, and the address of the one that has to go for it, if there are too many.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> (Stranger, Option<IpAddr>) {
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> (PendingConnection, Option<IpAddr>) {
         let (address, away) = (network(address), Arc::new(Notify::new()));
         let mut line = self.lock();
         let number = line.next;
@@ -61,7 +61,7 @@ impl Strangers {
         line.waiting.insert(number, Waiting { address, away: away.clone() });
         line.of.entry(address).or_default().insert(number);
         drop(line);
-        (Stranger { strangers: self.clone(), number, away }, sent_away)
+        (PendingConnection { pending_connections: self.clone(), number, away }, sent_away)
     }
 }
 
@@ -89,23 +89,23 @@ impl Line {
     }
 }
 
-impl Stranger {
+impl PendingConnection {
     /// Waits until it has to go, for good.
     pub(super) async fn sent_away(&self) {
         self.away.notified().await;
     }
 }
 
-impl Drop for Stranger {
+impl Drop for PendingConnection {
     fn drop(&mut self) {
-        self.strangers.lock().remove(self.number);
+        self.pending_connections.lock().remove(self.number);
     }
 }
 
 /// Waits until it has to go; a link never has to.
-pub(super) async fn sent_away(stranger: Option<&Stranger>) {
-    match stranger {
-        Some(stranger) => stranger.sent_away().await,
+pub(super) async fn sent_away(pending: Option<&PendingConnection>) {
+    match pending {
+        Some(pending) => pending.sent_away().await,
         None => std::future::pending().await,
     }
 }
@@ -120,8 +120,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_makes_room() {
-        let strangers = Strangers::new(2);
-        let admit = || strangers.admit(from(1)).0;
+        let pending_connections = PendingConnections::new(2);
+        let admit = || pending_connections.admit(from(1)).0;
         let (first, second) = (admit(), admit());
         drop(second);
         let third = admit();
@@ -129,33 +129,37 @@ mod tests {
         first.sent_away().await;
         let _fifth = admit();
         third.sent_away().await;
-        assert_eq!(strangers.lock().waiting.len(), 2);
+        assert_eq!(pending_connections.lock().waiting.len(), 2);
         drop((first, third, fourth));
-        assert_eq!(strangers.lock().waiting.len(), 1, "those that were sent away are counted no more, and not twice");
-        assert_eq!(strangers.lock().of.len(), 1);
+        assert_eq!(
+            pending_connections.lock().waiting.len(),
+            1,
+            "those that were sent away are counted no more, and not twice"
+        );
+        assert_eq!(pending_connections.lock().of.len(), 1);
     }
 
     // proves: CONN-9
     #[tokio::test]
     async fn the_address_with_the_most_makes_room() {
-        let strangers = Strangers::new(4);
-        let (_slow, gone) = strangers.admit(from(1));
+        let pending_connections = PendingConnections::new(4);
+        let (_slow, gone) = pending_connections.admit(from(1));
         assert_eq!(gone, None);
-        let mut many: Vec<_> = (0..100).map(|_| strangers.admit(from(2))).collect();
+        let mut many: Vec<_> = (0..100).map(|_| pending_connections.admit(from(2))).collect();
         assert!(many[3..].iter().all(|(_, gone)| *gone == Some(from(2))), "its own");
         // Two others come, and then there are as many of each.
-        let (_second, gone) = strangers.admit(from(1));
+        let (_second, gone) = pending_connections.admit(from(1));
         assert_eq!(gone, Some(from(2)));
-        let (third, gone) = strangers.admit(from(1));
+        let (third, gone) = pending_connections.admit(from(1));
         assert_eq!(gone, Some(from(1)), "with the newcomer they have more than the others");
         drop((third, many.pop()));
-        assert_eq!(strangers.admit(from(3)).1, None);
+        assert_eq!(pending_connections.admit(from(3)).1, None);
     }
 
     #[test]
     fn no_room_is_room_for_one() {
-        let strangers = Strangers::new(0);
-        let _one = strangers.admit(from(1));
-        assert_eq!(strangers.lock().waiting.len(), 1);
+        let pending_connections = PendingConnections::new(0);
+        let _one = pending_connections.admit(from(1));
+        assert_eq!(pending_connections.lock().waiting.len(), 1);
     }
 }

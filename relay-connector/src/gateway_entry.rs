@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use super::store::StoreError;
 
 /// A gateway that something happened to. Kept for as long as the connector is.
-pub(super) struct Member {
+pub(super) struct GatewayEntry {
     pub(super) id: GatewayId,
     inner: Mutex<Inner>,
 }
@@ -51,7 +51,7 @@ pub(super) struct Delivering {
     pub(super) _room: OwnedSemaphorePermit,
 }
 
-impl Member {
+impl GatewayEntry {
     pub(super) fn new(id: GatewayId, peer: Peer) -> Arc<Self> {
         let inner = Inner {
             peer,
