@@ -10,8 +10,7 @@ use relay_proto::frame::Descriptor;
 use relay_proto::token::Secret;
 use relay_proto::wire::ServerTls;
 
-use super::enrolment::Enrolment;
-use super::http::Listener;
+use super::enrolment::{Enrolment, HttpEvents};
 
 /// The descriptor of an identity; `None` turns the gateway away.
 pub(super) type Describe = Arc<dyn Fn(&Identity) -> Option<Descriptor> + Send + Sync>;
@@ -26,7 +25,7 @@ pub struct Config {
     presumed: BTreeSet<String>,
     pub(super) tls: Option<ServerTls>,
     pub(super) enrolment: Option<Enrolment>,
-    pub(super) http_events: Option<Listener>,
+    pub(super) http_events: Option<HttpEvents>,
     pub(super) refusals: u32,
     pub(super) refusal_every: Duration,
     pub(super) unstored: usize,
@@ -111,7 +110,7 @@ impl Config {
     /// Tells what gateways do over HTTP, and who. While the channel is full, gateways wait for their answers. Default:
     /// nobody is told.
     #[must_use]
-    pub fn http_events(mut self, to: Listener) -> Self {
+    pub fn http_events(mut self, to: HttpEvents) -> Self {
         self.http_events = Some(to);
         self
     }

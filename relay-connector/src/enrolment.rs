@@ -420,6 +420,9 @@ impl Ledger {
     }
 }
 
+/// Whom to tell what gateways do over HTTP.
+pub(super) type HttpEvents = tokio::sync::mpsc::Sender<(GatewayId, HttpEvent)>;
+
 /// A token that is used up, and what for.
 pub(super) struct Redeemed {
     grant: Grant,

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use relay_proto::connector::GatewayId;
 use relay_proto::enroll::server::{BadRequest, Enrollment, Request, read_policy, refusal};
-use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use super::admission::NotAdmitted;
 use super::enrolment::{HttpEvent, NotEnrolled};
-use super::link::WEB_PAGE;
 use super::pending_connections::PendingConnection;
-use super::server::{NotAdmitted, Server};
+use super::server::Server;
 
 /// After how long to try again what a store refused.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
 
+/// What is said to web pages while nobody has to authenticate (CONN-10).
+pub(super) const WEB_PAGE: &str = "this connector asks for no credentials, and so refuses web pages (Origin): a gateway sends \
+                                   none; to let pages in, give the gateways secrets";
 /// Where policies are told.
 const POLICY: &str = "/relay/policy";
 
@@ -53,11 +55,11 @@ pub(super) async fn serve(
 ) -> Option<Answer> {
     let path = asked.as_ref().map_or("", Request::path);
     let answer = match &asked {
-        Ok(request) if request.is_from_web_page() && !server.authenticates() => refused(403, WEB_PAGE),
+        Ok(request) if request.is_from_web_page() && !server.admission.authenticates() => refused(403, WEB_PAGE),
         // It has a token like that of an upgrade, and is counted like one.
         Ok(request) if path == POLICY => policy(server, address, pending, request).await?,
         // Before anything is verified (CONN-8).
-        asked => match (server.has_to_wait(address), asked) {
+        asked => match (server.admission.has_to_wait(address, server.now()), asked) {
             (Some(wait), _) => too_many(wait),
             (None, asked) => {
                 let answer = match asked {
@@ -65,13 +67,13 @@ pub(super) async fn serve(
                     Err(BadRequest { status, detail }) => refused(*status, detail),
                 };
                 if (400..=499).contains(&answer.status) {
-                    server.count_failure(address);
+                    server.admission.count_failure(address, server.now());
                 }
                 answer
             }
         },
     };
-    server.refusals.tell_post(address, path, answer.status, server.now().monotonic);
+    server.admission.refusals.tell_post(address, path, answer.status, server.now().monotonic);
     Some(answer)
 }
 
@@ -95,7 +97,7 @@ async fn enroll(
     request: &Request,
 ) -> Option<Answer> {
     let enrolled = async {
-        server.enroller.check_identity(request.bearer())?;
+        server.admission.enroller.check_identity(request.bearer())?;
         let asked = match Enrollment::read(request.body()) {
             Ok(asked) => asked,
             Err(BadRequest { status, detail }) => return Ok(Some(refused(status, detail))),
@@ -103,8 +105,8 @@ async fn enroll(
         let id = asked.gateway_id;
         // Before the token is: who has to go then has lost nothing.
         let Some(permit) = server.event_permit(pending).await else { return Ok(None) };
-        let redeemed = server.enroller.redeem(&asked.token, &id, server.knows(&id))?;
-        let granted = server.enroller.keep(redeemed).await?;
+        let redeemed = server.admission.enroller.redeem(&asked.token, &id, server.knows(&id))?;
+        let granted = server.admission.enroller.keep(redeemed).await?;
         tracing::info!(%address, gateway = id, "a gateway enrolled");
         permit.tell(GatewayId::unverified(id), HttpEvent::Enrolled);
         Ok(Some(good(granted.to_json())))
@@ -129,7 +131,7 @@ async fn policy(
     request: &Request,
 ) -> Option<Answer> {
     let bearer = request.bearer().map(relay_proto::enroll::Credential::expose);
-    let gateway = match server.admit(address, bearer) {
+    let gateway = match server.admission.admit(address, bearer, server.now()) {
         Ok(gateway) => gateway,
         Err(NotAdmitted::Later(wait)) => return Some(too_many(wait)),
         Err(NotAdmitted::Refused { refusal, .. }) => return Some(refused(401, refusal.close_reason())),
@@ -138,13 +140,10 @@ async fn policy(
         Ok(policy) => policy,
         Err(BadRequest { status, detail }) => return Some(refused(status, detail)),
     };
-    if !server.enroller.hold(&gateway, &policy) {
+    if !server.admission.enroller.hold(&gateway, &policy) {
         return Some(refused(400, "there are policies for too many platforms"));
     }
     // It is held. Who has to go now tells it again.
     server.event_permit(pending).await?.tell(gateway, HttpEvent::Policy(policy));
     Some(good(String::from("{\"ok\":true}")))
 }
-
-/// Whom to tell what gateways do over HTTP.
-pub(super) type Listener = mpsc::Sender<(GatewayId, HttpEvent)>;

@@ -63,11 +63,14 @@
 //! tell its policy at `POST /relay/policy` (ENROLL-5, POLICY-1): it is [held](Gateway::policies), and told through
 //! [`Config::http_events`]. What to do with it is up to the host.
 
+mod admission;
 mod clock;
 mod config;
 mod disk;
 mod enrolment;
+mod error;
 mod gateway_entry;
+mod handle;
 mod http;
 mod link;
 mod listener;
@@ -83,13 +86,14 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
-use relay_proto::connector as proto;
 use relay_proto::token::Secret;
 use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::config::Config;
 pub use self::disk::Disk;
 pub use self::enrolment::{Enrolment, HttpEvent};
+pub use self::error::{DeliverError, ServeError};
+pub use self::handle::{Connector, Events, Gateway};
 pub use self::store::{Change, Grant, Revocation, Store, StoreError, StoreProblem};
 pub use relay_proto::connector::{
     AckPolicy, Backlog, Ended, EntryId, Event, Fetch, GatewayId, Identity, Limits, LinkId, Outbound, OutboundId,
@@ -146,7 +150,7 @@ fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub fn serve(listener: TcpListener, config: Config) -> std::io::Result<(Connector, Events)> {
     let (address, runtime) = ready(&listener, &config)?;
     let enroller = Enroller::new(config.enrolment.clone(), None, Vec::new(), Vec::new());
-    Ok(start(listener, address, &runtime, Arc::new(Server::new(config, &runtime, None, Vec::new(), enroller))))
+    Ok(start(listener, address, &runtime, Arc::new(Server::new(config.into(), &runtime, None, Vec::new(), enroller))))
 }
 
 /// The same with a [`Store`], which keeps what is accepted. Blocks while the store says what it holds; entries of
@@ -162,7 +166,7 @@ pub fn serve_with(listener: TcpListener, config: Config, store: impl Store) -> R
     let store: Arc<dyn Store> = Arc::new(store);
     let enroller = Enroller::new(config.enrolment.clone(), Some(Arc::downgrade(&store)), grants, revocations);
     enroller.report_revoked(&config.secrets);
-    let server = Arc::new(Server::new(config, &runtime, Some(store_worker.clone()), backlogs, enroller));
+    let server = Arc::new(Server::new(config.into(), &runtime, Some(store_worker.clone()), backlogs, enroller));
     store_worker.start(&server, store)?;
     Ok(start(listener, address, &runtime, server))
 }
@@ -190,249 +194,5 @@ fn start(
     server: Arc<Server>,
 ) -> (Connector, Events) {
     runtime.spawn(listener::accept(listener, server.clone()));
-    let users = Arc::new(Users(server.clone()));
-    (Connector { address, server, users: users.clone() }, Events { users })
-}
-
-/// Why no connector was started.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The caller is not within a tokio runtime, the listener has no address, an enrolment token is too short, or no thread
-    /// could be started.
-    Io(std::io::Error),
-    /// The store does not say what it holds.
-    Store(StoreError),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {}
-
-impl From<std::io::Error> for ServeError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<StoreError> for ServeError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// Why an event or a forward was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeliverError {
-    /// It was not taken up.
-    Refused(Refused),
-    /// The store failed. The entry will not be delivered, unless the process ends before the store works again: what the
-    /// store has of it is deleted then. Later deliveries may succeed.
-    NotStored(StoreError),
-}
-
-impl fmt::Display for DeliverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refused) => refused.fmt(f),
-            Self::NotStored(error) => write!(f, "not stored: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for DeliverError {}
-
-impl From<Refused> for DeliverError {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-/// The handle of a connector. Clones are of the same connector.
-#[derive(Clone, Debug)]
-pub struct Connector {
-    address: std::net::SocketAddr,
-    server: Arc<Server>,
-    users: Arc<Users>,
-}
-
-impl Connector {
-    /// Where it listens.
-    pub fn address(&self) -> std::net::SocketAddr {
-        self.address
-    }
-
-    /// One gateway, linked or not. A connector without authentication has one gateway alone, of this name or any other.
-    pub fn gateway(&self, id: &str) -> Gateway {
-        let id = if self.server.authenticates() { GatewayId::unverified(id) } else { server::anyone() };
-        Gateway { id, server: self.server.clone(), _users: self.users.clone() }
-    }
-
-    /// Whether gateways have to authenticate: some have a secret, can enrol, or once enrolled.
-    pub fn authenticates(&self) -> bool {
-        self.server.authenticates()
-    }
-
-    /// The gateways that something was granted to by enrolment, and not taken back: sorted.
-    pub fn enrolled(&self) -> Vec<GatewayId> {
-        self.server.enroller.enrolled().into_iter().map(GatewayId::unverified).collect()
-    }
-
-    /// Another certificate, as after a renewal: connections that come from now on are served with it, and those that there
-    /// are go on as they were. `false`: this connector was started without TLS, and stays without.
-    pub fn set_tls(&self, tls: ServerTls) -> bool {
-        self.server.set_tls(tls)
-    }
-
-    /// Closes every link with 1001, and waits until they are gone, with their last acknowledgements, and until the store
-    /// has committed everything and is closed: it may be opened again then.
-    pub async fn shutdown(&self) {
-        self.server.shutdown().await;
-    }
-}
-
-/// One gateway, as its connector sees it.
-#[derive(Clone, Debug)]
-pub struct Gateway {
-    id: GatewayId,
-    server: Arc<Server>,
-    _users: Arc<Users>,
-}
-
-impl Gateway {
-    /// Appends a message event, a JSON object, to the gateway's buffer. Ready once it is accepted: from then on it is
-    /// delivered as soon as a link can carry it, and again until it is acknowledged. Concurrent deliveries are ordered as
-    /// their futures are first polled, and share what a [`Store`] does for them: to be fast, have many under way. With
-    /// [`Config::unstored`] bytes waiting for the store it waits for room first.
-    ///
-    /// Dropping the future before it is ready does not take the entry back: it may or may not be delivered.
-    ///
-    /// # Errors
-    /// [`DeliverError`] when it is not accepted.
-    pub async fn deliver(&self, event: &RawJson) -> Result<EntryId, DeliverError> {
-        self.server.deliver(&self.id, event.as_str().len(), |peer, now| peer.deliver(event, now)).await
-    }
-
-    /// Appends a passthrough forward, a JSON object.
-    ///
-    /// # Errors
-    /// As [`deliver`](Self::deliver).
-    pub async fn forward(&self, forward: &RawJson) -> Result<EntryId, DeliverError> {
-        self.server.deliver(&self.id, forward.as_str().len(), |peer, now| peer.forward(forward, now)).await
-    }
-
-    /// Tells the gateway that a user stopped a session.
-    ///
-    /// # Errors
-    /// [`Refused`] when there is no link that could carry it.
-    pub fn interrupt(&self, session_key: &str, chat_id: &str) -> Result<(), Refused> {
-        self.server.with(&self.id, |peer, now| peer.interrupt(session_key, chat_id, now))
-    }
-
-    /// Answers an outbound with its result.
-    ///
-    /// # Errors
-    /// [`Refused::NotWaiting`] when its link is gone or it was answered before.
-    pub fn answer(&self, outbound: OutboundId, result: &RawJson) -> Result<(), Refused> {
-        self.server.with(&self.id, |peer, now| peer.answer(outbound, result, now))
-    }
-
-    /// Answers an outbound that failed, with a text that says why. `ambiguous`: it may have been carried out nevertheless.
-    ///
-    /// # Errors
-    /// As [`answer`](Self::answer).
-    pub fn fail(&self, outbound: OutboundId, error: &str, ambiguous: bool) -> Result<(), Refused> {
-        self.server.with(&self.id, |peer, now| peer.fail(outbound, error, ambiguous, now))
-    }
-
-    /// Drops the link without a close frame, as a network would. Whether there was one.
-    pub fn drop_link(&self) -> bool {
-        self.server.with(&self.id, |peer, now| peer.drop_link(now))
-    }
-
-    /// Revokes the gateway's secrets until the connector ends: closes its link with 4401 and refuses the next (CONN-6).
-    /// Whether there was a link. After a restart the secrets are good again, unless they are
-    /// [taken back](Self::take_back) as well.
-    pub fn revoke(&self) -> bool {
-        self.server.enroller.revoke(&self.id);
-        self.server.with(&self.id, |peer, now| peer.revoke(now))
-    }
-
-    /// Takes back for good, with a [`Store`] that keeps it, the secrets that the gateway has: what enrolment granted, and
-    /// what the [configuration](Config::gateway) names. Also after a start no link is let in with them. What is being
-    /// granted meanwhile is taken back as well: that enrolment is refused. A new secret in the configuration, or an
-    /// enrolment token that is meant for this gateway, lets it in again.
-    ///
-    /// Links that there are stay, unless they are [revoked](Self::revoke). Without a store this ends with the process.
-    /// Blocks while the store makes it durable.
-    ///
-    /// # Errors
-    /// [`StoreError`]: after a start they are good again.
-    pub fn take_back(&self) -> Result<(), StoreError> {
-        self.server.enroller.take_back(&self.id, self.server.configured(self.id.as_str()))
-    }
-
-    /// The policies that the gateway told, sorted by platform (POLICY-1). They end with the process: a gateway tells them
-    /// whenever it starts.
-    pub fn policies(&self) -> Vec<Policy> {
-        self.server.enroller.policies(&self.id)
-    }
-
-    /// Whether it has a link.
-    pub fn is_linked(&self) -> bool {
-        self.server.view(&self.id, |peer| peer.current_link().is_some()).unwrap_or_default()
-    }
-
-    /// How many entries it has not acknowledged.
-    pub fn buffered(&self) -> u64 {
-        self.server.view(&self.id, proto::Peer::buffered).unwrap_or_default()
-    }
-
-    /// What has been counted.
-    pub fn stats(&self) -> Stats {
-        self.server.view(&self.id, |peer| peer.stats().clone()).unwrap_or_default()
-    }
-}
-
-/// What the gateways do, one reader for all of them.
-///
-/// Read them, or drop this: while a gateway has too many that are not read
-/// ([`Limits::queue`]), nothing is read from it, and so its deliveries stop. Without
-/// `Events` deliveries go on and nothing is told. An [outbound](Event::Outbound) that nobody has seen is answered at once,
-/// as one that failed and was not carried out; interrupts are dropped.
-#[derive(Debug)]
-pub struct Events {
-    users: Arc<Users>,
-}
-
-impl Events {
-    /// The next event, and whose it is; `None` once the connector is shut down and everything is read. Dropping the
-    /// future loses nothing.
-    pub async fn next(&mut self) -> Option<(GatewayId, proto::Event)> {
-        self.users.0.next_event().await
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        self.users.0.discard_events();
-    }
-}
-
-/// Handles and events together. The last one to go shuts the connector down.
-#[derive(Debug)]
-struct Users(Arc<Server>);
-
-impl Drop for Users {
-    fn drop(&mut self) {
-        self.0.begin_shutdown();
-    }
+    Connector::new(address, server)
 }

@@ -15,11 +15,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::admission::NotAdmitted;
 use super::gateway_entry::GatewayEntry;
-use super::http::{self, Answer};
-use super::listener::ConnectionGuard;
+use super::http::{self, Answer, WEB_PAGE};
 use super::pending_connections::{PendingConnection, sent_away};
-use super::server::{Interest, NotAdmitted};
+use super::server::{ConnectionGuard, Interest};
 
 /// How long a closed connection is read for what the client still sends, so that the close frame is not overtaken by a
 /// reset.
@@ -32,9 +32,6 @@ const PATH: &str = "/relay";
 const HEALTH: &str = "/healthz";
 /// What is said everywhere else.
 const ELSEWHERE: &str = "the relay is at /relay";
-/// What is said to web pages while nobody has to authenticate (CONN-10).
-pub(super) const WEB_PAGE: &str = "this connector asks for no credentials, and so refuses web pages (Origin): a gateway sends \
-                                   none; to let pages in, give the gateways secrets";
 /// Why a connection has to go that did nothing wrong.
 const CROWD: &str = "too many connections that are no links";
 /// The most that is read at once.
@@ -92,7 +89,7 @@ impl Connection {
         (options.plain_get, options.plain_post) = (true, true);
         (options.max_message, options.max_frame) = (limits.message, limits.message);
         let wire = ServerLink::new(&options, server.tls()).map_err(|end| io::Error::other(format!("{end:?}")))?;
-        let pending = Some(server.pending(address));
+        let pending = Some(server.admission.pending(address, server.now()));
         Ok(Self {
             stream,
             address,
@@ -317,11 +314,11 @@ impl Connection {
                 ServerEvent::Ended(end) => {
                     self.ended = Some(self.server.after(LINGER));
                     if self.own.is_none() {
-                        self.server.refusals.tell_end(self.address, &end, self.server.now().monotonic);
+                        self.server.admission.refusals.tell_end(self.address, &end, self.server.now().monotonic);
                     }
                     self.leave(end);
                     if self.pending.is_none() {
-                        self.pending = Some(self.server.pending(self.address));
+                        self.pending = Some(self.server.admission.pending(self.address, self.server.now()));
                     }
                 }
                 _ => {}
@@ -367,10 +364,10 @@ impl Connection {
         if request.path() != PATH {
             return self.wire.refuse(400, ELSEWHERE);
         }
-        if request.is_from_web_page() && !self.server.authenticates() {
+        if request.is_from_web_page() && !self.server.admission.authenticates() {
             return self.wire.refuse(403, WEB_PAGE);
         }
-        match self.server.admit(self.address, request.bearer()) {
+        match self.server.admission.admit(self.address, request.bearer(), self.server.now()) {
             Ok(id) => {
                 self.wire.accept();
                 let gateway_entry = self.server.gateway_entry(&id);
@@ -381,7 +378,7 @@ impl Connection {
             Err(NotAdmitted::Later(wait)) => self.wire.refuse_for_now(429, "too many refused tokens", wait),
             Err(NotAdmitted::Refused { refusal, claimed }) => {
                 let now = self.server.now().monotonic;
-                self.server.refusals.tell_token(self.address, claimed.as_ref(), refusal, now);
+                self.server.admission.refusals.tell_token(self.address, claimed.as_ref(), refusal, now);
                 // As a WebSocket that is closed with the reason: that is what gateways understand.
                 self.wire.accept();
                 self.wire.close(Refusal::CLOSE_CODE, refusal.close_reason());

@@ -1,6 +1,5 @@
 //! Accepting connections.
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
 use super::link::Connection;
-use super::server::Server;
+use super::server::{ConnectionGuard, Server};
 
 /// The pause after an accept that failed, say because no file descriptor was left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,29 +47,5 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.0.begin_shutdown();
         self.0.stops_listening();
-    }
-}
-
-/// Counts a connection in, and out however its task ends.
-pub(super) struct ConnectionGuard(Arc<Server>);
-
-impl Deref for ConnectionGuard {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        &self.0
-    }
-}
-
-impl ConnectionGuard {
-    fn new(server: Arc<Server>) -> Self {
-        server.connection_begins();
-        Self(server)
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.0.connection_ends();
     }
 }

@@ -1,51 +1,44 @@
 //! What links and handles share: the gateways, and the life of the connector as a whole.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use relay_proto::client::{Clock as _, SystemClock};
 use relay_proto::connector::{
-    Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refusal, Refused, authenticate,
-    without_credentials,
+    Backlog, EntryId, Event, GatewayId, HelloId, Identity, LinkId, Output, Peer, Refused, without_credentials,
 };
 use relay_proto::end::LinkEnd;
 use relay_proto::time::Now;
-use relay_proto::token::{self, Secret};
+use relay_proto::token::Secret;
 use relay_proto::wire::ServerTls;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{Notify, oneshot};
 
-use super::DeliverError;
+use super::admission::Admission;
+use super::clock::Clock;
 use super::config::Config;
 use super::enrolment::{Enroller, HttpEvent, Known};
+use super::error::DeliverError;
 use super::gateway_entry::{Delivering, GatewayEntry, Inner, Linked, Wake};
-use super::pending_connections::{PendingConnection, PendingConnections, sent_away};
-use super::refusals::Refusals;
+use super::pending_connections::{PendingConnection, sent_away};
 use super::store::{Change, StoreError};
-use super::store_worker::StoreWorker;
-use super::throttle::Failures;
-use crate::clock::Clock;
+use super::store_worker::{StoreClient, StoreWorker};
 
 pub(super) struct Server {
-    pub(super) config: Config,
-    pub(super) pending_connections: Arc<PendingConnections>,
-    pub(super) enroller: Enroller,
+    pub(super) config: Arc<Config>,
+    pub(super) admission: Admission,
     clock: Clock,
     origin: Instant,
     /// Never held together with the lock of a gateway, and never for longer than a look.
     state: Mutex<State>,
     /// `None`: entries are kept in memory.
     store_worker: Option<Arc<StoreWorker>>,
-    failures: Mutex<Failures>,
     /// What new connections are served with.
     tls: Mutex<Option<ServerTls>>,
-    pub(super) refusals: Refusals,
-    /// Told apart from other refusals: it is no fault of those that it happens to.
-    crowd: Refusals,
     /// Nobody reads events any more.
     unheard: AtomicBool,
     /// There may be an event to read, or the end.
@@ -94,29 +87,12 @@ impl EventPermit {
     }
 }
 
-/// Why somebody is not let in.
-pub(super) enum NotAdmitted {
-    /// There were too many refusals: to be asked again after this time.
-    Later(Duration),
-    Refused {
-        refusal: Refusal,
-        /// The id that was claimed, if it is one of ours.
-        claimed: Option<GatewayId>,
-    },
-}
-
 /// What the task of a link has to know before it waits.
 pub(super) struct Interest {
     /// Whether to read.
     pub(super) read: bool,
     /// When the peer wants to be told the time.
     pub(super) deadline: Option<tokio::time::Instant>,
-}
-
-/// The one gateway of a connector that authenticates nobody: without a verified id there is nothing to tell links apart
-/// by (CONN-2).
-pub(super) fn anyone() -> GatewayId {
-    GatewayId::unverified("default")
 }
 
 impl Server {
@@ -137,7 +113,7 @@ impl Server {
     }
 
     pub(super) fn new(
-        config: Config,
+        config: Arc<Config>,
         runtime: &Handle,
         store_worker: Option<Arc<StoreWorker>>,
         backlogs: Vec<(GatewayId, Backlog)>,
@@ -156,22 +132,14 @@ impl Server {
             origin,
             state: Mutex::new(state),
             store_worker,
-            failures: Mutex::new(Failures::new(config.refusals, config.refusal_every)),
-            refusals: Refusals::default(),
-            crowd: Refusals::default(),
             unheard: AtomicBool::new(false),
-            pending_connections: PendingConnections::new(config.unlinked),
             tls: Mutex::new(config.tls.clone()),
-            enroller,
+            admission: Admission::new(config.clone(), enroller),
             config,
             readable: Notify::new(),
             closing: Notify::new(),
             gone: Notify::new(),
         }
-    }
-
-    pub(super) fn authenticates(&self) -> bool {
-        !self.config.secrets.is_empty() || self.enroller.authenticates()
     }
 
     /// A permit for what a gateway does over HTTP among what the host is told. Waits while it has not heard of what was
@@ -185,96 +153,6 @@ impl Server {
             () = self.closing() => Some(EventPermit(None)),
             () = sent_away(pending) => None,
         }
-    }
-
-    /// The secrets of the gateway with this id, also those that are revoked for good.
-    fn secrets(&self, id: &str) -> Vec<Secret> {
-        let mut secrets = self.configured(id).to_vec();
-        secrets.extend(self.enroller.secrets(id));
-        secrets
-    }
-
-    /// The same without those.
-    fn good_secrets(&self, id: &str) -> Vec<Secret> {
-        let mut secrets = self.enroller.unspent(id, self.configured(id));
-        secrets.extend(self.enroller.secrets(id));
-        secrets
-    }
-
-    /// Who shows this token (CONN-1, CONN-2).
-    fn identify(&self, bearer: Option<&str>, now: Now) -> Result<GatewayId, Refusal> {
-        let gateway = match self.authenticates() {
-            true => authenticate(bearer, |id| Some(self.secrets(id)).filter(|secrets| !secrets.is_empty()), now)?,
-            false => anyone(),
-        };
-        let spent =
-            self.enroller.has_spent(&gateway) && authenticate(bearer, |id| Some(self.good_secrets(id)), now).is_err();
-        if spent || self.enroller.is_revoked(&gateway) { Err(Refusal::Revoked) } else { Ok(gateway) }
-    }
-
-    /// Lets whoever shows this token in, or not. What does not hold is counted, and beyond the limits nothing is verified
-    /// but what cannot be guessed (CONN-8).
-    pub(super) fn admit(&self, address: IpAddr, bearer: Option<&str>) -> Result<GatewayId, NotAdmitted> {
-        let now = self.now();
-        let claimed = bearer.and_then(token::peek_id);
-        let authenticates = self.authenticates();
-        if !authenticates && !self.enroller.is_revoked(&anyone()) {
-            return Ok(anyone());
-        }
-        let claimed = claimed.as_deref().filter(|_| authenticates);
-        let secrets = claimed.map(|id| self.secrets(id)).unwrap_or_default();
-        let (known, strong) = (!secrets.is_empty(), !secrets.iter().any(Secret::is_weak));
-        // Held until the outcome is counted: else many guesses at once would all come before the first is.
-        let mut failures = self.failures();
-        let wait = failures.wait(address, claimed, now.monotonic);
-        if let Some(wait) = wait
-            && !(known && strong)
-        {
-            return Err(NotAdmitted::Later(wait));
-        }
-        match (self.identify(bearer, now), wait) {
-            (Ok(gateway), wait) => {
-                let proven = known && strong && failures.prove(gateway.as_str(), address);
-                match wait {
-                    Some(wait) if !proven => Err(NotAdmitted::Later(wait)),
-                    _ => Ok(gateway),
-                }
-            }
-            (Err(_), Some(wait)) => Err(NotAdmitted::Later(wait)),
-            (Err(refusal), None) => {
-                failures.count(address, claimed, now.monotonic);
-                let claimed = claimed.filter(|_| known).map(GatewayId::unverified);
-                Err(NotAdmitted::Refused { refusal, claimed })
-            }
-        }
-    }
-
-    fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How long nothing from this address is looked at; `None`: it is.
-    pub(super) fn has_to_wait(&self, address: IpAddr) -> Option<Duration> {
-        self.failures().wait(address, None, self.now().monotonic)
-    }
-
-    /// Something from this address was refused.
-    pub(super) fn count_failure(&self, address: IpAddr) {
-        self.failures().count(address, None, self.now().monotonic);
-    }
-
-    /// A connection from this address is no link, or is none any more.
-    pub(super) fn pending(&self, address: IpAddr) -> PendingConnection {
-        let (pending, sent_away) = self.pending_connections.admit(address);
-        if let Some(address) = sent_away {
-            self.crowd.tell_crowd(address, self.now().monotonic);
-        }
-        pending
-    }
-
-    /// The secrets that the configuration has for this gateway.
-    pub(super) fn configured(&self, id: &str) -> &[Secret] {
-        self.config.secrets.get(id).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn now(&self) -> Now {
@@ -477,49 +355,6 @@ impl Server {
         }
     }
 
-    /// The store made these changes, or failed to.
-    pub(super) fn committed(&self, changes: &[Change], failure: Option<&StoreError>) {
-        let mut by_gateway = BTreeMap::<&GatewayId, Vec<&Change>>::new();
-        for change in changes {
-            by_gateway.entry(change.gateway()).or_default().push(change);
-        }
-        for (gateway, changes) in by_gateway {
-            self.change(&self.gateway_entry(gateway), Wake::All, |inner, now| {
-                for change in changes {
-                    match (change, failure) {
-                        (Change::Append { entry, .. }, None) => inner.peer.handle_stored(*entry, now),
-                        (Change::Append { entry, .. }, Some(error)) => {
-                            inner.peer.handle_not_stored(*entry, now);
-                            if let Some(delivering) = inner.delivering.remove(entry) {
-                                let _ = delivering.told.send(Err(error.clone()));
-                            }
-                        }
-                        (Change::Discard { entry, .. }, None) => {
-                            inner.peer.handle_discarded(*entry, now);
-                            if inner.discarding.remove(entry) == Some(true) {
-                                inner.acked.push_back(*entry);
-                            }
-                        }
-                        // It is tried again.
-                        (Change::Discard { .. }, Some(_)) => {}
-                    }
-                }
-            });
-        }
-    }
-
-    /// The store read what a gateway's peer asked for.
-    pub(super) fn fetched(&self, gateway: &GatewayId, entries: Vec<(EntryId, String)>) {
-        self.with(gateway, |peer, now| peer.handle_fetched(entries, now));
-    }
-
-    /// The store is dropped, with all that it was given.
-    pub(super) fn store_closed(&self) {
-        self.lock().storing = false;
-        self.gone.notify_waiters();
-        self.readable.notify_one();
-    }
-
     // ── links ────────────────────────────────────────────────────────────
 
     /// A link of this gateway is open. It is told through the notifier when there is something to write, and when it is
@@ -546,7 +381,7 @@ impl Server {
 
     /// What a gateway says, without its credentials (TOKEN-3).
     fn without_credentials(&self, id: &str, gateway_entry: &Inner, text: &str) -> String {
-        let secrets = self.secrets(id);
+        let secrets = self.admission.secrets(id);
         let bearers = gateway_entry.links.values().filter_map(|linked| linked.bearer.as_ref());
         without_credentials(text, secrets.iter().chain(bearers))
     }
@@ -687,9 +522,75 @@ impl Server {
     }
 }
 
+impl StoreClient for Server {
+    fn committed(&self, changes: &[Change], failure: Option<&StoreError>) {
+        let mut by_gateway = BTreeMap::<&GatewayId, Vec<&Change>>::new();
+        for change in changes {
+            by_gateway.entry(change.gateway()).or_default().push(change);
+        }
+        for (gateway, changes) in by_gateway {
+            self.change(&self.gateway_entry(gateway), Wake::All, |inner, now| {
+                for change in changes {
+                    match (change, failure) {
+                        (Change::Append { entry, .. }, None) => inner.peer.handle_stored(*entry, now),
+                        (Change::Append { entry, .. }, Some(error)) => {
+                            inner.peer.handle_not_stored(*entry, now);
+                            if let Some(delivering) = inner.delivering.remove(entry) {
+                                let _ = delivering.told.send(Err(error.clone()));
+                            }
+                        }
+                        (Change::Discard { entry, .. }, None) => {
+                            inner.peer.handle_discarded(*entry, now);
+                            if inner.discarding.remove(entry) == Some(true) {
+                                inner.acked.push_back(*entry);
+                            }
+                        }
+                        // It is tried again.
+                        (Change::Discard { .. }, Some(_)) => {}
+                    }
+                }
+            });
+        }
+    }
+
+    fn fetched(&self, gateway: &GatewayId, entries: Vec<(EntryId, String)>) {
+        self.with(gateway, |peer, now| peer.handle_fetched(entries, now));
+    }
+
+    fn store_closed(&self) {
+        self.lock().storing = false;
+        self.gone.notify_waiters();
+        self.readable.notify_one();
+    }
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Counts a connection in, and out however its task ends.
+pub(super) struct ConnectionGuard(Arc<Server>);
+
+impl Deref for ConnectionGuard {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
+    }
+}
+
+impl ConnectionGuard {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        server.connection_begins();
+        Self(server)
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.connection_ends();
     }
 }
 

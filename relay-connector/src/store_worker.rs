@@ -12,7 +12,6 @@ use std::time::Duration;
 use relay_proto::connector::{EntryId, Fetch, GatewayId};
 use tokio::sync::{Mutex as Line, MutexGuard as Turn, OwnedSemaphorePermit, Semaphore};
 
-use super::server::Server;
 use super::store::{Change, Store, StoreError, StoreProblem};
 
 /// What a store that failed is left in peace for.
@@ -22,6 +21,16 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MAX_DISCARDS: usize = 1 << 16;
 /// What an entry is taken to weigh beyond its frame while it waits.
 const OVERHEAD: usize = 512;
+
+/// What the threads of a store tell the one that has it: the server.
+pub(super) trait StoreClient: Send + Sync + 'static {
+    /// The store made these changes, or failed to.
+    fn committed(&self, changes: &[Change], failure: Option<&StoreError>);
+    /// The store read what a gateway's peer asked for.
+    fn fetched(&self, gateway: &GatewayId, entries: Vec<(EntryId, String)>);
+    /// The store is dropped, with all that it was given.
+    fn store_closed(&self);
+}
 
 /// What a connector and the threads of its store share.
 pub(super) struct StoreWorker {
@@ -132,21 +141,25 @@ impl StoreWorker {
         self.readable.notify_one();
     }
 
-    /// Starts the threads. They end after [`close`](Self::close), and tell the server when the store is dropped.
-    pub(super) fn start(self: &Arc<Self>, server: &Arc<Server>, store: Arc<dyn Store>) -> std::io::Result<()> {
+    /// Starts the threads. They end after [`close`](Self::close), and tell the client when the store is dropped.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        client: &Arc<impl StoreClient>,
+        store: Arc<dyn Store>,
+    ) -> std::io::Result<()> {
         let named = |name: &str| std::thread::Builder::new().name(name.into());
-        let (store_worker, its_server, its_store) = (self.clone(), server.clone(), store.clone());
-        let reader = named("relay-store-read").spawn(move || store_worker.read(&its_server, &*its_store))?;
-        let (store_worker, its_server) = (self.clone(), server.clone());
+        let (store_worker, its_client, its_store) = (self.clone(), client.clone(), store.clone());
+        let reader = named("relay-store-read").spawn(move || store_worker.read(&*its_client, &*its_store))?;
+        let (store_worker, its_client) = (self.clone(), client.clone());
         let writer = named("relay-store-write").spawn(move || {
-            store_worker.write(&its_server, &*store);
+            store_worker.write(&*its_client, &*store);
             // It has ended, or does now. A store that panics does so within the guard.
             let _ = reader.join();
             let _ = guarded(|| {
                 drop(store);
                 Ok(())
             });
-            its_server.store_closed();
+            its_client.store_closed();
         });
         if writer.is_err() {
             self.close();
@@ -182,7 +195,7 @@ impl StoreWorker {
         }
     }
 
-    fn write(&self, server: &Server, store: &dyn Store) {
+    fn write(&self, client: &impl StoreClient, store: &dyn Store) {
         // Discards that a failed commit left.
         let mut owed: Vec<Change> = Vec::new();
         let mut wait = Wait::Change;
@@ -197,14 +210,14 @@ impl StoreWorker {
                     changes.into_iter().partition(|change| matches!(change, Change::Append { .. }));
                 changes = appends;
                 owed.extend::<Vec<_>>(discards);
-                match self.settle(server, store, &mut owed) {
+                match self.settle(client, store, &mut owed) {
                     Ok(()) if told == Some(false) => {
                         told = None;
                         tracing::warn!("the connector's store works again");
                     }
                     Ok(()) => {}
                     Err(error) => {
-                        server.committed(&changes, Some(&error));
+                        client.committed(&changes, Some(&error));
                         wait = Wait::Pause;
                         if last {
                             tracing::error!(%error, discards = owed.len(), "the store closes without these discards");
@@ -218,7 +231,7 @@ impl StoreWorker {
                 match guarded(|| store.commit(&changes)) {
                     Ok(()) => {
                         self.committed(&changes);
-                        server.committed(&changes, None);
+                        client.committed(&changes, None);
                         if told.take().is_some() {
                             tracing::warn!("the connector's store works again");
                         }
@@ -230,9 +243,9 @@ impl StoreWorker {
                         let appends = changes.iter().any(|change| matches!(change, Change::Append { .. }));
                         told = Some(appends || told == Some(true));
                         owed = self.unwanted(&changes);
-                        server.committed(&changes, Some(&error));
+                        client.committed(&changes, Some(&error));
                         // Discards may work where appends do not.
-                        let settled = if appends { self.settle(server, store, &mut owed) } else { Err(error) };
+                        let settled = if appends { self.settle(client, store, &mut owed) } else { Err(error) };
                         wait = if settled.is_ok() { Wait::Discard } else { Wait::Pause };
                     }
                 }
@@ -244,11 +257,11 @@ impl StoreWorker {
     }
 
     /// Commits discards that are owed.
-    fn settle(&self, server: &Server, store: &dyn Store, owed: &mut Vec<Change>) -> Result<(), StoreError> {
+    fn settle(&self, client: &impl StoreClient, store: &dyn Store, owed: &mut Vec<Change>) -> Result<(), StoreError> {
         if !owed.is_empty() {
             guarded(|| store.commit(owed))?;
             self.committed(owed);
-            server.committed(owed, None);
+            client.committed(owed, None);
             owed.clear();
         }
         Ok(())
@@ -294,13 +307,13 @@ impl StoreWorker {
         if queue.closing { None } else { queue.fetches.pop_front() }
     }
 
-    fn read(&self, server: &Server, store: &dyn Store) {
+    fn read(&self, client: &impl StoreClient, store: &dyn Store) {
         let mut failing = false;
         while let Some((gateway, fetch)) = self.next_fetch(failing) {
             match self.entries(&gateway, fetch, store) {
                 Ok(entries) => {
                     failing = false;
-                    server.fetched(&gateway, entries);
+                    client.fetched(&gateway, entries);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
