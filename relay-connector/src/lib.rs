@@ -72,6 +72,7 @@ mod error;
 mod gateway_entry;
 mod handle;
 mod http;
+mod lifecycle;
 mod link;
 mod listener;
 mod pending_connections;

@@ -46,6 +46,6 @@ struct Listening(Arc<Server>);
 impl Drop for Listening {
     fn drop(&mut self) {
         self.0.begin_shutdown();
-        self.0.stops_listening();
+        self.0.connection_ends();
     }
 }

@@ -24,6 +24,7 @@ use super::config::Config;
 use super::enrolment::{Enroller, HttpEvent, Known};
 use super::error::DeliverError;
 use super::gateway_entry::{Delivering, GatewayEntry, Inner, Linked, Wake};
+use super::lifecycle::Lifecycle;
 use super::pending_connections::{PendingConnection, sent_away};
 use super::store::{Change, StoreError};
 use super::store_worker::{StoreClient, StoreWorker};
@@ -49,31 +50,11 @@ pub(super) struct Server {
     gone: Notify,
 }
 
-#[derive(Default)]
 struct State {
+    lifecycle: Lifecycle,
     gateways: BTreeMap<GatewayId, Arc<GatewayEntry>>,
     /// Gateways that may have events, each once.
     readable: VecDeque<Arc<GatewayEntry>>,
-    /// The connector shuts down.
-    closing: bool,
-    /// Every peer is shut down: nothing is taken up any more.
-    shut: bool,
-    /// Connections that are not over, upgrades included.
-    connections: usize,
-    /// The accept loop is over.
-    deaf: bool,
-    /// The store has not been closed.
-    storing: bool,
-}
-
-impl State {
-    fn has_no_links(&self) -> bool {
-        self.shut && self.connections == 0 && self.deaf
-    }
-
-    fn is_over(&self) -> bool {
-        self.has_no_links() && !self.storing
-    }
 }
 
 /// Room for one thing that the host is told; without any, nobody listens.
@@ -122,7 +103,8 @@ impl Server {
         let clock = Clock::new(runtime);
         let origin = clock.now();
         let now = Now { monotonic: Duration::ZERO, unix: clock.unix(origin).as_secs() };
-        let mut state = State { storing: store_worker.is_some(), ..State::default() };
+        let lifecycle = Lifecycle::new(store_worker.is_some());
+        let mut state = State { lifecycle, gateways: BTreeMap::new(), readable: VecDeque::new() };
         for (id, backlog) in backlogs {
             let peer = Peer::stored(config.settings_for(&id), epoch(), backlog, now);
             state.gateways.insert(id.clone(), GatewayEntry::new(id, peer));
@@ -203,7 +185,7 @@ impl Server {
         if let Some(gateway_entry) = state.gateways.get(id) {
             return gateway_entry.clone();
         }
-        let gateway_entry = GatewayEntry::new(id.clone(), self.peer(id, state.closing));
+        let gateway_entry = GatewayEntry::new(id.clone(), self.peer(id, !state.lifecycle.is_running()));
         state.gateways.insert(id.clone(), gateway_entry.clone());
         gateway_entry
     }
@@ -444,7 +426,7 @@ impl Server {
     /// Whether nothing can happen any more, and everything is read.
     fn is_over(&self) -> bool {
         let state = self.lock();
-        state.is_over() && state.readable.is_empty()
+        state.lifecycle.is_over() && state.readable.is_empty()
     }
 
     // ── the end ──────────────────────────────────────────────────────────
@@ -452,7 +434,7 @@ impl Server {
     pub(super) fn begin_shutdown(&self) {
         let gateways: Vec<Arc<GatewayEntry>> = {
             let mut state = self.lock();
-            if std::mem::replace(&mut state.closing, true) {
+            if !state.lifecycle.begin_shutdown() {
                 return;
             }
             // A gateway that comes later is shut down from the start.
@@ -465,7 +447,7 @@ impl Server {
             store_worker.refuse_more();
         }
         let mut state = self.lock();
-        state.shut = true;
+        state.lifecycle.peers_are_shut();
         self.wind_up(state);
         self.closing.notify_waiters();
     }
@@ -473,7 +455,7 @@ impl Server {
     /// Links are over, perhaps all of them: then nothing more comes for the store, which commits what it has and closes.
     fn wind_up(&self, state: MutexGuard<'_, State>) {
         if let Some(store_worker) = &self.store_worker
-            && state.has_no_links()
+            && state.lifecycle.closes_store()
         {
             store_worker.close();
         }
@@ -487,7 +469,7 @@ impl Server {
         let closing = self.closing.notified();
         tokio::pin!(closing);
         closing.as_mut().enable();
-        if !self.lock().closing {
+        if self.lock().lifecycle.is_running() {
             closing.await;
         }
     }
@@ -498,26 +480,22 @@ impl Server {
             let gone = self.gone.notified();
             tokio::pin!(gone);
             gone.as_mut().enable();
-            if self.lock().is_over() {
+            if self.lock().lifecycle.is_over() {
                 return;
             }
             gone.await;
         }
     }
 
+    /// A connection begins. The listener is one from the start.
     pub(super) fn connection_begins(&self) {
-        self.lock().connections += 1;
+        self.lock().lifecycle.connection_begins();
     }
 
+    /// A connection is over, or the listener.
     pub(super) fn connection_ends(&self) {
         let mut state = self.lock();
-        state.connections -= 1;
-        self.wind_up(state);
-    }
-
-    pub(super) fn stops_listening(&self) {
-        let mut state = self.lock();
-        state.deaf = true;
+        state.lifecycle.connection_ends();
         self.wind_up(state);
     }
 }
@@ -558,7 +536,7 @@ impl StoreClient for Server {
     }
 
     fn store_closed(&self) {
-        self.lock().storing = false;
+        self.lock().lifecycle.store_closed();
         self.gone.notify_waiters();
         self.readable.notify_one();
     }
