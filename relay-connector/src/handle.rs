@@ -73,8 +73,8 @@ pub struct Gateway {
 impl Gateway {
     /// Appends a message event, a JSON object, to the gateway's buffer. Ready once it is accepted: from then on it is
     /// delivered as soon as a link can carry it, and again until it is acknowledged. Concurrent deliveries are ordered as
-    /// their futures are first polled, and share what a [`Store`] does for them: to be fast, have many under way. With
-    /// [`Config::unstored`] bytes waiting for the store it waits for room first.
+    /// their futures are first polled, and share what a [`Store`](super::Store) does for them: to be fast, have
+    /// many under way. With [`Config::unstored`](super::Config::unstored) bytes waiting for the store it waits for room first.
     ///
     /// Dropping the future before it is ready does not take the entry back: it may or may not be delivered.
     ///
@@ -129,8 +129,8 @@ impl Gateway {
         self.server.with(&self.id, |peer, now| peer.revoke(now))
     }
 
-    /// Takes back for good, with a [`Store`] that keeps it, the secrets that the gateway has: what enrolment granted, and
-    /// what the [configuration](Config::gateway) names. Also after a start no link is let in with them. What is being
+    /// Takes back for good, with a [`Store`](super::Store) that keeps it, the secrets that the gateway has: what
+    /// enrolment granted, and what the [configuration](super::Config::gateway) names. Also after a start no link is let in with them. What is being
     /// granted meanwhile is taken back as well: that enrolment is refused. A new secret in the configuration, or an
     /// enrolment token that is meant for this gateway, lets it in again.
     ///
@@ -168,8 +168,8 @@ impl Gateway {
 /// What the gateways do, one reader for all of them.
 ///
 /// Read them, or drop this: while a gateway has too many that are not read
-/// ([`Limits::queue`]), nothing is read from it, and so its deliveries stop. Without
-/// `Events` deliveries go on and nothing is told. An [outbound](Event::Outbound) that nobody has seen is answered at once,
+/// ([`Limits::queue`](super::Limits::queue)), nothing is read from it, and so its deliveries stop. Without
+/// `Events` deliveries go on and nothing is told. An [outbound](proto::Event::Outbound) that nobody has seen is answered at once,
 /// as one that failed and was not carried out; interrupts are dropped.
 #[derive(Debug)]
 pub struct Events {
