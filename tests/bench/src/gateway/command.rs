@@ -17,7 +17,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Table> {
     );
     let relay = match plan.relay {
         Some(path) => path.clone(),
-        None => build::build("../../Cargo.toml", "relay-cli", "relay")?,
+        None => build::build("../../Cargo.toml", "hermes-relay-cli", "relay")?,
     };
     let (mut own, mut floor, mut more) = (Sample::default(), Sample::default(), Sample::default());
     for _ in 0..plan.count(400).max(plan.rounds) {
