@@ -13,10 +13,14 @@ use super::server::{ConnectionGuard, Server};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the connector shuts down.
-pub(super) async fn accept(listener: TcpListener, server: Arc<Server>) {
-    // Dropped in reverse: whoever waits for the end finds the port free.
-    let server = Listening(server);
-    let listener = listener;
+pub(super) fn accept(listener: TcpListener, server: Arc<Server>) -> impl Future<Output = ()> {
+    // Here and not in the future, which may be dropped before it is polled: the runtime may end at once.
+    accept_until_shutdown(listener, Listening(server))
+}
+
+async fn accept_until_shutdown(listener: TcpListener, server: Listening) {
+    // Dropped in reverse: who waits for the end finds the port free.
+    let (server, listener) = (server, listener);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {

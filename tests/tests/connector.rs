@@ -28,6 +28,20 @@ fn config(connector: &Connector) -> Config {
     Config::new(format!("http://{}", connector.address())).identity("discord", "bot-1").timing(quick())
 }
 
+// proves: CLOSE-1
+#[test]
+fn a_connector_whose_runtime_ended_before_it_listened_shuts_down() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let theirs = runtime();
+    // Nothing but this runs on that runtime, so that the task that accepts connections has never run.
+    let (connector, mut events) = theirs.block_on(serve(registered()));
+    drop(theirs);
+    runtime().block_on(async {
+        guard("the shutdown", connector.shutdown()).await;
+        assert!(guard("the end of its events", events.next()).await.is_none());
+    });
+}
+
 async fn linked(connector: &Connector) -> (Gateway, Events) {
     let (gateway, mut events) = relay_tokio::connect(config(connector).credentials(ID, SECRET)).unwrap();
     assert!(matches!(event(&mut events).await, Event::Ready { .. }));
