@@ -147,7 +147,7 @@ impl Session {
                 Ok(None) => break,
                 // An empty message adds nothing to the stream of lines (FRAME-2), and a read full of them would cost a
                 // multiple of its size in the queue.
-                Ok(Some(Incoming::Message(payload))) if payload.is_empty() => {}
+                Ok(Some(Incoming::Message([]))) => {}
                 Ok(Some(Incoming::Message(payload))) => match each.as_mut().filter(|_| self.received.is_empty()) {
                     Some(each) => each(payload),
                     None => self.received.push_back(Received::Message(Payload::new(payload))),
