@@ -19,7 +19,8 @@
 //!
 //! # How it is layered
 //!
-//! Only the arrows that point down exist.
+//! Bytes go up through these layers, and commands go down. Some imports still point up: the gateway machine uses the chat
+//! layer.
 //!
 //! ```text
 //!   client  the handle every runtime shares          std
@@ -34,8 +35,8 @@
 //!   chat · action · frame · ndjson · token · target   the vocabulary
 //! ```
 //!
-//! Purity is proved by the compiler: with default features off the crate is `no_std`, so a clock, a socket or a thread
-//! below the line does not build.
+//! The compiler proves that the pure half is pure: with default features off the crate is `no_std`, so a clock, a socket or
+//! a thread in it does not build.
 //!
 //! # Rules
 //!
