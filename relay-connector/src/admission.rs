@@ -36,7 +36,7 @@ pub(super) enum NotAdmitted {
     },
 }
 
-/// The one gateway of a connector that authenticates nobody: without a verified id there is nothing to tell links apart
+/// The one gateway of a connector that requires no token: without a verified id there is nothing to tell links apart
 /// by (CONN-2).
 pub(super) fn anyone() -> GatewayId {
     GatewayId::unverified("default")

@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A connector that authenticates nobody, describes every platform with defaults, and speaks plain `ws`.
+    /// A connector that requires no token, describes every platform with defaults, and speaks plain `ws`.
     pub fn new() -> Self {
         Self {
             secrets: BTreeMap::new(),
@@ -100,7 +100,7 @@ impl Config {
         self
     }
 
-    /// Lets gateways enrol (ENROLL-5). From then on all have to authenticate. Default: nobody can.
+    /// Lets gateways enrol (ENROLL-5). From then on all have to authenticate. Default: off.
     #[must_use]
     pub fn enrolment(mut self, enrolment: Enrolment) -> Self {
         self.enrolment = Some(enrolment);
@@ -137,8 +137,8 @@ impl Config {
     }
 
     /// How many connections may be no links: not upgraded yet, refused, or closing. One more than that drops the oldest of
-    /// the address that has the most of them, so that slow clients cost a bounded amount, and one address keeps nobody else
-    /// out (CONN-9): whoever means to link does so in moments. Most cost next to nothing, and a POST that never ends 64 KiB. At least 1. Default: 1024.
+    /// the address that has the most of them, so that slow clients cost a bounded amount, and one address cannot keep others
+    /// out (CONN-9): a gateway that means to link does so in moments. Most cost next to nothing, and a POST that never ends 64 KiB. At least 1. Default: 1024.
     #[must_use]
     pub fn unlinked(mut self, most: usize) -> Self {
         self.unlinked = most;
@@ -146,7 +146,7 @@ impl Config {
     }
 
     /// How long bytes may wait for a socket that takes none of them. After that the link is lost, and what was in flight
-    /// on it waits for the next. A century or more is for ever. Default: 30 s.
+    /// on it waits for the next. A century or more means no limit. Default: 30 s.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;

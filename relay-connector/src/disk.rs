@@ -27,14 +27,14 @@ use super::store::{Change, Grant, Revocation, Store, StoreError, StoreProblem};
 const FORMAT: u64 = WITH_REVOCATIONS;
 /// The format of a store without grants. An older version, which knows no other, can have it back.
 const WITHOUT_GRANTS: u64 = 1;
-/// The format of a store in which something was granted: an older version would let nobody of these in, without a word.
+/// The format of a store in which something was granted: an older version would refuse all of these, and not say why.
 const WITH_GRANTS: u64 = 2;
 /// The format of a store in which a gateway was revoked: an older version would let it in again.
 const WITH_REVOCATIONS: u64 = 3;
 /// What a file of the database engine starts with.
 const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
 /// Pages that are kept in memory. What is delivered soon after it was accepted never comes from the store, and a backlog
-/// is read once, so more would help nobody.
+/// is read once, so more would be of no use.
 const CACHE: usize = 16 << 20;
 
 /// Pages that appends leave free in the file: discards, too, need pages before they free any, and a disk that is full
@@ -140,7 +140,7 @@ impl Disk {
         &self.path
     }
 
-    /// An error unless the file is where it was: nobody would find what is added to it.
+    /// An error unless the file is where it was: what is added to it would never be found.
     fn check_place(&self) -> Result<(), StoreError> {
         match is_named(&self.file, &self.path) {
             Ok(true) => Ok(()),
@@ -494,7 +494,7 @@ fn open_existing(path: &Path, file: &File, marks: &FileBackend, open: &Open) -> 
     if peeked.is_none() {
         read(&database)?;
     }
-    // After a crash the engine has checked all of it. Otherwise nobody has: bytes may have changed since it was closed.
+    // After a crash the engine has checked all of it. Otherwise nothing has: bytes may have changed since it was closed.
     let whole = repaired.load(Ordering::Relaxed)
         || guarded(path, || database.check_integrity().map_err(|error| failed(path, error)))?;
     if !whole {

@@ -177,11 +177,11 @@ pub(super) enum Known {
     No,
     /// Something happened to it, or waits for it.
     Seen,
-    /// It has secrets that enrolment did not grant, and nobody may add to those.
+    /// It has secrets that enrolment did not grant, and no enrolment may add to those.
     Configured,
 }
 
-/// Why nobody is enrolled.
+/// Why an enrolment is refused.
 pub(super) enum NotEnrolled {
     /// Nobody ever is.
     Closed,
@@ -444,7 +444,7 @@ async fn blocking(work: impl FnOnce() -> Result<(), StoreError> + Send + 'static
     on_a_thread("relay-grant", work).await.map_err(failed)?
 }
 
-/// 256 bits that nobody can guess.
+/// 256 random bits.
 fn random() -> Result<Credential, NotEnrolled> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)

@@ -1,4 +1,4 @@
-//! One gateway: its peer, behind a lock of its own, so that whatever it does holds up nobody else.
+//! One gateway: its peer, behind its own lock, so that nothing it does holds up another.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,7 +109,7 @@ impl Inner {
     pub(super) fn discard_events(&mut self, now: Now) {
         while let Some(event) = self.next_event() {
             if let Event::Outbound(outbound) = event {
-                // Its link may have gone meanwhile, and nobody waits.
+                // Its link may have gone meanwhile; then the answer is not awaited.
                 let _ = self.peer.fail(outbound.id, "nobody serves requests at this connector", false, now);
             }
         }

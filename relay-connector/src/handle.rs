@@ -169,7 +169,7 @@ impl Gateway {
 ///
 /// Read them, or drop this: while a gateway has too many that are not read
 /// ([`Limits::queue`](super::Limits::queue)), nothing is read from it, and so its deliveries stop. Without
-/// `Events` deliveries go on and nothing is told. An [outbound](proto::Event::Outbound) that nobody has seen is answered at once,
+/// `Events` deliveries go on and nothing is told. An [outbound](proto::Event::Outbound) that was not seen yet is answered at once,
 /// as one that failed and was not carried out; interrupts are dropped.
 #[derive(Debug)]
 pub struct Events {

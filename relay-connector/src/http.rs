@@ -15,7 +15,7 @@ use super::server::Server;
 /// After how long to try again what a store refused.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
 
-/// What is said to web pages while nobody has to authenticate (CONN-10).
+/// The answer to web pages while no token is required (CONN-10).
 pub(super) const WEB_PAGE: &str = "this connector asks for no credentials, and so refuses web pages (Origin): a gateway sends \
                                    none; to let pages in, give the gateways secrets";
 /// Where policies are told.

@@ -52,7 +52,7 @@
 //! refused tokens are counted by address and by id, and beyond a limit nothing is verified ([`Config::refusals`]), and
 //! connections that are no links are bounded by [`Config::unlinked`].
 //!
-//! While nobody has to authenticate, what a web page sends (it has an `Origin`) is refused: any page in a browser on the same
+//! While no token is required, what a web page sends (it has an `Origin`) is refused: any page in a browser on the same
 //! machine could be the gateway otherwise (CONN-10).
 //!
 //! # HTTP

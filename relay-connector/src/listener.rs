@@ -24,7 +24,7 @@ async fn accept_until_shutdown(listener: TcpListener, server: Listening) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                // How a link ended is an event of its gateway's; before there is a gateway it is nobody's.
+                // How a link ended is an event of its gateway's; before there is a gateway it is not told.
                 Ok((stream, address)) => {
                     if let Ok(mut connection) = Connection::new(stream, address.ip(), ConnectionGuard::new(server.0.clone())) {
                         // A block and not a function: those keep what they are given twice.
@@ -44,7 +44,7 @@ async fn accept_until_shutdown(listener: TcpListener, server: Listening) {
     }
 }
 
-/// Tells that nobody listens any more, however the task ends: its runtime may go away under it.
+/// Tells that the connector no longer listens, however the task ends: its runtime may go away under it.
 struct Listening(Arc<Server>);
 
 impl Drop for Listening {

@@ -11,7 +11,7 @@ use super::throttle::network;
 
 /// All of them.
 ///
-/// When there are too many, one makes room for the newcomer, and nobody waits: whoever means to link does so within moments.
+/// When there are too many, one makes room for the newcomer, and none waits: a gateway that means to link does so within moments.
 /// Were the newcomer to wait instead, a few slow clients could keep everybody out. It is the oldest connection of the address
 /// that has the most, the newcomer counted: so an address that opens many pushes out its own, and no gateway elsewhere.
 #[derive(Debug)]

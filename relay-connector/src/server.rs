@@ -57,7 +57,7 @@ struct State {
     readable: VecDeque<Arc<GatewayEntry>>,
 }
 
-/// Room for one thing that the host is told; without any, nobody listens.
+/// Room for one thing that the host is told; without any, the host does not listen.
 pub(super) struct EventPermit(Option<OwnedPermit<(GatewayId, HttpEvent)>>);
 
 impl EventPermit {

@@ -205,7 +205,7 @@ pub struct StoreError {
     pub place: String,
     /// What is wrong.
     pub problem: StoreProblem,
-    /// The same in the words of whoever noticed; may be empty.
+    /// The same in the words of the layer that noticed; may be empty.
     pub detail: String,
 }
 

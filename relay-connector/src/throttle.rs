@@ -1,4 +1,4 @@
-//! Limits on failed authentications: how often an address, or whoever claims an id, may show a credential that does not hold.
+//! Limits on failed authentications: how often an address, or those who claim an id, may show a credential that does not hold.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
